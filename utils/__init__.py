@@ -1,0 +1,1 @@
+"""What surrounds the networks: videos, arrays, splits, training, evaluation, figures."""

@@ -1,0 +1,82 @@
+"""Files that are either complete or absent: write beside then rename, locks, fingerprints, free space."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from utils.errors import UserError
+
+
+@contextlib.contextmanager
+def written_beside(path: str | os.PathLike) -> Iterator[Path]:
+    """A temporary path in the folder of `path`, renamed to `path` when the block ends well and removed when it does not.
+
+    The temporary name keeps the suffix of `path` (Keras and NumPy choose a format by it). The folder is made if missing.
+    The bytes reach the disk before the rename, so a file under its final name is complete even after a power cut.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes UTF-8 text under its final name at once or not at all."""
+    with written_beside(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike, content) -> None:
+    """Writes `content` as indented JSON; NaN is refused, since JSON has none."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: str | os.PathLike):
+    """Reads a JSON file. Raises UserError with the file's name if it is not JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a JSON file: {error}") from None
+
+
+def file_fingerprint(path: str | os.PathLike) -> str:
+    """SHA-256 of the file's bytes, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def exclusive_lock(path: str | os.PathLike, *, what: str) -> Iterator[None]:
+    """Holds a lock on the file `path` while the block runs; the system releases it when the process dies, however it dies.
+
+    `what` names the guarded thing in the error. Raises UserError at once if another process holds the lock.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{what} is in use by another run (lock file {path})") from None
+        yield
+
+
+def require_free_space(folder: str | os.PathLike, needed_bytes: int, *, what: str) -> None:
+    """Raises UserError if the disk of `folder` (or of its nearest existing parent) has less than `needed_bytes` free."""
+    existing = Path(folder).absolute()
+    while not existing.exists():
+        existing = existing.parent
+    free = shutil.disk_usage(existing).free
+    if free < needed_bytes:
+        raise UserError(f"{what} needs {needed_bytes / 1e9:.2f} GB but {existing} has {free / 1e9:.2f} GB free")
