@@ -14,9 +14,9 @@ from utils.errors import UserError
 
 @contextlib.contextmanager
 def written_beside(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary path in the folder of `path`, renamed to `path` when the block ends well and removed when it does not.
+    """A temporary path beside `path`, renamed to `path` when the block ends well and removed when it does not.
 
-    The temporary name keeps the suffix of `path` (Keras and NumPy choose a format by it). The folder is made if missing.
+    The temporary name keeps the suffix of `path` (Keras and NumPy choose a format by it). A missing folder is made.
     The bytes reach the disk before the rename, so a file under its final name is complete even after a power cut.
     """
     path = Path(path)
@@ -58,7 +58,7 @@ def file_fingerprint(path: str | os.PathLike) -> str:
 
 @contextlib.contextmanager
 def exclusive_lock(path: str | os.PathLike, *, what: str) -> Iterator[None]:
-    """Holds a lock on the file `path` while the block runs; the system releases it when the process dies, however it dies.
+    """Holds a lock on the file `path` while the block runs; the system releases it however the process dies.
 
     `what` names the guarded thing in the error. Raises UserError at once if another process holds the lock.
     """
@@ -73,7 +73,7 @@ def exclusive_lock(path: str | os.PathLike, *, what: str) -> Iterator[None]:
 
 
 def require_free_space(folder: str | os.PathLike, needed_bytes: int, *, what: str) -> None:
-    """Raises UserError if the disk of `folder` (or of its nearest existing parent) has less than `needed_bytes` free."""
+    """Raises UserError if the disk of `folder`, or of its nearest existing parent, has less than that free."""
     existing = Path(folder).absolute()
     while not existing.exists():
         existing = existing.parent
