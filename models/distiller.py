@@ -1,0 +1,104 @@
+"""Offline response-based knowledge distillation: the loss, and the model that trains a student with it."""
+
+import keras
+from keras import ops
+
+
+class DistillationLoss(keras.losses.Loss):
+    """alpha CE(y, z_s) + (1 - alpha) T^2 KL(softmax(z_t / T) || softmax(z_s / T)), a mean over the batch.
+
+    Hinton et al., arXiv:1503.02531: the factor T^2 keeps the soft gradient's size independent of the temperature T.
+    `y_true` is a dict of `labels` `(B,)` (class numbers) and `teacher_logits` `(B, C)`; with `alpha` 1 the latter may be
+    absent. `y_pred` is the student's logits `(B, C)`. Both logits are raw: a softmax before this loss makes the soft
+    term vanish. Natural logarithms.
+    """
+
+    def __init__(self, temperature: float = 10.0, alpha: float = 0.1, name: str = "distillation_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+        if not temperature > 0:
+            raise ValueError(f"temperature must be a number above 0, got {temperature}")
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"alpha must be a number from 0 to 1, got {alpha}")
+        self.temperature = temperature
+        self.alpha = alpha
+
+    def call(self, y_true, y_pred):
+        hard = hard_term(y_true["labels"], y_pred)
+        if self.alpha == 1:
+            return hard
+        soft = soft_term(y_true["teacher_logits"], y_pred, self.temperature)
+        return self.alpha * hard + (1 - self.alpha) * soft  # (B,)
+
+    def get_config(self):
+        return {**super().get_config(), "temperature": self.temperature, "alpha": self.alpha}
+
+
+def hard_term(labels, student_logits):
+    """Cross entropy of the labels, per clip: `(B,)`, `(B, C)` -> `(B,)`, in nats."""
+    labels = ops.cast(labels, "int32")
+    return ops.sparse_categorical_crossentropy(labels, student_logits, from_logits=True)
+
+
+def soft_term(teacher_logits, student_logits, temperature: float):
+    """T^2 KL(teacher || student) at temperature T, per clip: twice `(B, C)` -> `(B,)`, in nats."""
+    teacher = ops.log_softmax(teacher_logits / temperature, axis=-1)
+    student = ops.log_softmax(student_logits / temperature, axis=-1)
+    return temperature**2 * ops.sum(ops.exp(teacher) * (teacher - student), axis=-1)
+
+
+class Distiller(keras.Model):
+    """Trains `student` by `DistillationLoss`; what is kept afterwards is the student alone.
+
+    Targets are a dict of `labels` `(B,)` and `teacher_logits` `(B, C)`, the teacher's answers computed beforehand. Or a
+    `teacher` (a model of the same clips that returns logits) stays in the step, frozen and without dropout, and
+    targets are `labels` alone, as a dict or as an array.
+    Logs `hard_loss` and `soft_loss` (the loss's two terms before weighting), `accuracy`, and `agreement`: the share of
+    clips for which student and teacher choose the same class. With `alpha` 1 no teacher is needed and neither
+    `soft_loss` nor `agreement` is logged: the student alone, trained by the very same code.
+    """
+
+    def __init__(
+        self,
+        student: keras.Model,
+        teacher: keras.Model | None = None,
+        *,
+        temperature: float = 10.0,
+        alpha: float = 0.1,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.student = student
+        self.teacher = teacher
+        if teacher is not None:
+            teacher.trainable = False
+        self.distillation_loss = DistillationLoss(temperature, alpha)
+        self.hard_loss = keras.metrics.Mean(name="hard_loss")
+        self.accuracy = keras.metrics.Mean(name="accuracy")
+        if alpha < 1:
+            self.soft_loss = keras.metrics.Mean(name="soft_loss")
+            self.agreement = keras.metrics.Mean(name="agreement")
+
+    def call(self, clips, training=None):
+        return self.student(clips, training=training)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        targets = dict(y) if isinstance(y, dict) else {"labels": y}
+        if self.teacher is not None and self.distillation_loss.alpha < 1:
+            targets["teacher_logits"] = ops.stop_gradient(self.teacher(x, training=False))
+        self._log(targets, y_pred, sample_weight)
+        loss = self.distillation_loss(targets, y_pred, sample_weight)
+        for penalty in self.student.losses:
+            loss += self._aggregate_additional_loss(penalty)
+        return loss
+
+    def _log(self, targets, student_logits, sample_weight):
+        labels = ops.cast(targets["labels"], "int32")
+        choice = ops.cast(ops.argmax(student_logits, axis=-1), "int32")
+        self.hard_loss.update_state(hard_term(labels, student_logits), sample_weight)
+        self.accuracy.update_state(ops.equal(labels, choice), sample_weight)
+        if self.distillation_loss.alpha < 1:
+            teacher_logits = targets["teacher_logits"]
+            teacher_choice = ops.cast(ops.argmax(teacher_logits, axis=-1), "int32")
+            temperature = self.distillation_loss.temperature
+            self.soft_loss.update_state(soft_term(teacher_logits, student_logits, temperature), sample_weight)
+            self.agreement.update_state(ops.equal(teacher_choice, choice), sample_weight)
