@@ -1,0 +1,78 @@
+"""Stage 1 as a user runs it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run_script(*arguments):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "video_to_frames.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+@pytest.fixture
+def videos(tmp_path):
+    for name in ("run/1.avi", "walk/1.avi"):
+        path = tmp_path / "videos" / name
+        path.parent.mkdir(parents=True)
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (48, 36))
+        for k in range(18):
+            writer.write(np.full((36, 48, 3), 10 * k, np.uint8))
+        writer.release()
+    return tmp_path / "videos"
+
+
+def test_command_as_published(videos, tmp_path):
+    """The README's first command would fail, or fill a log file with a progress bar."""
+    done = run_script(
+        *("--input_path", f"{videos}/", "--sequence_length", 16, "--frame_height", 30, "--frame_width", 40),
+        *("--output_path", f"{tmp_path}/Frames_datasets/UCF11/"),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Videos read: 2 in 2 classes\nVideos skipped: 0\n")
+    assert np.load(tmp_path / "Frames_datasets/UCF11/frames.npy").shape == (2, 16, 30, 40, 3)
+
+
+def test_defaults(videos, tmp_path):
+    """The two paths are enough: 16 frames of 224x224."""
+    assert run_script("--input_path", videos, "--output_path", tmp_path / "out").returncode == 0
+    assert np.load(tmp_path / "out/frames.npy").shape == (2, 16, 224, 224, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--frame_height", "0"), "error: --frame_height: must be a whole number of at least 1, got 0"),
+        (("--input_path", "nowhere"), "error: --input_path: must be an existing folder, got nowhere"),
+        (("--sequence_length", "19"), "error: --input_path: none of the 2 videos below "),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(videos, tmp_path, arguments, message):
+    """A traceback says nothing to a user."""
+    done = run_script("--input_path", videos, "--output_path", tmp_path / "out", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_loads_no_heavy_module():
+    """`--help` would take seconds."""
+    code = (
+        "import sys; sys.argv = ['video_to_frames.py', '--help']\n"
+        "import runpy\n"
+        "try: runpy.run_path('video_to_frames.py', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'cv2', 'numpy', 'tensorflow', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("[]\n")

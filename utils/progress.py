@@ -1,0 +1,33 @@
+"""Progress for a person: a bar on a terminal, a plain line now and then elsewhere (a pipe, a cron job)."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from tqdm import tqdm
+
+SECONDS_BETWEEN_LINES = 30
+
+
+@contextlib.contextmanager
+def progress(total: int, *, done: int = 0, unit: str) -> Iterator[Callable[[], None]]:
+    """Yields a function to call once per finished unit; writes to stderr. `done` units were finished before."""
+    if sys.stderr.isatty():
+        with tqdm(total=total, initial=done, unit=f" {unit}", dynamic_ncols=True) as bar:
+            yield bar.update
+        return
+    start = last_line = time.monotonic()
+    count = done
+
+    def advance() -> None:
+        nonlocal count, last_line
+        count += 1
+        now = time.monotonic()
+        if now - last_line >= SECONDS_BETWEEN_LINES:
+            last_line = now
+            rate = (count - done) / (now - start)
+            left = (total - count) / rate
+            print(f"{count}/{total} {unit}, {rate:.1f}/s, {left:.0f} s left", file=sys.stderr, flush=True)
+
+    yield advance

@@ -1,0 +1,42 @@
+"""Stage 1: turns a folder of class folders of videos into the arrays that the other stages read."""
+
+import argparse
+from pathlib import Path
+
+from utils.cli import ArgumentParser, existing_folder, positive_int, run
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = ArgumentParser(
+        "Reads every video below the class folders of --input_path and writes frames.npy, labels.npy, "
+        "video_file_paths.npy, skipped_videos.csv and timings into --output_path."
+    )
+    files = parser.add_argument_group("files")
+    files.add_argument(
+        "--input_path",
+        type=existing_folder,
+        required=True,
+        help="folder of class folders; folders in them are searched",
+    )
+    files.add_argument("--output_path", type=Path, required=True, help="folder for the arrays; made if missing")
+    clip = parser.add_argument_group("clip")
+    clip.add_argument("--sequence_length", type=positive_int, default=16, help="frames a clip, evenly spaced")
+    clip.add_argument(
+        "--frame_height",
+        type=positive_int,
+        default=224,
+        help="pixels; frames are squashed to this size, and more than a network's 112 leaves room for crops",
+    )
+    clip.add_argument("--frame_width", type=positive_int, default=224, help="pixels; frames are squashed to this size")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    from utils.extraction import extract
+
+    print(extract(**vars(arguments)))
+
+
+if __name__ == "__main__":
+    run(main)
