@@ -26,9 +26,9 @@ def build_c3d(
     """C3D as published, answering with logits.
 
     Maps RGB clips `(B, frames, height, width, 3)` with values 0..255 to logits float32 `(B, num_classes)`.
-    79,991,015 parameters with 487 classes at 16x112x112 and `width` 1. The input is scaled to [-1, 1] inside the model,
-    or has the Sports-1M channel means subtracted if `sports1m_preprocessing`. Dropout of `block_dropout` follows each of
-    the last three convolution blocks (0 for none, as published), 0.5 each dense layer.
+    79,991,015 parameters with 487 classes at 16x112x112 and `width` 1. The input is scaled to [-1, 1] inside the
+    model, or has the Sports-1M channel means subtracted if `sports1m_preprocessing`. Dropout of `block_dropout` follows
+    each of the last three convolution blocks (0 for none, as published), 0.5 each dense layer.
     Raises ValueError if the input is too small for the five poolings.
     """
     return build_topology(
@@ -55,17 +55,18 @@ def build_topology(
     sports1m_preprocessing: bool = False,
     name: str,
 ) -> keras.Model:
-    """Eight 3x3x3 convolutions in five pooled blocks, two dense layers, logits; `filters` and `dense_units` times `width`.
+    """Eight 3x3x3 convolutions in five pooled blocks, two dense layers, logits.
 
-    The layers lie in one chain, so `model.layers` is the order of computation.
+    `filters` and `dense_units` are multiplied by `width`. The layers lie in one chain, so
+    `model.layers` is the order of computation.
     """
     frames, height, image_width, channels = input_shape
     if channels != 3:
         raise ValueError(f"input_shape must end in 3 channels, got {tuple(input_shape)}")
     if frames < SMALLEST_LENGTH or min(height, image_width) < SMALLEST_SIDE:
         raise ValueError(
-            f"{name} needs at least {SMALLEST_LENGTH} frames of {SMALLEST_SIDE}x{SMALLEST_SIDE} pixels (its poolings halve "
-            f"time four times and the picture five times), got {frames} frames of {height}x{image_width}"
+            f"{name} needs at least {SMALLEST_LENGTH} frames of {SMALLEST_SIDE}x{SMALLEST_SIDE} pixels (its poolings "
+            f"halve time four times and the picture five times), got {frames} frames of {height}x{image_width}"
         )
     filters = [scaled_width(count, width) for count in filters]
     dense_units = [scaled_width(count, width) for count in dense_units]
@@ -142,7 +143,7 @@ def split_at(model: keras.Model, layer_name: str) -> tuple[keras.Model, keras.Mo
     cut = names.index(layer_name)
     while isinstance(layers[cut - 1], keras.layers.Dropout):
         cut -= 1
-    features = keras.Model(model.inputs, layers[cut - 1].output, name=f"{model.name}_before_{layer_name}")
+    features = keras.Model(model.input, layers[cut - 1].output, name=f"{model.name}_before_{layer_name}")
     inputs = keras.Input(features.output_shape[1:], name="features")
     x = inputs
     for layer in layers[cut:]:

@@ -8,9 +8,9 @@ class DistillationLoss(keras.losses.Loss):
     """alpha CE(y, z_s) + (1 - alpha) T^2 KL(softmax(z_t / T) || softmax(z_s / T)), a mean over the batch.
 
     Hinton et al., arXiv:1503.02531: the factor T^2 keeps the soft gradient's size independent of the temperature T.
-    `y_true` is a dict of `labels` `(B,)` (class numbers) and `teacher_logits` `(B, C)`; with `alpha` 1 the latter may be
-    absent. `y_pred` is the student's logits `(B, C)`. Both logits are raw: a softmax before this loss makes the soft
-    term vanish. Natural logarithms.
+    `y_true` is a dict of `labels` `(B,)` (class numbers) and `teacher_logits` `(B, C)`; with `alpha` 1 the latter may
+    be absent. `y_pred` is the student's logits `(B, C)`. Both logits are raw: a softmax before this loss makes the
+    soft term vanish. Natural logarithms.
     """
 
     def __init__(self, temperature: float = 10.0, alpha: float = 0.1, name: str = "distillation_loss", **kwargs):

@@ -4,14 +4,20 @@ Nothing here imports TensorFlow, Keras or matplotlib, so that `--help` and an ar
 """
 
 import argparse
+import dataclasses
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from utils.errors import UserError
+from utils.options import DataOptions, TrainingOptions
 
 MODEL_SUFFIXES = (".keras", ".h5")
+CHANNELS = ("rgb", "bgr")
+CHANNELS_HELP = "channel order of a model without a record"
+SCALES = ("0..255", "0..1", "-1..1")
+SCALES_HELP = "values that a model without a record takes"
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -37,6 +43,13 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def start_tensorflow() -> None:
+    """Imports TensorFlow quietly; called once the arguments are checked."""
+    from utils import devices
+
+    devices.start_tensorflow()
 
 
 def number(text: str, kind: type, expected: str, accepts: Callable[[float], bool]):
@@ -104,3 +117,75 @@ def model_path(text: str) -> Path:
 def existing_model(text: str) -> Path:
     """A path of a model file that is there and ends in .keras or .h5."""
     return existing_file(str(model_path(text)))
+
+
+def input_size(text: str) -> tuple[int, int]:
+    """A picture size: one number for a square, or HEIGHTxWIDTH. Returns (height, width) in pixels."""
+    try:
+        sides = tuple(positive_int(part) for part in text.lower().split("x"))
+    except argparse.ArgumentTypeError:
+        sides = ()
+    if len(sides) not in (1, 2):
+        raise argparse.ArgumentTypeError(f"must be SIDE or HEIGHTxWIDTH in pixels, as 112 or 120x160, got {text}")
+    return sides[0], sides[-1]
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """--data, --annotations, --paths and how they are divided."""
+    group = parser.add_argument_group("arrays")
+    group.add_argument("--data", type=existing_file, required=True, help="frames.npy of video_to_frames.py")
+    group.add_argument("--annotations", type=existing_file, required=True, help="labels.npy of video_to_frames.py")
+    group.add_argument("--paths", type=existing_file, help="video_file_paths.npy; by default the one beside --data")
+
+
+def add_split_arguments(parser: argparse.ArgumentParser, *, default: str | None) -> None:
+    """--split and what it needs; `default` None where a record may know."""
+    group = parser.add_argument_group("split")
+    group.add_argument("--split", default=default, help="auto or random")
+    group.add_argument("--split_seed", type=seed, default=DataOptions.split_seed, help="who is in which set")
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """The network's size."""
+    group = parser.add_argument_group("network")
+    group.add_argument("--width", type=positive_float, default=1.0, help="multiplies filters and dense units")
+    group.add_argument("--input_size", type=input_size, default="112", help="SIDE or HEIGHTxWIDTH of its input, pixels")
+    group.add_argument("--input_frames", type=positive_int, default=16, help="frames of its input")
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """How the network is fitted, and where the history goes."""
+    defaults = TrainingOptions()
+    group = parser.add_argument_group("training")
+    group.add_argument("--batch_size", type=positive_int, default=defaults.batch_size, help="clips a step")
+    group.add_argument("--epochs", type=positive_int, default=defaults.epochs, help="passes over the training clips")
+    group.add_argument("--learning_rate", type=positive_float, default=defaults.learning_rate, help="the peak rate")
+    group.add_argument(
+        "--schedule",
+        choices=["cosine", "constant"],
+        default=defaults.schedule,
+        help="cosine: 10 %% linear warm-up, then cosine decay to 0",
+    )
+    group.add_argument("--seed", type=seed, default=defaults.seed, help="initialisation, order of batches, dropout")
+    group.add_argument("--tensorboard", type=Path, help="folder for TensorBoard scalars")
+
+
+def data_options(args: argparse.Namespace) -> DataOptions:
+    """The data and split arguments as one object."""
+    return options_of(DataOptions, args)
+
+
+def training_options(args: argparse.Namespace) -> TrainingOptions:
+    """The training arguments as one object."""
+    return options_of(TrainingOptions, args)
+
+
+def options_of(kind: type, args: argparse.Namespace):
+    """A dataclass filled from the arguments of the same names; what is not on this command line keeps its default."""
+    names = [field.name for field in dataclasses.fields(kind) if hasattr(args, field.name)]
+    return kind(**{name: getattr(args, name) for name in names})
+
+
+def input_shape(args: argparse.Namespace) -> tuple[int, int, int, int]:
+    """(frames, height, width, 3) from --input_frames and --input_size."""
+    return args.input_frames, *args.input_size, 3

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,8 +39,10 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def write_json(path: str | os.PathLike, content) -> None:
-    """Writes `content` as indented JSON; NaN is refused, since JSON has none."""
-    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    """Writes `content` as indented JSON, a list of numbers on one line; NaN is refused, since JSON has none."""
+    text = json.dumps(content, indent=2, allow_nan=False)
+    number_lists = re.compile(r"\[\s+(-?\d[^\[\]{}\"]*?)\s+\]")
+    write_text(path, number_lists.sub(lambda match: f"[{' '.join(match[1].split())}]", text) + "\n")
 
 
 def read_json(path: str | os.PathLike):

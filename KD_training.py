@@ -1,0 +1,51 @@
+"""Stage 3: arrays and a teacher to a compact student, by knowledge distillation."""
+
+import argparse
+from pathlib import Path
+
+from utils import cli
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = cli.ArgumentParser(__doc__)
+    cli.add_data_arguments(parser)
+    cli.add_split_arguments(parser, default="auto")
+    cli.add_training_arguments(parser)
+    parser.set_defaults(epochs=100)
+    cli.add_model_arguments(parser)
+    distillation = parser.add_argument_group("distillation")
+    distillation.add_argument("--source", type=cli.existing_model, help="the teacher; not needed with --alpha 1")
+    distillation.add_argument("--temperature", type=cli.positive_float, default=10.0, help="softens both outputs")
+    distillation.add_argument("--alpha", type=cli.share, default=0.1, help="weight of the labels; 1: no teacher")
+    distillation.add_argument("--source_channels", choices=cli.CHANNELS, default="rgb", help=cli.CHANNELS_HELP)
+    distillation.add_argument("--source_input_scale", choices=cli.SCALES, default="0..255", help=cli.SCALES_HELP)
+    output = parser.add_argument_group("output")
+    output.add_argument("--output_path", type=cli.model_path, default="KD_trained_models/student.keras", help="model")
+    output.add_argument(
+        "--log_path", type=Path, default="KD_training_histories/student", help="history: .npy, .csv, .png"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_arguments()
+    cli.start_tensorflow()
+    from utils import stages
+
+    stages.train_student(
+        cli.data_options(args),
+        cli.training_options(args),
+        source=args.source,
+        temperature=args.temperature,
+        alpha=args.alpha,
+        output_path=args.output_path,
+        log_path=args.log_path,
+        width=args.width,
+        input_shape=cli.input_shape(args),
+        source_channels=args.source_channels,
+        source_input_scale=args.source_input_scale,
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

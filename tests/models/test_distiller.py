@@ -1,0 +1,180 @@
+"""The distillation loss against independent NumPy in float64, closed forms, and the mistakes nobody would see."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.special import log_softmax, softmax
+
+from models.distiller import DistillationLoss, Distiller
+from models.student import build_student
+
+TEMPERATURES = [1.0, 3.0, 10.0, 20.0]
+ALPHA = 0.1
+
+
+@pytest.fixture
+def batch():
+    """Logits of a confident teacher and an undecided student: `labels` (6,), teacher and student float64 (6, 5)."""
+    rng = np.random.default_rng(7)
+    return rng.integers(0, 5, 6), 6 * rng.standard_normal((6, 5)), 2 * rng.standard_normal((6, 5))
+
+
+def reference_loss(labels, teacher, student, temperature, alpha) -> float:
+    """Hinton's formula, term by term, by SciPy in float64."""
+    hard = -log_softmax(student, axis=1)[np.arange(len(labels)), labels]
+    teacher_log, student_log = log_softmax(teacher / temperature, axis=1), log_softmax(student / temperature, axis=1)
+    soft = temperature**2 * (np.exp(teacher_log) * (teacher_log - student_log)).sum(axis=1)
+    return float(np.mean(alpha * hard + (1 - alpha) * soft))
+
+
+def loss_of(labels, teacher, student, temperature, alpha, dtype="float64") -> float:
+    loss = DistillationLoss(temperature, alpha, dtype=dtype)
+    targets = {"labels": labels, "teacher_logits": teacher.astype(dtype)}
+    return float(loss(targets, keras.ops.convert_to_tensor(student.astype(dtype))))
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+def test_loss_equals_the_formula_in_float64(batch, temperature):
+    """A wrong loss trains a student that nobody can tell from a badly tuned one."""
+    assert loss_of(*batch, temperature, ALPHA) == pytest.approx(reference_loss(*batch, temperature, ALPHA), abs=1e-6)
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+def test_loss_in_float32_stays_near_the_formula(batch, temperature):
+    """Training runs in float32: rounding must not drown the soft term."""
+    expected = reference_loss(*batch, temperature, ALPHA)
+    np.testing.assert_allclose(loss_of(*batch, temperature, ALPHA, "float32"), expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+def test_gradient_is_the_closed_form(batch, temperature):
+    """dL/dz_s = [alpha (p_s - y) + (1 - alpha) T (p_s(T) - p_t(T))] / B; without T^2 the soft part would be 1 / T^2."""
+    labels, teacher, student = batch
+    variable = tf.Variable(student)
+    with tf.GradientTape() as tape:
+        loss = DistillationLoss(temperature, ALPHA, dtype="float64")(
+            {"labels": labels, "teacher_logits": teacher}, variable
+        )
+    hard = softmax(student, axis=1) - np.eye(5)[labels]
+    soft = temperature * (softmax(student / temperature, axis=1) - softmax(teacher / temperature, axis=1))
+    expected = (ALPHA * hard + (1 - ALPHA) * soft) / len(labels)
+    np.testing.assert_allclose(tape.gradient(loss, variable).numpy(), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+def test_the_usual_mistakes_give_other_numbers(batch, temperature):
+    """The check above must be able to fail: each known mistake lies far outside its tolerance."""
+    labels, teacher, student = batch
+    right = reference_loss(*batch, temperature, ALPHA)
+    hard_part = ALPHA * reference_loss(*batch, temperature, 1.0)
+    wrong = {
+        "softmax twice": reference_loss(labels, softmax(teacher, axis=1), softmax(student, axis=1), temperature, ALPHA),
+        "mean over classes": hard_part + (right - hard_part) / 5,
+        "sum over the batch": right * len(labels),
+        "KL the other way": hard_part
+        + reference_loss(labels, student, teacher, temperature, ALPHA)
+        - ALPHA * reference_loss(labels, student, teacher, temperature, 1.0),
+    }
+    if temperature != 1:
+        wrong["no T^2"] = hard_part + (right - hard_part) / temperature**2
+    for mistake, value in wrong.items():
+        assert abs(value - right) > 1e-2, mistake
+
+
+def test_closed_forms(batch):
+    """Teacher equal to student leaves the hard term; T -> infinity gives the squared distance of centred logits."""
+    labels, teacher, student = batch
+    same = loss_of(labels, student, student, 4.0, ALPHA)
+    assert same == pytest.approx(ALPHA * reference_loss(labels, student, student, 4.0, 1.0), abs=1e-12)
+    centred = (teacher - teacher.mean(axis=1, keepdims=True)) - (student - student.mean(axis=1, keepdims=True))
+    limit = np.mean((centred**2).sum(axis=1) / (2 * 5))  # Hinton et al., section 2.1
+    assert loss_of(*batch, 1e4, 0.0) == pytest.approx(limit, rel=1e-3)
+    assert loss_of(*batch, 4.0, 1.0) == pytest.approx(reference_loss(*batch, 4.0, 1.0), abs=1e-12)
+
+
+def test_loss_round_trips_through_its_configuration():
+    """A compiled model that is saved keeps its temperature and weight."""
+    loss = keras.losses.deserialize(
+        keras.losses.serialize(DistillationLoss(7.0, 0.3)), custom_objects={"DistillationLoss": DistillationLoss}
+    )
+    assert (loss.temperature, loss.alpha) == (7.0, 0.3)
+
+
+@pytest.mark.parametrize(("temperature", "alpha"), [(0.0, 0.1), (-1.0, 0.1), (1.0, -0.1), (1.0, 1.1)])
+def test_values_without_meaning_are_refused(temperature, alpha):
+    with pytest.raises(ValueError, match=r"(temperature|alpha) must be"):
+        DistillationLoss(temperature, alpha)
+
+
+@pytest.fixture
+def tiny():
+    """A tiny student without dropout in effect, and 4 clips with labels and teacher logits for 3 classes."""
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    clips = rng.integers(0, 256, (4, 16, 32, 32, 3), np.uint8)
+    targets = {"labels": np.array([0, 1, 2, 0]), "teacher_logits": rng.normal(0, 4, (4, 3)).astype("float32")}
+    return build_student(3, input_shape=(16, 32, 32, 3), width=0.1), clips, targets
+
+
+def test_logged_terms_add_up(tiny):
+    """The log shows hard and soft term apart; they must be the terms of the loss that is minimised."""
+    student, clips, targets = tiny
+    distiller = Distiller(student, temperature=5.0, alpha=0.3)
+    distiller.compile(jit_compile=False)
+    log = distiller.evaluate(clips, targets, batch_size=2, verbose=0, return_dict=True)
+    logits = np.asarray(student(clips.astype("float32"), training=False), np.float64)
+    teacher = targets["teacher_logits"].astype(np.float64)
+    assert log["loss"] == pytest.approx(0.3 * log["hard_loss"] + 0.7 * log["soft_loss"], rel=1e-5)
+    assert log["loss"] == pytest.approx(reference_loss(targets["labels"], teacher, logits, 5.0, 0.3), rel=1e-4)
+    assert log["accuracy"] == np.mean(logits.argmax(axis=1) == targets["labels"])
+    assert log["agreement"] == np.mean(logits.argmax(axis=1) == teacher.argmax(axis=1))
+
+
+def test_a_live_teacher_gives_the_loss_of_its_stored_answers(tiny):
+    """Stored and live answers are the same method: for the same clips the losses are equal."""
+    student, clips, targets = tiny
+    teacher = build_student(3, input_shape=(16, 32, 32, 3), width=0.2)
+    stored = {"labels": targets["labels"], "teacher_logits": np.asarray(teacher(clips, training=False))}
+    losses = []
+    for distiller, y in ((Distiller(student), stored), (Distiller(student, teacher), targets["labels"])):
+        distiller.compile(jit_compile=False)
+        losses.append(distiller.evaluate(clips, y, verbose=0, return_dict=True)["loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_distilling_moves_the_student_to_the_teacher_and_leaves_the_teacher_alone(tiny):
+    """A distillation term that vanished (a softmax too many) or a teacher that trains along would show here."""
+    student, clips, targets = tiny
+    teacher = build_student(3, input_shape=(16, 32, 32, 3), width=0.2)
+    before = [weight.copy() for weight in teacher.get_weights()]
+    distiller = Distiller(student, teacher, temperature=4.0, alpha=0.0)
+    distiller.compile(keras.optimizers.Adam(3e-3), jit_compile=False)
+    first = distiller.evaluate(clips, targets["labels"], verbose=0, return_dict=True)["soft_loss"]
+    distiller.fit(clips, targets["labels"], epochs=30, verbose=0)
+    last = distiller.evaluate(clips, targets["labels"], verbose=0, return_dict=True)["soft_loss"]
+    assert last < 0.5 * first
+    for old, new in zip(before, teacher.get_weights()):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_alpha_one_needs_no_teacher(tiny):
+    """The baseline is trained by the very same code, from labels alone."""
+    student, clips, targets = tiny
+    distiller = Distiller(student, alpha=1.0)
+    distiller.compile(jit_compile=False)
+    log = distiller.evaluate(clips, targets["labels"], verbose=0, return_dict=True)
+    assert set(log) == {"loss", "hard_loss", "accuracy"}
+    assert log["loss"] == pytest.approx(log["hard_loss"], rel=1e-6)
+
+
+def test_the_distillation_gradient_is_there(tiny):
+    """At the start the soft term's gradient is as large as the hard term's, not a hundredth of it."""
+    student, clips, targets = tiny
+
+    def gradient_norm(alpha):
+        with tf.GradientTape() as tape:
+            loss = DistillationLoss(10.0, alpha)(targets, student(clips.astype("float32"), training=False))
+        return float(tf.linalg.global_norm(tape.gradient(loss, student.trainable_variables)))
+
+    assert gradient_norm(0.0) > 0.5 * gradient_norm(1.0)

@@ -1,0 +1,26 @@
+"""The compact student: its published size, and that a small machine runs the same code."""
+
+import keras
+import numpy as np
+
+from models.student import build_student
+
+
+def test_full_size_is_the_published_one():
+    """The claim of the method is its size: a tenth of C3D's parameters."""
+    assert build_student(101).count_params() == 7_298_405
+    assert build_student(5).count_params() == 7_200_005
+
+
+def test_dropout_and_names():
+    model = build_student(5, width=0.1)
+    rates = [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+    assert rates == [0.2, 0.2, 0.2, 0.5, 0.5]
+    assert model.get_layer("conv1").filters == 8
+
+
+def test_any_picture_size_from_32_pixels_gives_logits():
+    """Odd and oblong sizes must not fail in the last pooling."""
+    for shape in [(16, 32, 32, 3), (17, 50, 67, 3), (32, 112, 64, 3)]:
+        model = build_student(3, input_shape=shape, width=0.1)
+        assert np.asarray(model(np.zeros((2, *shape), np.uint8))).shape == (2, 3)

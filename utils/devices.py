@@ -1,0 +1,53 @@
+"""What the machine computes on, and the settings that follow from it."""
+
+import contextlib
+import os
+import sys
+import tempfile
+
+
+@contextlib.contextmanager
+def native_output_held_back():
+    """Holds back what C++ code writes to stderr while the block runs; shows it all if the block fails.
+
+    TensorFlow's start-up writes lines about oneDNN and CUDA that no environment variable turns off.
+    """
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(saved, 2)
+            held.seek(0)
+            os.write(2, held.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+def start_tensorflow() -> None:
+    """Imports TensorFlow and Keras quietly, and lets a GPU's memory grow as it is needed."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with native_output_held_back():
+        import keras  # noqa: F401 - the import is the point
+        import tensorflow as tf
+        from absl import logging
+
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+    logging.set_verbosity(logging.ERROR)  # Keras warns at every .h5 file that the format is old; here it is asked for
+
+
+def has_gpu() -> bool:
+    """Whether TensorFlow sees a GPU."""
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def jit_compile() -> bool | str:
+    """Keras' `jit_compile`: automatic on a GPU, off on a CPU, where XLA makes Conv3D about 20 times slower."""
+    return "auto" if has_gpu() else False

@@ -1,0 +1,94 @@
+"""Pictures, as Display objects: what is shown is kept apart from how it is drawn."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+from utils.files import written_beside
+
+
+def save_figure(display, path: str | Path) -> None:
+    """Draws a Display and writes it as PNG, complete or not at all."""
+    figure = display.plot()
+    try:
+        with written_beside(Path(path)) as temporary:
+            figure.savefig(temporary, dpi=120, bbox_inches="tight")
+    finally:
+        plt.close(figure)
+
+
+@dataclass(frozen=True)
+class TrainingCurves:
+    """Loss and accuracy by epoch, training and validation, the kept epoch marked; `history` as in utils/history.py."""
+
+    history: np.ndarray
+    title: str
+
+    def plot(self):
+        figure, (loss_axes, accuracy_axes) = plt.subplots(1, 2, figsize=(10, 4))
+        names, epochs = self.history.dtype.names, self.history["epoch"]
+        style = {"marker": "o", "markersize": 3} if len(epochs) <= 30 else {}
+        for name, label in (
+            ("loss", "training"),
+            ("val_loss", "validation"),
+            ("val_hard_loss", "validation, hard term"),
+            ("val_soft_loss", "validation, soft term"),
+        ):
+            if name in names:
+                loss_axes.plot(epochs, self.history[name], label=label, **style)
+        for name, label in (
+            ("accuracy", "training"),
+            ("val_accuracy", "validation"),
+            ("val_agreement", "agrees with the teacher (validation)"),
+        ):
+            if name in names:
+                accuracy_axes.plot(epochs, 100 * self.history[name], label=label, **style)
+        if "val_accuracy" in names:
+            best = best_epoch(self.history)
+            label = f"kept: epoch {epochs[best]}"
+            accuracy_axes.axvline(epochs[best], color="0.7", linestyle=":", zorder=0, label=label)
+        loss_axes.set(xlabel="epoch", ylabel="loss")
+        accuracy_axes.set(xlabel="epoch", ylabel="clips (%)", ylim=(0, 102))
+        for axes in (loss_axes, accuracy_axes):
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.grid(alpha=0.3)
+            axes.legend(fontsize=8)
+        figure.suptitle(self.title)
+        return figure
+
+
+def best_epoch(history: np.ndarray) -> int:
+    """Row of the epoch that is kept: the highest validation accuracy; of equals the lowest validation loss."""
+    loss = history["val_hard_loss"] if "val_hard_loss" in history.dtype.names else history["val_loss"]
+    return int(np.lexsort((np.arange(len(history)), loss, -history["val_accuracy"]))[0])
+
+
+@dataclass(frozen=True)
+class ConfusionMatrix:
+    """Counts `(C, C)` of true (rows) and predicted (columns) classes, coloured by the share of the true class."""
+
+    counts: np.ndarray
+    class_names: tuple[str, ...]
+    title: str
+
+    def plot(self):
+        classes = len(self.class_names)
+        side = min(24, 2.8 + 0.42 * classes)
+        figure, axes = plt.subplots(figsize=(side + 0.6, side))
+        shares = self.counts / np.maximum(self.counts.sum(axis=1, keepdims=True), 1)
+        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        font = 9 if classes <= 30 else 5
+        axes.set_xticks(range(classes), self.class_names, rotation=90, fontsize=font)
+        axes.set_yticks(range(classes), self.class_names, fontsize=font)
+        if classes <= 30:
+            for row, column in zip(*np.nonzero(self.counts)):
+                colour = "white" if shares[row, column] > 0.5 else "black"
+                axes.text(column, row, self.counts[row, column], ha="center", va="center", color=colour, fontsize=8)
+        axes.set(xlabel="predicted class", ylabel="true class", title=self.title)
+        figure.colorbar(image, ax=axes, label="share of the true class", fraction=0.046, pad=0.03)
+        return figure

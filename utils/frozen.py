@@ -1,0 +1,46 @@
+"""Answers of a frozen network, computed once a clip: teacher logits, and the features below what is trained."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from utils.batches import Source, clip_source, evaluation_batches
+from utils.clips import ClipDataset
+from utils.devices import jit_compile
+from utils.files import require_free_space
+from utils.recognizer import Recognizer
+
+
+def teacher_logits(teacher: Recognizer, dataset: ClipDataset, rows: np.ndarray) -> np.ndarray:
+    """The teacher's logits of view 0, float32 `(N, C)` for all N clips of the dataset: NaN but in `rows`.
+
+    NaN makes a clip that was not meant to be trained on visible at once.
+    """
+    logits = np.full((len(dataset), teacher.num_classes), np.nan, np.float32)
+    logits[rows] = teacher.logits(dataset, rows)
+    return logits
+
+
+@contextlib.contextmanager
+def feature_source(features, dataset: ClipDataset, rows: np.ndarray, folder: Path) -> Iterator[Source]:
+    """The outputs of the frozen network `features` for view 0 of the clips `rows`, as a Source by row of the dataset.
+
+    They lie in a temporary file in `folder` (deep features of many clips exceed memory), gone when the block ends.
+    Raises UserError if the disk has no room for them.
+    """
+    shape = tuple(features.output_shape[1:])
+    folder.mkdir(parents=True, exist_ok=True)
+    require_free_space(folder, 4 * int(np.prod(shape)) * len(rows), what="the file of frozen features")
+    features.jit_compile = jit_compile()
+    batches = evaluation_batches(clip_source(dataset, features.input_shape[1:]), rows, {}, batch_size=16)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for clips, _ in batches.as_numpy_iterator():
+            np.asarray(features.predict_on_batch(clips), np.float32).tofile(file)
+        file.flush()
+        stored = np.memmap(file, np.float32, mode="r", shape=(len(rows), *shape))
+        position = np.full(len(dataset), -1)
+        position[rows] = np.arange(len(rows))
+        yield Source(lambda wanted: np.asarray(stored[position[wanted]]), shape, np.float32)

@@ -1,0 +1,161 @@
+"""A recogniser on disk: NAME.keras or NAME.h5 with its record NAME.json."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from utils.batches import clip_source, evaluation_batches
+from utils.clips import ClipDataset, digest
+from utils.devices import jit_compile
+from utils.errors import UserError
+from utils.files import file_fingerprint, read_json, write_json, written_beside
+from utils.splits import Split
+
+INPUT_SCALES = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}  # name: scale, offset
+
+
+@dataclass(frozen=True)
+class Recognizer:
+    """A network that maps RGB clips 0..255 `(B, *input_shape)` to logits `(B, C)`, and what is known about it.
+
+    `record` is the content of NAME.json, or None for a file made elsewhere.
+    """
+
+    path: Path
+    model: object
+    record: dict | None
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        return tuple(self.model.input_shape[1:])
+
+    @property
+    def num_classes(self) -> int:
+        return self.model.output_shape[-1]
+
+    @property
+    def fingerprint(self) -> str:
+        return file_fingerprint(self.path)
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        return tuple(self.record["class_names"]) if self.record else None
+
+    def logits(self, dataset: ClipDataset, rows: np.ndarray, *, batch_size: int = 16) -> np.ndarray:
+        """Logits of view 0 of the dataset's clips `rows`, float32 `(len(rows), C)`."""
+        batches = evaluation_batches(clip_source(dataset, self.input_shape), rows, {}, batch_size=batch_size)
+        self.model.jit_compile = jit_compile()
+        answers = [np.asarray(self.model.predict_on_batch(clips)) for clips, _ in batches.as_numpy_iterator()]
+        return np.concatenate(answers).astype(np.float32)
+
+
+def record_path(model_path: str | os.PathLike) -> Path:
+    """Where the record of a model file lies: the same name with .json."""
+    return Path(model_path).with_suffix(".json")
+
+
+def save_model(model, path: str | os.PathLike) -> None:
+    """Writes a Keras model to .keras or .h5, complete or not at all."""
+    with written_beside(path) as temporary:
+        model.save(temporary)
+
+
+def save_recognizer(model, path: str | os.PathLike, record: dict) -> None:
+    """Writes the model, then its record, which holds the model's fingerprint: a pair that does not fit is noticed."""
+    save_model(model, path)
+    write_json(record_path(path), {"fingerprint": file_fingerprint(path), **record})
+
+
+def load_recognizer(
+    path: str | os.PathLike, *, argument: str, channels: str = "rgb", input_scale: str = "0..255"
+) -> Recognizer:
+    """Loads a model file of ours or from elsewhere as one that takes RGB clips 0..255 and returns logits.
+
+    A last softmax is taken off. `channels` ("rgb" or "bgr") and `input_scale` (a key of INPUT_SCALES) say what a file
+    without a record expects; a file with a record knows. `argument` names the command-line argument in errors.
+    Raises UserError if the file is no Keras model of clips, or if the record belongs to another file.
+    """
+    import keras
+
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras raises many kinds for a file that is not a model
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{argument}: {path} must be a whole Keras model, but loading it failed: {reason}") from None
+    input_shape, output_shape = model.input_shape, model.output_shape
+    if not isinstance(input_shape, tuple) or len(input_shape) != 5 or input_shape[-1] != 3 or None in input_shape[1:]:
+        raise UserError(f"{argument}: {path} must take clips (B, T, H, W, 3) of a fixed size, takes {input_shape}")
+    if not isinstance(output_shape, tuple) or len(output_shape) != 2:
+        raise UserError(f"{argument}: {path} must give class scores (B, C), gives {output_shape}")
+
+    record = None
+    if record_path(path).is_file():
+        record = read_json(record_path(path))
+        if record.get("fingerprint") != file_fingerprint(path):
+            raise UserError(
+                f"{argument}: {record_path(path)} is the record of another file than {path}; "
+                "restore the pair, or remove the record to use the model as one from elsewhere"
+            )
+        if (channels, input_scale) != ("rgb", "0..255"):
+            raise UserError(
+                f"--channels and --input_scale are for models without a record; {path} has one and takes RGB 0..255"
+            )
+    if record is None:
+        model = with_conventions(with_logits(model), channels, input_scale)
+    return Recognizer(Path(path), model, record)
+
+
+def with_logits(model):
+    """The model up to its logits: a softmax at the end is removed, or undone by a logarithm where it lies deeper.
+
+    Undoing is exact but for a constant a row, which no softmax and no loss sees.
+    """
+    import keras
+
+    last = model.layers[-1]
+    is_softmax = getattr(last, "activation", None) is keras.activations.softmax
+    if isinstance(last, keras.layers.Softmax) or (isinstance(last, keras.layers.Activation) and is_softmax):
+        model = keras.Model(model.input, last.input)
+    elif is_softmax:
+        last.activation = keras.activations.linear
+    probe = np.random.default_rng(0).integers(0, 256, (2, *model.input_shape[1:])).astype(np.float32)
+    scores = np.asarray(model(probe, training=False))
+    if (scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, atol=1e-3):
+        clips = keras.Input(model.input_shape[1:])
+        return keras.Model(clips, keras.ops.log(keras.ops.maximum(model(clips), 1e-30)))
+    return model
+
+
+def with_conventions(model, channels: str, input_scale: str):
+    """The model behind what turns RGB 0..255 into the channel order and value range that it expects."""
+    import keras
+
+    if (channels, input_scale) == ("rgb", "0..255"):
+        return model
+    scale, offset = INPUT_SCALES[input_scale]
+    clips = keras.Input(model.input_shape[1:])
+    x = keras.ops.flip(clips, axis=-1) if channels == "bgr" else clips
+    return keras.Model(clips, model(keras.layers.Rescaling(scale, offset)(x)))
+
+
+def split_record(split: Split) -> dict:
+    """A split as a record keeps it: protocol, seed, the test rows' digest, and the row numbers of the three sets."""
+    rows = {name: getattr(split, name).tolist() for name in ("train", "validation", "test")}
+    return {"protocol": split.protocol, "split_seed": split.split_seed, "test": rows_digest(split.test), "rows": rows}
+
+
+def rows_digest(rows: np.ndarray) -> str:
+    """SHA-256 of row numbers."""
+    return digest(np.asarray(rows, "<i8").tobytes())
+
+
+def same_clips(record: dict, dataset: ClipDataset) -> bool:
+    """Whether the record's row numbers mean the same clips in `dataset`: equal labels and paths, at any frame size.
+
+    Without paths the frames have to be equal as well.
+    """
+    known, found = record["arrays"], dataset.fingerprint()
+    parts = ("labels", "paths") if found["paths"] else ("labels", "paths", "shape", "frames")
+    return all(known[part] == found[part] for part in parts)

@@ -1,0 +1,138 @@
+"""One fit loop for teacher, baseline and student: seeds, schedule, best epoch, progress, history."""
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from utils.batches import Source, evaluation_batches, training_batches
+from utils.devices import jit_compile
+from utils.figures import best_epoch
+from utils.history import history_array
+from utils.options import TrainingOptions
+from utils.splits import Split
+
+WARM_UP_SHARE = 0.1
+
+
+def set_seeds(options: TrainingOptions) -> None:
+    """Seeds Python, NumPy and Keras for initialisation and dropout; the order of batches has its own."""
+    import keras
+
+    keras.utils.set_random_seed(options.seed)
+
+
+def optimizer(options: TrainingOptions, steps_per_epoch: int):
+    """Adam with the schedule of `options`: 10 % linear warm-up and cosine decay to 0, or a constant rate."""
+    import keras
+
+    rate = options.learning_rate
+    if options.schedule == "cosine":
+        steps = options.epochs * steps_per_epoch
+        warm_up = int(WARM_UP_SHARE * steps)
+        rate = keras.optimizers.schedules.CosineDecay(
+            rate / 10 if warm_up else rate,
+            max(1, steps - warm_up),
+            warmup_target=rate if warm_up else None,
+            warmup_steps=warm_up,
+        )
+    return keras.optimizers.Adam(rate)
+
+
+def fit(
+    model,
+    source: Source,
+    split: Split,
+    targets: Mapping[str, np.ndarray],
+    options: TrainingOptions,
+) -> np.ndarray:
+    """Trains `model` on the split's training rows and leaves it with the weights of its best epoch on validation.
+
+    A Distiller brings its own loss; any other model returns logits and is trained by cross entropy. `targets` holds
+    arrays with one entry a row of the dataset: `labels`, and for a Distiller with alpha < 1 `teacher_logits`.
+    Returns the history, a structured array with one row an epoch (see utils/history.py).
+    """
+    import keras
+
+    from models.distiller import Distiller
+
+    rows, batch_size = split.train, options.batch_size
+    train = training_batches(source, rows, targets, batch_size=batch_size, seed=options.seed)
+    validation = evaluation_batches(source, split.validation, targets, batch_size=batch_size)
+    steps = len(rows) // batch_size
+    compile_settings = {"optimizer": optimizer(options, steps), "jit_compile": jit_compile()}
+    if isinstance(model, Distiller):
+        model.compile(**compile_settings)
+    else:
+        train, validation = (batches.map(lambda clips, y: (clips, y["labels"])) for batches in (train, validation))
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(**compile_settings, loss=loss, metrics=["accuracy"])
+
+    log = epoch_log(options.epochs, clips_per_epoch=steps * batch_size)
+    callbacks = [log, *tensorboard(options.tensorboard)]
+    model.fit(
+        train,
+        steps_per_epoch=steps,
+        epochs=options.epochs,
+        validation_data=validation,
+        callbacks=callbacks,
+        verbose=1 if sys.stdout.isatty() else 0,
+    )
+    model.set_weights(log.best_weights)
+    return history_array(log.epochs)
+
+
+def tensorboard(folder: Path | None) -> list:
+    """Keras' TensorBoard callback for scalars, or nothing."""
+    import keras
+
+    return [keras.callbacks.TensorBoard(str(folder), write_graph=False)] if folder else []
+
+
+def epoch_log(epochs: int, clips_per_epoch: int):
+    """A callback that collects the history, keeps the best epoch's weights and prints a line an epoch."""
+    import keras
+
+    class EpochLog(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.epochs: list[dict[str, float]] = []
+            self.best_weights = None
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.started = time.perf_counter()
+            self.training_seconds = None
+
+        def on_test_begin(self, logs=None):
+            self.training_seconds = time.perf_counter() - self.started
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.epochs.append(
+                {
+                    "epoch": epoch + 1,
+                    **{name: float(value) for name, value in logs.items()},
+                    "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+                    "seconds": time.perf_counter() - self.started,
+                    "clips_per_second": clips_per_epoch / self.training_seconds,
+                }
+            )
+            is_best = best_epoch(history_array(self.epochs)) == epoch
+            if is_best:
+                self.best_weights = self.model.get_weights()
+            print(epoch_line(self.epochs[-1], epochs, is_best=is_best), flush=True)
+
+    return EpochLog()
+
+
+def epoch_line(epoch: Mapping[str, float], epochs: int, *, is_best: bool) -> str:
+    """One epoch for a person to read."""
+    parts = [f"epoch {epoch['epoch']:>{len(str(epochs))}}/{epochs}", f"loss {epoch['loss']:.3f}"]
+    if "soft_loss" in epoch:
+        parts.append(f"(hard {epoch['hard_loss']:.3f}, soft {epoch['soft_loss']:.3f})")
+    parts.append(f"accuracy {100 * epoch['accuracy']:.1f} %")
+    parts.append(f"| validation loss {epoch['val_loss']:.3f}, accuracy {100 * epoch['val_accuracy']:.1f} %")
+    if "val_agreement" in epoch:
+        parts.append(f"(agrees with teacher {100 * epoch['val_agreement']:.1f} %)")
+    parts.append(f"| {epoch['clips_per_second']:.1f} clips/s")
+    return "  ".join(parts) + ("  best so far" if is_best else "")
