@@ -117,7 +117,7 @@ def with_logits(model):
     last = model.layers[-1]
     is_softmax = getattr(last, "activation", None) is keras.activations.softmax
     if isinstance(last, keras.layers.Softmax) or (isinstance(last, keras.layers.Activation) and is_softmax):
-        model = keras.Model(model.input, last.input)
+        model = keras.Model(model.inputs[0], last.input)
     elif is_softmax:
         last.activation = keras.activations.linear
     probe = np.random.default_rng(0).integers(0, 256, (2, *model.input_shape[1:])).astype(np.float32)
