@@ -8,7 +8,7 @@ class DistillationLoss(keras.losses.Loss):
     """alpha CE(y, z_s) + (1 - alpha) T^2 KL(softmax(z_t / T) || softmax(z_s / T)), a mean over the batch.
 
     Hinton et al., arXiv:1503.02531: the factor T^2 keeps the soft gradient's size independent of the temperature T.
-    `y_true` is a dict of `labels` `(B,)` (class numbers) and `teacher_logits` `(B, C)`; with `alpha` 1 the latter may
+    `y_true` is a dict of `labels` `(B,)` (class numbers, or -1 for a clip without a label, whose hard term is 0) and `teacher_logits` `(B, C)`; with `alpha` 1 the latter may
     be absent. `y_pred` is the student's logits `(B, C)`. Both logits are raw: a softmax before this loss makes the
     soft term vanish. Natural logarithms.
     """
@@ -34,9 +34,10 @@ class DistillationLoss(keras.losses.Loss):
 
 
 def hard_term(labels, student_logits):
-    """Cross entropy of the labels, per clip: `(B,)`, `(B, C)` -> `(B,)`, in nats."""
+    """Cross entropy of the labels, per clip: `(B,)`, `(B, C)` -> `(B,)`, in nats; 0 where the label is -1."""
     labels = ops.cast(labels, "int32")
-    return ops.sparse_categorical_crossentropy(labels, student_logits, from_logits=True)
+    entropy = ops.sparse_categorical_crossentropy(ops.maximum(labels, 0), student_logits, from_logits=True)
+    return ops.where(labels >= 0, entropy, 0.0)
 
 
 def soft_term(teacher_logits, student_logits, temperature: float):
@@ -52,8 +53,8 @@ class Distiller(keras.Model):
     Targets are a dict of `labels` `(B,)` and `teacher_logits` `(B, C)`, the teacher's answers computed beforehand. Or a
     `teacher` (a model of the same clips that returns logits) stays in the step, frozen and without dropout, and
     targets are `labels` alone, as a dict or as an array.
-    Logs `hard_loss` and `soft_loss` (the loss's two terms before weighting), `accuracy`, and `agreement`: the share of
-    clips for which student and teacher choose the same class. With `alpha` 1 no teacher is needed and neither
+    Logs `hard_loss` and `soft_loss` (the loss's two terms before weighting), `accuracy` (of the clips with a label), and
+    `agreement`: the share of clips for which student and teacher choose the same class. With `alpha` 1 no teacher is needed and neither
     `soft_loss` nor `agreement` is logged: the student alone, trained by the very same code.
     """
 
@@ -94,8 +95,10 @@ class Distiller(keras.Model):
     def _log(self, targets, student_logits, sample_weight):
         labels = ops.cast(targets["labels"], "int32")
         choice = ops.cast(ops.argmax(student_logits, axis=-1), "int32")
+        labelled = ops.cast(labels >= 0, "float32")
+        weight = labelled if sample_weight is None else labelled * sample_weight
         self.hard_loss.update_state(hard_term(labels, student_logits), sample_weight)
-        self.accuracy.update_state(ops.equal(labels, choice), sample_weight)
+        self.accuracy.update_state(ops.equal(labels, choice), weight)
         if self.distillation_loss.alpha < 1:
             teacher_logits = targets["teacher_logits"]
             teacher_choice = ops.cast(ops.argmax(teacher_logits, axis=-1), "int32")

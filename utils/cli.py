@@ -16,6 +16,7 @@ from utils.options import DataOptions, TrainingOptions
 MODEL_SUFFIXES = (".keras", ".h5")
 CHANNELS = ("rgb", "bgr")
 CHANNELS_HELP = "channel order of a model without a record"
+PROTOCOLS = "auto, random, group, logo:K, official:K or list:FILE"
 SCALES = ("0..255", "0..1", "-1..1")
 SCALES_HELP = "values that a model without a record takes"
 
@@ -141,8 +142,11 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
 def add_split_arguments(parser: argparse.ArgumentParser, *, default: str | None) -> None:
     """--split and what it needs; `default` None where a record may know."""
     group = parser.add_argument_group("split")
-    group.add_argument("--split", default=default, help="auto or random")
+    without = "" if default else "; without it the record of each recogniser says which clips are for testing"
+    group.add_argument("--split", default=default, help=f"{PROTOCOLS}{without}")
     group.add_argument("--split_seed", type=seed, default=DataOptions.split_seed, help="who is in which set")
+    group.add_argument("--split_dir", type=existing_folder, help="the official lists, for --split official:K")
+    group.add_argument("--group_pattern", help="regular expression; what it captures in a path is the clip's group")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:

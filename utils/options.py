@@ -11,7 +11,7 @@ class DataOptions:
     data: Path
     annotations: Path
     paths: Path | None = None  # None: video_file_paths.npy beside `data`, if it is there
-    split: str = "auto"
+    split: str | None = "auto"  # None: as the record of a recogniser says
     split_seed: int = 0
     split_dir: Path | None = None
     group_pattern: str | None = None

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from utils.batches import clip_source, evaluation_batches
-from utils.clips import ClipDataset, digest
+from utils.clips import ClipDataset
 from utils.devices import jit_compile
 from utils.errors import UserError
 from utils.files import file_fingerprint, read_json, write_json, written_beside
-from utils.splits import Split
+from utils.records import record_path
 
 INPUT_SCALES = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}  # name: scale, offset
 
@@ -49,11 +49,6 @@ class Recognizer:
         self.model.jit_compile = jit_compile()
         answers = [np.asarray(self.model.predict_on_batch(clips)) for clips, _ in batches.as_numpy_iterator()]
         return np.concatenate(answers).astype(np.float32)
-
-
-def record_path(model_path: str | os.PathLike) -> Path:
-    """Where the record of a model file lies: the same name with .json."""
-    return Path(model_path).with_suffix(".json")
 
 
 def save_model(model, path: str | os.PathLike) -> None:
@@ -138,24 +133,3 @@ def with_conventions(model, channels: str, input_scale: str):
     clips = keras.Input(model.input_shape[1:])
     x = keras.ops.flip(clips, axis=-1) if channels == "bgr" else clips
     return keras.Model(clips, model(keras.layers.Rescaling(scale, offset)(x)))
-
-
-def split_record(split: Split) -> dict:
-    """A split as a record keeps it: protocol, seed, the test rows' digest, and the row numbers of the three sets."""
-    rows = {name: getattr(split, name).tolist() for name in ("train", "validation", "test")}
-    return {"protocol": split.protocol, "split_seed": split.split_seed, "test": rows_digest(split.test), "rows": rows}
-
-
-def rows_digest(rows: np.ndarray) -> str:
-    """SHA-256 of row numbers."""
-    return digest(np.asarray(rows, "<i8").tobytes())
-
-
-def same_clips(record: dict, dataset: ClipDataset) -> bool:
-    """Whether the record's row numbers mean the same clips in `dataset`: equal labels and paths, at any frame size.
-
-    Without paths the frames have to be equal as well.
-    """
-    known, found = record["arrays"], dataset.fingerprint()
-    parts = ("labels", "paths") if found["paths"] else ("labels", "paths", "shape", "frames")
-    return all(known[part] == found[part] for part in parts)

@@ -1,9 +1,7 @@
 """What each stage does once its arguments are parsed; the scripts and reproduce.py call these functions."""
 
 import contextlib
-import importlib.metadata
-import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,19 +10,22 @@ import numpy as np
 from models.c3d import build_c3d, set_sports1m_weights, split_at
 from models.distiller import Distiller
 from models.student import build_student
-from utils import sports1m
+from utils import report, sports1m
 from utils.batches import clip_source
 from utils.clips import ClipDataset, open_clips
 from utils.errors import UserError
+from utils.evaluation import answer, choose_test_clips
 from utils.figures import best_epoch
 from utils.frozen import feature_source, teacher_logits
+from utils.groups import Groups, read_groups
 from utils.history import save_history
 from utils.options import DataOptions, TrainingOptions
-from utils.recognizer import Recognizer, load_recognizer, save_recognizer, split_record
+from utils.recognizer import Recognizer, load_recognizer, save_recognizer
+from utils.records import make_record, recorded_split, same_clips
+from utils.split_checks import refuse_seen_test_clips
 from utils.splits import Split, make_split
 from utils.training import fit, set_seeds
 
-PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless")
 TASK_FROM_SCRATCH = "train_local_teacher"
 
 
@@ -76,7 +77,7 @@ def train_teacher(
                 history = fit(trained, features, split, targets, training)
         else:
             history = fit(model, clips, split, targets, training)
-    return finish(model, history, dataset, split, training, arguments, output_path, log_path, kind="C3D teacher")
+    return finish(model, history, dataset, split, data, training, arguments, output_path, log_path, kind="C3D teacher")
 
 
 def train_student(
@@ -130,6 +131,7 @@ def train_student(
         history,
         dataset,
         split,
+        data,
         training,
         arguments | {"teacher_fingerprint": teacher_fingerprint},
         output_path,
@@ -138,12 +140,57 @@ def train_student(
     )
 
 
+def evaluate(
+    data: DataOptions,
+    recognizers: Sequence[Path],
+    *,
+    output_path: Path | None = None,
+    channels: str = "rgb",
+    input_scale: str = "0..255",
+    batch_size: int = 16,
+    force: bool = False,
+) -> dict:
+    """Stage 4: tests each recogniser on the clips that its record keeps for testing, and compares the first with others.
+
+    `data.split` None leaves the choice to the records. Prints a table, writes what there is to `output_path` if given,
+    and returns {"recognizers": [...], "comparisons": [...]} of plain values. Raises UserError for what a user can mend.
+    """
+    dataset = open_clips(data.data, data.annotations, data.paths)
+    asked = None if data.split is None else split_of(data, dataset)
+    group_pattern = data.group_pattern
+    all_answers = []
+    for path in recognizers:
+        recognizer = load_recognizer(path, argument="--recognizer", channels=channels, input_scale=input_scale)
+        if group_pattern is None and recognizer.record is not None:
+            group_pattern = recognizer.record["arguments"]["group_pattern"]
+        check_length(data, dataset, recognizer.input_shape)
+        clips = choose_test_clips(recognizer, dataset, asked, force=force)
+        all_answers.append(answer(recognizer, dataset, clips, batch_size=batch_size))
+    groups = known_groups(dataset, group_pattern)
+    results = [report.result_of(answers, dataset, groups) for answers in all_answers]
+    compared = report.comparisons(all_answers, groups)
+    print(report.summary(results, compared))
+    if output_path is not None:
+        report.write_results(output_path, all_answers, results, compared, dataset)
+        print(f"wrote {output_path}")
+    return {"recognizers": results, "comparisons": compared}
+
+
+def known_groups(dataset: ClipDataset, group_pattern: str | None) -> Groups | None:
+    """The groups that the clips' names show, or None."""
+    try:
+        return read_groups(dataset.paths, group_pattern) if dataset.paths is not None else None
+    except UserError:
+        if group_pattern is not None:
+            raise
+        return None
+
+
 def open_data(data: DataOptions, input_shape: tuple[int, int, int, int]) -> tuple[ClipDataset, Split]:
     """Opens the arrays, divides them, and says what was found. Raises UserError if the clips are too short."""
     dataset = open_clips(data.data, data.annotations, data.paths)
+    check_length(data, dataset, input_shape)
     clips, length, height, width, _ = dataset.frames.shape
-    if length < input_shape[0]:
-        raise UserError(f"--data: {data.data} holds clips of {length} frames, the model takes {input_shape[0]}")
     split = split_of(data, dataset)
     print(f"{clips} clips of {length} frames {height}x{width} (HxW) in {len(dataset.class_names)} classes: {data.data}")
     print(
@@ -152,6 +199,14 @@ def open_data(data: DataOptions, input_shape: tuple[int, int, int, int]) -> tupl
     for note in split.notes:
         print(f"note: {note}")
     return dataset, split
+
+
+def check_length(data: DataOptions, dataset: ClipDataset, input_shape: tuple[int, int, int, int]) -> None:
+    """Raises UserError if the stored clips have fewer frames than a model takes."""
+    if dataset.frames.shape[1] < input_shape[0]:
+        raise UserError(
+            f"--data: {data.data} holds clips of {dataset.frames.shape[1]} frames, the model takes {input_shape[0]}"
+        )
 
 
 def split_of(data: DataOptions, dataset: ClipDataset) -> Split:
@@ -192,8 +247,13 @@ def check_teacher(teacher: Recognizer, dataset: ClipDataset, split: Split) -> No
     if teacher.class_names not in (None, classes):
         missing = sorted(set(classes) - set(teacher.class_names))[:5]
         raise UserError(f"--source: {teacher.path} knows other classes than --data holds (unknown to it: {missing})")
+    what = f"--source {teacher.path}"
     if teacher.record is None:
-        print(f"note: {teacher.path} has no record, so it cannot be known whether it has seen the test clips.")
+        print(f"note: {what} has no record, so it cannot be known whether it has seen the test clips.")
+    elif not same_clips(teacher.record, dataset):
+        print(f"note: {what} was trained on other arrays, so it cannot be known whether it has seen the test clips.")
+    else:
+        refuse_seen_test_clips(split, recorded_split(teacher.record), what=what)
 
 
 def report_teacher(logits: np.ndarray, dataset: ClipDataset, split: Split) -> None:
@@ -210,6 +270,7 @@ def finish(
     history: np.ndarray,
     dataset: ClipDataset,
     split: Split,
+    data: DataOptions,
     training: TrainingOptions,
     arguments: dict,
     output_path: Path,
@@ -218,31 +279,20 @@ def finish(
     kind: str,
 ) -> Trained:
     """Saves model, record and history, and says where they are."""
-    best = history[best_epoch(history)]
     history_path = save_history(history, log_path, title=f"{kind}: {output_path.name}")
-    record = {
-        "kind": kind,
-        "class_names": list(dataset.class_names),
-        "input": {"shape": list(model.input_shape[1:]), "channels": "rgb", "range": "0..255"},
-        "split": split_record(split),
-        "arrays": dataset.fingerprint(),
-        "arguments": plain(arguments | {"training": asdict(training)}),
-        "validation": {name: float(best[name]) for name in history.dtype.names if name.startswith("val_")},
-        "best_epoch": int(best["epoch"]),
-        "history": str(history_path),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES}
-        | {"python": platform.python_version()},
-    }
+    best = dict(zip(history.dtype.names, history[best_epoch(history)].item()))
+    record = make_record(
+        kind=kind,
+        dataset=dataset,
+        split=split,
+        arguments=arguments | asdict(data) | asdict(training),
+        best=best,
+        history_path=history_path,
+        input_shape=model.input_shape[1:],
+    )
     save_recognizer(model, output_path, record)
     print(
         f"saved {output_path} ({model.count_params():,} parameters) as of epoch {best['epoch']}: "
         f"validation accuracy {100 * best['val_accuracy']:.1f} %; history in {history_path}"
     )
     return Trained(output_path, record, history)
-
-
-def plain(value):
-    """`value` with paths as text, so that JSON can hold it."""
-    if isinstance(value, dict):
-        return {name: plain(item) for name, item in value.items()}
-    return str(value) if isinstance(value, Path) else value

@@ -79,6 +79,7 @@ def fit(
         validation_data=validation,
         callbacks=callbacks,
         verbose=1 if sys.stdout.isatty() else 0,
+        shuffle=False,  # the order is that of training_batches
     )
     model.set_weights(log.best_weights)
     return history_array(log.epochs)

@@ -178,3 +178,22 @@ def test_the_distillation_gradient_is_there(tiny):
         return float(tf.linalg.global_norm(tape.gradient(loss, student.trainable_variables)))
 
     assert gradient_norm(0.0) > 0.5 * gradient_norm(1.0)
+
+
+def test_a_clip_without_a_label_learns_from_the_teacher_alone(batch):
+    """With few labels the teacher's answers carry the rest; a label of -1 must not count as class 0."""
+    labels, teacher, student = batch
+    unlabelled = np.where(np.arange(6) < 2, labels, -1)
+    hard = -log_softmax(student, axis=1)[np.arange(2), labels[:2]].sum() / 6  # still a mean over the whole batch
+    soft = reference_loss(labels, teacher, student, 4.0, 0.0)
+    assert loss_of(unlabelled, teacher, student, 4.0, 0.25) == pytest.approx(0.25 * hard + 0.75 * soft, abs=1e-9)
+
+
+def test_accuracy_is_of_labelled_clips(tiny):
+    student, clips, targets = tiny
+    distiller = Distiller(student)
+    distiller.compile(jit_compile=False)
+    choice = np.asarray(student(clips.astype("float32"), training=False)).argmax(axis=1)
+    labels = np.array([choice[0], -1, -1, (choice[3] + 1) % 3])
+    log = distiller.evaluate(clips, {**targets, "labels": labels}, verbose=0, return_dict=True)
+    assert log["accuracy"] == 0.5

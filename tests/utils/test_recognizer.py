@@ -6,7 +6,8 @@ import pytest
 
 from models.student import build_student
 from utils.errors import UserError
-from utils.recognizer import load_recognizer, record_path, save_recognizer
+from utils.recognizer import load_recognizer, save_recognizer
+from utils.records import record_path
 
 SHAPE = (16, 32, 32, 3)
 

@@ -1,0 +1,44 @@
+"""Stage 4: arrays and one or more recognisers to numbers, figures and a table."""
+
+import argparse
+from pathlib import Path
+
+from utils import cli
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = cli.ArgumentParser(__doc__)
+    cli.add_data_arguments(parser)
+    cli.add_split_arguments(parser, default=None)
+    group = parser.add_argument_group("recognisers")
+    group.add_argument("--recognizer", type=cli.existing_model, nargs="+", required=True, help="one model or several")
+    group.add_argument("--channels", choices=cli.CHANNELS, default="rgb", help=cli.CHANNELS_HELP)
+    group.add_argument("--input_scale", choices=cli.SCALES, default="0..255", help=cli.SCALES_HELP)
+    group.add_argument("--batch_size", type=cli.positive_int, default=16, help="clips that are answered at a time")
+    group.add_argument("--force", action="store_true", help="test by --split even if a record contradicts it")
+    output = parser.add_argument_group("output")
+    output.add_argument("--output_path", type=Path, help="folder for results.json, results.md, answers and figures")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_arguments()
+    cli.start_tensorflow()
+    import json
+
+    from utils import stages
+
+    results = stages.evaluate(
+        cli.data_options(args),
+        args.recognizer,
+        output_path=args.output_path,
+        channels=args.channels,
+        input_scale=args.input_scale,
+        batch_size=args.batch_size,
+        force=args.force,
+    )
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,80 @@
+"""The record beside a model: what it was trained on, by what, and how well it did."""
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+import numpy as np
+
+from utils.clips import ClipDataset, digest
+from utils.splits import Split
+
+PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless")
+SETS = ("train", "validation", "test")
+
+
+def record_path(model_path: str | os.PathLike) -> Path:
+    """Where the record of a model file lies: the same name with .json."""
+    return Path(model_path).with_suffix(".json")
+
+
+def make_record(
+    *,
+    kind: str,
+    dataset: ClipDataset,
+    split: Split,
+    arguments: dict,
+    best: dict[str, float],
+    history_path: Path,
+    input_shape,
+) -> dict:
+    """What NAME.json holds, but for the model's fingerprint; `best` is the kept epoch's row of the history."""
+    return {
+        "kind": kind,
+        "class_names": list(dataset.class_names),
+        "input": {"shape": list(input_shape), "channels": "rgb", "range": "0..255"},
+        "split": split_record(split),
+        "arrays": dataset.fingerprint(),
+        "arguments": plain(arguments),
+        "best_epoch": best["epoch"],
+        "validation": {name: value for name, value in best.items() if name.startswith("val_")},
+        "history": str(history_path),
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def plain(value):
+    """`value` with paths as text, so that JSON can hold it."""
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    return str(value) if isinstance(value, Path) else value
+
+
+def split_record(split: Split) -> dict:
+    """A split as a record keeps it: protocol, seed, notes, the test rows' digest, and the row numbers of the sets."""
+    return {
+        "protocol": split.protocol,
+        "split_seed": split.split_seed,
+        "notes": list(split.notes),
+        "test": digest(split.test.astype("<i8").tobytes()),
+        "rows": {name: getattr(split, name).tolist() for name in SETS},
+    }
+
+
+def recorded_split(record: dict) -> Split:
+    """The split that a record holds. Raises KeyError if it holds none."""
+    split = record["split"]
+    rows = {name: np.array(split["rows"][name], np.int64) for name in SETS}
+    return Split(split["protocol"], split["split_seed"], **rows, notes=tuple(split["notes"]))
+
+
+def same_clips(record: dict, dataset: ClipDataset) -> bool:
+    """Whether the record's row numbers mean the same clips in `dataset`: equal labels and paths, at any frame size.
+
+    Without paths the frames have to be equal as well.
+    """
+    known, found = record["arrays"], dataset.fingerprint()
+    parts = ("labels", "paths") if found["paths"] else ("labels", "paths", "shape", "frames")
+    return all(known[part] == found[part] for part in parts)

@@ -1,0 +1,191 @@
+"""What a test found: one result a recogniser, as a table, as JSON, and as files for a closer look."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.metrics import confusion_matrix
+
+from utils import metrics
+from utils.clips import ClipDataset
+from utils.cost import multiply_accumulates
+from utils.evaluation import Answers
+from utils.figures import ConfusionMatrix, save_figure
+from utils.files import write_json, write_text
+from utils.groups import Groups
+from utils.intervals import accuracy_interval, compare
+
+TOP = 5
+
+
+def result_of(answers: Answers, dataset: ClipDataset, groups: Groups | None) -> dict:
+    """Everything about one recogniser that a table or another program may want; plain values for JSON.
+
+    Shares are 0..1, `loss` is cross entropy in nats, `top5` None where there are no more than 5 classes.
+    """
+    clips, logits = answers.clips, answers.logits
+    keys = groups.keys[clips.rows] if groups else None
+    by_class = metrics.per_class(clips.labels, logits)
+    path = answers.recognizer.path
+    return {
+        "recognizer": str(path),
+        "split": clips.protocol,
+        "clips": len(clips.rows),
+        "top1": metrics.accuracy(clips.labels, logits),
+        "interval": asdict(accuracy_interval(metrics.correct_answers(clips.labels, logits), keys)),
+        "top5": metrics.top_k_accuracy(clips.labels, logits, TOP) if logits.shape[1] > TOP else None,
+        "mean_class_accuracy": by_class.mean_accuracy,
+        "loss": finite(metrics.cross_entropy(clips.labels, logits)),
+        "calibration_error": metrics.calibration(clips.labels, logits).expected_error,
+        "clips_per_second": answers.clips_per_second,
+        "parameters": answers.recognizer.model.count_params(),
+        "multiply_accumulates": multiply_accumulates(answers.recognizer.model),
+        "megabytes": path.stat().st_size / 1e6,
+        "notes": list(clips.notes),
+    }
+
+
+def finite(value: float) -> float | None:
+    """The value, or None (JSON's null) if it is not finite."""
+    return float(value) if np.isfinite(value) else None
+
+
+def comparisons(all_answers: Sequence[Answers], groups: Groups | None) -> list[dict]:
+    """The first recogniser against each other one that was tested on the same clips of the same classes."""
+    first, *others = all_answers
+    found = []
+    for other in others:
+        if not np.array_equal(first.clips.rows, other.clips.rows) or first.clips.class_names != other.clips.class_names:
+            continue
+        correct = [metrics.correct_answers(answers.clips.labels, answers.logits) for answers in (first, other)]
+        comparison = compare(*correct, groups.keys[first.clips.rows] if groups else None)
+        agreement = metrics.agreement(first.logits, other.logits)
+        found.append(
+            {
+                "first": str(first.recognizer.path),
+                "second": str(other.recognizer.path),
+                **asdict(comparison),
+                "same_answer": agreement.same_answer,
+            }
+        )
+    return found
+
+
+def table(results: Sequence[dict]) -> str:
+    """The results as a Markdown table, which a terminal shows well too."""
+    header = ["recogniser", "clips", "top-1 (95 % interval)", "top-5", "loss", "clips/s", "parameters", "GMAC", "MB"]
+    rows = [
+        [
+            Path(result["recognizer"]).name,
+            str(result["clips"]),
+            percent_with_interval(result["interval"]),
+            "-" if result["top5"] is None else f"{100 * result['top5']:.1f} %",
+            "inf" if result["loss"] is None else f"{result['loss']:.3f}",
+            f"{result['clips_per_second']:.1f}",
+            f"{result['parameters']:,}",
+            f"{result['multiply_accumulates'] / 1e9:.2f}",
+            f"{result['megabytes']:.1f}",
+        ]
+        for result in results
+    ]
+    return markdown_table(header, rows)
+
+
+def percent_with_interval(interval: dict) -> str:
+    """An Interval's dict as `81.2 % (70.4 to 89.1)`."""
+    text = f"{100 * interval['estimate']:.1f} %"
+    return text if interval["low"] is None else f"{text} ({100 * interval['low']:.1f} to {100 * interval['high']:.1f})"
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns padded to their widest cell; the first is left-aligned, the others right-aligned."""
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+
+    def line(cells):
+        padded = [cells[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:]))]
+        return "| " + " | ".join(padded) + " |"
+
+    rule = "| " + " | ".join(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]) + " |"
+    return "\n".join([line(header), rule, *map(line, rows)])
+
+
+def summary(results: Sequence[dict], compared: Sequence[dict]) -> str:
+    """Table, how the intervals were made, comparisons and notes, for a person."""
+    lines = [table(results), ""]
+    lines += unique(f"interval: {result['interval']['method']}. {result['interval']['caution']}" for result in results)
+    for comparison in compared:
+        difference = comparison["difference"]
+        interval = f"{100 * difference['low']:+.1f} to {100 * difference['high']:+.1f}"
+        lines.append(
+            f"{Path(comparison['first']).name} minus {Path(comparison['second']).name}: "
+            f"{100 * difference['estimate']:+.1f} points ({interval}), p = {comparison['p_value']:.3g} "
+            f"({comparison['test']}); same answer on {100 * comparison['same_answer']:.1f} % of clips"
+        )
+    lines += unique(f"note: {note}" for result in results for note in result["notes"])
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def unique(lines) -> list[str]:
+    """The lines without repetitions, in order."""
+    return list(dict.fromkeys(lines))
+
+
+def write_results(
+    folder: Path,
+    all_answers: Sequence[Answers],
+    results: Sequence[dict],
+    compared: Sequence[dict],
+    dataset: ClipDataset,
+) -> None:
+    """Writes results.json and results.md, and for each recogniser its answers, a table of classes, a confusion matrix."""
+    write_json(folder / "results.json", {"recognizers": list(results), "comparisons": list(compared)})
+    write_text(folder / "results.md", summary(results, compared) + "\n")
+    for name, answers in zip(file_names(all_answers), all_answers):
+        clips, logits = answers.clips, answers.logits
+        names, predicted = clips.class_names, logits.argmax(axis=1)
+        confidence = softmax(logits.astype(np.float64), axis=1).max(axis=1)
+        paths = dataset.paths if dataset.paths is not None else np.arange(len(dataset))
+        write_csv(
+            folder / f"predictions_{name}.csv",
+            ["row", "path", "class", "predicted", "confidence"],
+            [
+                [row, paths[row], names[label], names[guess], f"{share:.4f}"]
+                for row, label, guess, share in zip(clips.rows, clips.labels, predicted, confidence)
+            ],
+        )
+        by_class = metrics.per_class(clips.labels, logits)
+        write_csv(
+            folder / f"classes_{name}.csv",
+            ["class", "clips", "accuracy", "precision"],
+            [
+                [
+                    names[label],
+                    by_class.clips[label],
+                    f"{by_class.accuracy[label]:.4f}",
+                    f"{by_class.precision[label]:.4f}",
+                ]
+                for label in range(len(names))
+            ],
+        )
+        counts = confusion_matrix(clips.labels, predicted, labels=np.arange(len(names)))
+        title = f"{name}: {len(clips.rows)} clips, {clips.protocol}"
+        save_figure(ConfusionMatrix(counts, names, title), folder / f"confusion_{name}.png")
+
+
+def file_names(all_answers: Sequence[Answers]) -> list[str]:
+    """A name for each recogniser's files: that of its own file, with a number where two share one."""
+    stems = [answers.recognizer.path.stem for answers in all_answers]
+    return [f"{stem}_{number}" if stems.count(stem) > 1 else stem for number, stem in enumerate(stems, start=1)]
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence]) -> None:
+    """Writes a CSV file, complete or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
