@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 PARTS = 5  # one part in five, 20 %
+TOLERANCE = 0.05  # 15 % to 25 % of the clips is about a fifth
 
 
 def part_of_clips(labels: np.ndarray, *, seed: list[int]) -> np.ndarray:
@@ -28,9 +29,9 @@ def part_of_groups(labels: np.ndarray, keys: np.ndarray, *, keep: int, seed: lis
     part; each class must have more. seed: what the choice depends on. Returns bool (N,), True for the part; it is never
     empty.
 
-    The start is a fold of scikit-learn's StratifiedGroupKFold, which may put all groups of a class on one side. Then
-    single groups change sides while that makes the part better: first until `keep` holds, then until no more classes
-    can be brought into the part, then towards a fifth of each class.
+    The start are the folds of scikit-learn's StratifiedGroupKFold, which may put all groups of a class on one side. In
+    each, single groups change sides while that makes the part better: first until `keep` holds, then until no more
+    classes can be brought into the part, then towards a fifth of each class. The best of these parts is taken.
     """
     generator = np.random.default_rng(seed)
     groups, group_of_clip = np.unique(keys, return_inverse=True)
@@ -49,10 +50,12 @@ def part_of_groups(labels: np.ndarray, keys: np.ndarray, *, keep: int, seed: lis
     inside = np.zeros((fold_count, len(groups)), bool)
     for fold, part in enumerate(parts):
         inside[fold, part] = True
-    # all folds serve alike where every class is on both sides, so the seed chooses among those
-    inside = inside[generator.permutation(fold_count)]
-    faults = [_faults(clips, part @ clips, part @ (clips > 0), keep=keep)[()] for part in inside]
-    return _improved(inside[np.argmin(faults)], clips, keep=keep)[group_of_clip]
+    inside = np.array([_improved(part, clips, keep=keep) for part in inside[generator.permutation(fold_count)]])
+    inside_clips = inside @ clips
+    faults = _faults(clips, inside_clips, inside @ (clips > 0), keep=keep)
+    # all parts of about the right size serve alike, so the seed chooses among those
+    excess = np.maximum(np.abs(inside_clips.sum(axis=1) / len(labels) - 1 / PARTS) - TOLERANCE, 0)
+    return inside[np.lexsort((excess, faults))[0]][group_of_clip]
 
 
 def _faults(clips: np.ndarray, inside_clips: np.ndarray, inside_groups: np.ndarray, *, keep: int) -> np.ndarray:
