@@ -17,6 +17,7 @@ def parse_arguments() -> argparse.Namespace:
     distillation.add_argument("--source", type=cli.existing_model, help="the teacher; not needed with --alpha 1")
     distillation.add_argument("--temperature", type=cli.positive_float, default=10.0, help="softens both outputs")
     distillation.add_argument("--alpha", type=cli.share, default=0.1, help="weight of the labels; 1: no teacher")
+    distillation.add_argument("--labels_per_class", type=cli.positive_int, help="only so many clips keep their labels")
     distillation.add_argument("--source_channels", choices=cli.CHANNELS, default="rgb", help=cli.CHANNELS_HELP)
     distillation.add_argument("--source_input_scale", choices=cli.SCALES, default="0..255", help=cli.SCALES_HELP)
     output = parser.add_argument_group("output")
@@ -38,6 +39,7 @@ def main() -> None:
         source=args.source,
         temperature=args.temperature,
         alpha=args.alpha,
+        labels_per_class=args.labels_per_class,
         output_path=args.output_path,
         log_path=args.log_path,
         width=args.width,

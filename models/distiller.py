@@ -8,9 +8,9 @@ class DistillationLoss(keras.losses.Loss):
     """alpha CE(y, z_s) + (1 - alpha) T^2 KL(softmax(z_t / T) || softmax(z_s / T)), a mean over the batch.
 
     Hinton et al., arXiv:1503.02531: the factor T^2 keeps the soft gradient's size independent of the temperature T.
-    `y_true` is a dict of `labels` `(B,)` (class numbers, or -1 for a clip without a label, whose hard term is 0) and `teacher_logits` `(B, C)`; with `alpha` 1 the latter may
-    be absent. `y_pred` is the student's logits `(B, C)`. Both logits are raw: a softmax before this loss makes the
-    soft term vanish. Natural logarithms.
+    `y_true` is a dict of `labels` `(B,)`, class numbers or -1 for a clip without a label (its hard term is 0), and of
+    `teacher_logits` `(B, C)`, which may be absent with `alpha` 1. `y_pred` is the student's logits `(B, C)`. Both
+    logits are raw: a softmax before this loss makes the soft term vanish. Natural logarithms.
     """
 
     def __init__(self, temperature: float = 10.0, alpha: float = 0.1, name: str = "distillation_loss", **kwargs):
@@ -53,9 +53,9 @@ class Distiller(keras.Model):
     Targets are a dict of `labels` `(B,)` and `teacher_logits` `(B, C)`, the teacher's answers computed beforehand. Or a
     `teacher` (a model of the same clips that returns logits) stays in the step, frozen and without dropout, and
     targets are `labels` alone, as a dict or as an array.
-    Logs `hard_loss` and `soft_loss` (the loss's two terms before weighting), `accuracy` (of the clips with a label), and
-    `agreement`: the share of clips for which student and teacher choose the same class. With `alpha` 1 no teacher is needed and neither
-    `soft_loss` nor `agreement` is logged: the student alone, trained by the very same code.
+    Logs `hard_loss` and `soft_loss` (the loss's two terms before weighting), `accuracy` (of the clips with a label),
+    and `agreement`: the share of clips for which student and teacher choose the same class. With `alpha` 1 no teacher
+    is needed and neither `soft_loss` nor `agreement` is logged: the student alone, trained by the very same code.
     """
 
     def __init__(

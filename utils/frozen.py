@@ -1,4 +1,4 @@
-"""Answers of a frozen network, computed once a clip: teacher logits, and the features below what is trained."""
+"""Features: the outputs of the frozen layers below those that are trained, computed once a clip."""
 
 import contextlib
 import tempfile
@@ -11,17 +11,6 @@ from utils.batches import Source, clip_source, evaluation_batches
 from utils.clips import ClipDataset
 from utils.devices import jit_compile
 from utils.files import require_free_space
-from utils.recognizer import Recognizer
-
-
-def teacher_logits(teacher: Recognizer, dataset: ClipDataset, rows: np.ndarray) -> np.ndarray:
-    """The teacher's logits of view 0, float32 `(N, C)` for all N clips of the dataset: NaN but in `rows`.
-
-    NaN makes a clip that was not meant to be trained on visible at once.
-    """
-    logits = np.full((len(dataset), teacher.num_classes), np.nan, np.float32)
-    logits[rows] = teacher.logits(dataset, rows)
-    return logits
 
 
 @contextlib.contextmanager

@@ -16,14 +16,14 @@ from utils.clips import ClipDataset, open_clips
 from utils.errors import UserError
 from utils.evaluation import answer, choose_test_clips
 from utils.figures import best_epoch
-from utils.frozen import feature_source, teacher_logits
-from utils.groups import Groups, read_groups
+from utils.frozen import feature_source
 from utils.history import save_history
 from utils.options import DataOptions, TrainingOptions
-from utils.recognizer import Recognizer, load_recognizer, save_recognizer
-from utils.records import make_record, recorded_split, same_clips
-from utils.split_checks import refuse_seen_test_clips
-from utils.splits import Split, make_split
+from utils.prepared import check_length, known_groups, open_data, split_of, with_few_labels
+from utils.recognizer import load_recognizer, save_recognizer
+from utils.records import make_record
+from utils.splits import Split
+from utils.teachers import check_teacher, teacher_logits
 from utils.training import fit, set_seeds
 
 TASK_FROM_SCRATCH = "train_local_teacher"
@@ -89,6 +89,7 @@ def train_student(
     alpha: float,
     output_path: Path,
     log_path: Path,
+    labels_per_class: int | None = None,
     width: float = 1.0,
     input_shape: tuple[int, int, int, int] = (16, 112, 112, 3),
     source_channels: str = "rgb",
@@ -96,13 +97,15 @@ def train_student(
 ) -> Trained:
     """Stage 3: the compact student, from the labels and the answers of the teacher `source`.
 
-    At `alpha` 1 from the labels alone. The teacher answers once a clip, before the student starts. Raises UserError for
-    what a user can mend.
+    At `alpha` 1 from the labels alone. The teacher answers once a clip, before the student starts. `labels_per_class`
+    leaves only so many training clips of each class their labels: the others teach through the teacher's answers, and
+    not at all at `alpha` 1. Raises UserError for what a user can mend.
     """
     arguments = {
         "source": source,
         "temperature": temperature,
         "alpha": alpha,
+        "labels_per_class": labels_per_class,
         "width": width,
         "input_shape": input_shape,
         "source_channels": source_channels,
@@ -110,16 +113,15 @@ def train_student(
     }
     dataset, split = open_data(data, input_shape)
     targets = {"labels": dataset.labels}
+    if labels_per_class is not None:
+        split, targets["labels"] = with_few_labels(dataset, split, labels_per_class, keep_unlabelled=alpha < 1)
     teacher_fingerprint = None
     if alpha < 1:
         if source is None:
             raise UserError("--source must name a teacher unless --alpha is 1, got none")
         teacher = load_recognizer(source, argument="--source", channels=source_channels, input_scale=source_input_scale)
         check_teacher(teacher, dataset, split)
-        rows = np.concatenate([split.train, split.validation])
-        print(f"the teacher {source} answers for {len(rows)} clips, once")
-        targets["teacher_logits"] = teacher_logits(teacher, dataset, rows)
-        report_teacher(targets["teacher_logits"], dataset, split)
+        targets["teacher_logits"] = teacher_logits(teacher, dataset, split)
         teacher_fingerprint = teacher.fingerprint
         del teacher
     set_seeds(training)
@@ -150,7 +152,7 @@ def evaluate(
     batch_size: int = 16,
     force: bool = False,
 ) -> dict:
-    """Stage 4: tests each recogniser on the clips that its record keeps for testing, and compares the first with others.
+    """Stage 4: tests each recogniser on the clips that its record keeps for testing; compares the first with others.
 
     `data.split` None leaves the choice to the records. Prints a table, writes what there is to `output_path` if given,
     and returns {"recognizers": [...], "comparisons": [...]} of plain values. Raises UserError for what a user can mend.
@@ -176,52 +178,6 @@ def evaluate(
     return {"recognizers": results, "comparisons": compared}
 
 
-def known_groups(dataset: ClipDataset, group_pattern: str | None) -> Groups | None:
-    """The groups that the clips' names show, or None."""
-    try:
-        return read_groups(dataset.paths, group_pattern) if dataset.paths is not None else None
-    except UserError:
-        if group_pattern is not None:
-            raise
-        return None
-
-
-def open_data(data: DataOptions, input_shape: tuple[int, int, int, int]) -> tuple[ClipDataset, Split]:
-    """Opens the arrays, divides them, and says what was found. Raises UserError if the clips are too short."""
-    dataset = open_clips(data.data, data.annotations, data.paths)
-    check_length(data, dataset, input_shape)
-    clips, length, height, width, _ = dataset.frames.shape
-    split = split_of(data, dataset)
-    print(f"{clips} clips of {length} frames {height}x{width} (HxW) in {len(dataset.class_names)} classes: {data.data}")
-    print(
-        f"split {split.protocol}: {len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test"
-    )
-    for note in split.notes:
-        print(f"note: {note}")
-    return dataset, split
-
-
-def check_length(data: DataOptions, dataset: ClipDataset, input_shape: tuple[int, int, int, int]) -> None:
-    """Raises UserError if the stored clips have fewer frames than a model takes."""
-    if dataset.frames.shape[1] < input_shape[0]:
-        raise UserError(
-            f"--data: {data.data} holds clips of {dataset.frames.shape[1]} frames, the model takes {input_shape[0]}"
-        )
-
-
-def split_of(data: DataOptions, dataset: ClipDataset) -> Split:
-    """The split that `data` names, of `dataset`."""
-    return make_split(
-        dataset.labels,
-        dataset.paths,
-        class_names=dataset.class_names,
-        protocol=data.split,
-        split_seed=data.split_seed,
-        group_pattern=data.group_pattern,
-        split_dir=data.split_dir,
-    )
-
-
 def build(builder, dataset: ClipDataset, **size):
     """A network for the dataset's classes; a size that it cannot have is the user's error."""
     with as_user_error("--input_size"):
@@ -237,32 +193,6 @@ def as_user_error(prefix: str) -> Iterator[None]:
         raise
     except ValueError as error:
         raise UserError(f"{prefix}: {error}") from None
-
-
-def check_teacher(teacher: Recognizer, dataset: ClipDataset, split: Split) -> None:
-    """Raises UserError if the teacher answers for other classes, or was trained on test clips of this split."""
-    classes = dataset.class_names
-    if teacher.num_classes != len(classes):
-        raise UserError(f"--source: {teacher.path} knows {teacher.num_classes} classes but --data holds {len(classes)}")
-    if teacher.class_names not in (None, classes):
-        missing = sorted(set(classes) - set(teacher.class_names))[:5]
-        raise UserError(f"--source: {teacher.path} knows other classes than --data holds (unknown to it: {missing})")
-    what = f"--source {teacher.path}"
-    if teacher.record is None:
-        print(f"note: {what} has no record, so it cannot be known whether it has seen the test clips.")
-    elif not same_clips(teacher.record, dataset):
-        print(f"note: {what} was trained on other arrays, so it cannot be known whether it has seen the test clips.")
-    else:
-        refuse_seen_test_clips(split, recorded_split(teacher.record), what=what)
-
-
-def report_teacher(logits: np.ndarray, dataset: ClipDataset, split: Split) -> None:
-    """Prints how often the teacher is right: a student learns its mistakes as well."""
-    right = logits.argmax(axis=1) == dataset.labels
-    print(
-        f"teacher: {100 * right[split.train].mean():.1f} % right on training clips, "
-        f"{100 * right[split.validation].mean():.1f} % on validation clips"
-    )
 
 
 def finish(

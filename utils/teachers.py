@@ -1,0 +1,49 @@
+"""A teacher before its student starts: whether it may teach, and its answers, computed once."""
+
+import numpy as np
+
+from utils.clips import ClipDataset
+from utils.errors import UserError
+from utils.recognizer import Recognizer
+from utils.records import recorded_split, same_clips
+from utils.split_checks import refuse_seen_test_clips
+from utils.splits import Split
+
+
+def check_teacher(teacher: Recognizer, dataset: ClipDataset, split: Split) -> None:
+    """Raises UserError if the teacher answers for other classes, or was trained on test clips of this split."""
+    classes = dataset.class_names
+    if teacher.num_classes != len(classes):
+        raise UserError(f"--source: {teacher.path} knows {teacher.num_classes} classes but --data holds {len(classes)}")
+    if teacher.class_names not in (None, classes):
+        missing = sorted(set(classes) - set(teacher.class_names))[:5]
+        raise UserError(f"--source: {teacher.path} knows other classes than --data holds (unknown to it: {missing})")
+    what = f"--source {teacher.path}"
+    if teacher.record is None:
+        print(f"note: {what} has no record, so it cannot be known whether it has seen the test clips.")
+    elif not same_clips(teacher.record, dataset):
+        print(f"note: {what} was trained on other arrays, so it cannot be known whether it has seen the test clips.")
+    else:
+        refuse_seen_test_clips(split, recorded_split(teacher.record), what=what)
+
+
+def teacher_logits(teacher: Recognizer, dataset: ClipDataset, split: Split) -> np.ndarray:
+    """The teacher's logits of view 0 of all training and validation clips, float32 `(N, C)` by row of the dataset.
+
+    Other rows are NaN, which makes a clip that was not meant to be trained on visible at once.
+    """
+    rows = np.concatenate([split.train, split.validation])
+    print(f"the teacher {teacher.path} answers for {len(rows)} clips, once")
+    logits = np.full((len(dataset), teacher.num_classes), np.nan, np.float32)
+    logits[rows] = teacher.logits(dataset, rows)
+    report_teacher(logits, dataset, split)
+    return logits
+
+
+def report_teacher(logits: np.ndarray, dataset: ClipDataset, split: Split) -> None:
+    """Prints how often the teacher is right: a student learns its mistakes as well."""
+    right = logits.argmax(axis=1) == dataset.labels
+    print(
+        f"teacher: {100 * right[split.train].mean():.1f} % right on training clips, "
+        f"{100 * right[split.validation].mean():.1f} % on validation clips"
+    )
