@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from utils.cli import ArgumentParser, existing_folder, positive_int, run
+from utils.cli import ArgumentParser, existing_folder, positive_float, positive_int, run
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -28,6 +28,21 @@ def parse_arguments() -> argparse.Namespace:
         help="pixels; frames are squashed to this size, and more than a network's 112 leaves room for crops",
     )
     clip.add_argument("--frame_width", type=positive_int, default=224, help="pixels; frames are squashed to this size")
+    control = parser.add_argument_group("run")
+    control.add_argument(
+        "--workers",
+        type=positive_int,
+        default=argparse.SUPPRESS,
+        help="processes that read videos (default: one a core)",
+    )
+    control.add_argument(
+        "--video_timeout", type=positive_float, default=60.0, help="seconds after which a video is given up"
+    )
+    control.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="start anew and replace what --output_path holds (without it, an interrupted run is continued)",
+    )
     return parser.parse_args()
 
 

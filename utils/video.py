@@ -6,6 +6,7 @@ OpenCV is imported when the first video is read, so that a script's `--help` doe
 import contextlib
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,16 @@ def sampled_indices(frame_count: int, sequence_length: int) -> np.ndarray:
     return np.arange(sequence_length, dtype=np.int64) * (frame_count // sequence_length)
 
 
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video is: its frames (as believed for sampling), their size in pixels, and how many a second."""
+
+    frame_count: int
+    height: int
+    width: int
+    frame_rate: float
+
+
 def read_clip(path: str | os.PathLike, *, sequence_length: int, frame_height: int, frame_width: int) -> np.ndarray:
     """The evenly spaced frames of one video, resized as they are (the aspect is squashed).
 
@@ -33,26 +44,39 @@ def read_clip(path: str | os.PathLike, *, sequence_length: int, frame_height: in
     wanted frame turns out to be missing, or it states fewer frames than wanted: then the frames are counted.
     Raises VideoError with the reason if the file cannot be opened, decodes to nothing or has too few frames.
     """
+    shape = (sequence_length, frame_height, frame_width, 3)
+    return read_clip_and_info(path, shape)[0]
+
+
+def read_clip_and_info(path: str | os.PathLike, shape: tuple[int, int, int, int]) -> tuple[np.ndarray, VideoInfo]:
+    """`read_clip` for a clip of `shape` (frames, height, width, 3), and what the video is."""
     cv2 = _opencv()
     path = _checked_file(path)
-    shape = (sequence_length, frame_height, frame_width, 3)
+    sequence_length = shape[0]
     try:
         with _opened(cv2, path) as capture:
             stated = capture.get(cv2.CAP_PROP_FRAME_COUNT)
             trusted = sequence_length <= stated < 2**31  # False for NaN too
-            wanted = sampled_indices(int(stated), sequence_length) if trusted else ()
-            clip, frame_count = _decode(cv2, capture, wanted, shape)
+            frame_count = int(stated) if trusted else 0
+            wanted = sampled_indices(frame_count, sequence_length) if trusted else ()
+            clip, seen = _decode(cv2, capture, wanted, shape)
+            info = _info(cv2, capture, frame_count if clip is not None else seen)
         if clip is None:
-            _require_frames(frame_count, sequence_length)
+            _require_frames(seen, sequence_length)
             with _opened(cv2, path) as capture:
-                clip, _ = _decode(cv2, capture, sampled_indices(frame_count, sequence_length), shape)
+                clip, _ = _decode(cv2, capture, sampled_indices(seen, sequence_length), shape)
     except cv2.error as error:
         raise VideoError(f"OpenCV cannot decode it: {' '.join(str(error).split())}") from None
     except MemoryError:
         raise VideoError("its frames do not fit into memory") from None
     if clip is None:
         raise VideoError("decodes to fewer frames the second time")
-    return clip
+    return clip, info
+
+
+def use_one_thread() -> None:
+    """Keeps OpenCV from starting a thread a core in this process; for workers, of which there is one a core."""
+    _opencv().setNumThreads(1)
 
 
 def _opencv():
@@ -97,6 +121,12 @@ def _opened(cv2, path: str):
         yield capture
     finally:
         capture.release()
+
+
+def _info(cv2, capture, frame_count: int) -> VideoInfo:
+    height, width = capture.get(cv2.CAP_PROP_FRAME_HEIGHT), capture.get(cv2.CAP_PROP_FRAME_WIDTH)
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    return VideoInfo(frame_count, int(height), int(width), float(rate) if np.isfinite(rate) else 0.0)
 
 
 def _decode(cv2, capture, wanted, shape: tuple[int, int, int, int]) -> tuple[np.ndarray | None, int]:

@@ -1,0 +1,123 @@
+"""A crash or a hang costs one task; results keep their order; no process is left behind."""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from utils.isolation import Lost, memory_of_tree, run_isolated
+
+ROOT = Path(__file__).parents[2]
+
+
+def double(number):
+    return 2 * number, os.getpid()
+
+
+def misbehave(how, folder):
+    """Notes that it was tried, then does `how`."""
+    with open(Path(folder) / how, "a") as file:
+        file.write("x")
+    if how == "segfault":
+        ctypes.string_at(0)
+    if how == "hang":
+        threading.Event().wait()
+    if how == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    if how == "exit":
+        os._exit(0)
+    if how == "lost once" and (Path(folder) / how).stat().st_size == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return how
+
+
+def fail(number):
+    raise OSError(28, f"No space for {number}")
+
+
+def workers_alive():
+    return [process for process in psutil.Process().children() if "spawn_main" in " ".join(process.cmdline())]
+
+
+def test_results_come_in_the_order_given():
+    """Rows would stand beside the labels of other rows."""
+    results = list(run_isolated(double, [(k,) for k in range(40)], workers=2, seconds_allowed=60))
+    assert [value for value, _ in results] == [2 * k for k in range(40)]
+    processes = {process for _, process in results}
+    assert len(processes) <= 2
+    assert os.getpid() not in processes
+    assert not workers_alive()
+
+
+def test_a_crash_or_hang_costs_its_own_task(tmp_path):
+    """One damaged video in a set of thousands would end the run or stop it for ever."""
+    ways = ["fine", "segfault", "also fine", "hang", "stop", "exit", "lost once", "fine in the end"]
+    tasks = [(way, str(tmp_path)) for way in ways]
+    results = list(run_isolated(misbehave, tasks, workers=2, seconds_allowed=3))
+    crashed, expired = Lost("crashed its process 2 times"), Lost("took longer than 3 s")
+    assert results == ["fine", crashed, "also fine", expired, expired, crashed, "lost once", "fine in the end"]
+    assert {way: (tmp_path / way).stat().st_size for way in ("segfault", "hang", "lost once")} == {
+        "segfault": 2,  # tried again, since the process may be lost to no fault of the task
+        "hang": 1,  # not tried again: it would cost the time twice
+        "lost once": 2,
+    }
+    assert not workers_alive()
+
+
+def test_an_exception_of_the_function_is_raised_and_ends_the_workers():
+    """A full disk would be taken for a damaged video, thousands of times."""
+    with pytest.raises(OSError, match="No space for 0"):
+        list(run_isolated(fail, [(k,) for k in range(9)], workers=2, seconds_allowed=60))
+    assert not workers_alive()
+
+
+def test_closing_early_ends_the_workers(tmp_path):
+    """Ctrl-C would leave processes behind that hold the files."""
+    results = run_isolated(
+        misbehave, [(way, str(tmp_path)) for way in ("a", "hang", "hang")], workers=2, seconds_allowed=60
+    )
+    assert next(results) == "a"
+    results.close()
+    assert not workers_alive()
+
+
+def test_workers_that_cannot_start_end_the_run():
+    """Every video would be reported as damaged where OpenCV is not installed."""
+    with pytest.raises(RuntimeError, match="does not start"):
+        list(run_isolated(double, [(1,)], workers=1, seconds_allowed=60, initializer=os._exit, arguments=(3,)))
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM"])
+def test_workers_die_with_a_killed_parent(how):
+    """A killed run would leave workers that write into the file of the next."""
+    code = (
+        "import json, os, signal, sys\n"
+        "from utils.isolation import run_isolated\n"
+        "if __name__ == '__main__':\n"
+        "    results = run_isolated(os.getpid, [()] * 20, workers=2, seconds_allowed=60)\n"
+        "    print(json.dumps([next(results) for _ in range(5)]), flush=True)\n"
+        f"    os.kill(os.getpid(), signal.{how})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert done.returncode == -getattr(signal, how)
+    left = [psutil.Process(number) for number in set(json.loads(done.stdout)) if psutil.pid_exists(number)]
+    _, alive = psutil.wait_procs(left, timeout=30)
+    assert not alive
+
+
+def test_memory_of_tree_counts_the_processes_below():
+    """The bound on memory would be checked on the one process that holds nothing."""
+    code = "block = bytearray(10**8); print(flush=True); input()"
+    alone = memory_of_tree()
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        child.stdout.readline()
+        together = memory_of_tree()
+        child.communicate(b"\n")
+    assert 90 < together - alone < 200
