@@ -4,6 +4,9 @@ import argparse
 from pathlib import Path
 
 from utils import cli
+from utils.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions
+
+OPTIONS = (DataOptions, TrainingOptions, NetworkOptions, DistillationOptions, OutputOptions)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -33,20 +36,7 @@ def main() -> None:
     cli.start_tensorflow()
     from utils import stages
 
-    stages.train_student(
-        cli.data_options(args),
-        cli.training_options(args),
-        source=args.source,
-        temperature=args.temperature,
-        alpha=args.alpha,
-        labels_per_class=args.labels_per_class,
-        output_path=args.output_path,
-        log_path=args.log_path,
-        width=args.width,
-        input_shape=cli.input_shape(args),
-        source_channels=args.source_channels,
-        source_input_scale=args.source_input_scale,
-    )
+    stages.train_student(*(cli.options_of(kind, args) for kind in OPTIONS))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,18 @@ import argparse
 from pathlib import Path
 
 from utils import cli
+from utils.options import (
+    TASK_FROM_SCRATCH,
+    TASKS_FINE_TUNING,
+    DataOptions,
+    NetworkOptions,
+    OutputOptions,
+    TeacherOptions,
+    TrainingOptions,
+)
 
-TASKS = ["train_local_teacher", "fintuning_C3D_Sports1M", "finetuning_C3D_Sports1M"]
+OPTIONS = (DataOptions, TrainingOptions, NetworkOptions, TeacherOptions, OutputOptions)
+TASKS = (TASK_FROM_SCRATCH, *TASKS_FINE_TUNING)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -29,17 +39,7 @@ def main() -> None:
     cli.start_tensorflow()
     from utils import stages
 
-    stages.train_teacher(
-        cli.data_options(args),
-        cli.training_options(args),
-        task=args.task,
-        output_path=args.output_path,
-        log_path=args.log_path,
-        weights=args.weights,
-        unfreeze=args.unfreeze,
-        width=args.width,
-        input_shape=cli.input_shape(args),
-    )
+    stages.train_teacher(*(cli.options_of(kind, args) for kind in OPTIONS))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from utils import cli
+from utils.options import DataOptions
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -29,7 +30,7 @@ def main() -> None:
     from utils import stages
 
     results = stages.evaluate(
-        cli.data_options(args),
+        cli.options_of(DataOptions, args),
         args.recognizer,
         output_path=args.output_path,
         channels=args.channels,

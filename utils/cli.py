@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from utils.errors import UserError
-from utils.options import DataOptions, TrainingOptions
+from utils.options import DataOptions, NetworkOptions, TrainingOptions
 
 MODEL_SUFFIXES = (".keras", ".h5")
 CHANNELS = ("rgb", "bgr")
@@ -152,9 +152,12 @@ def add_split_arguments(parser: argparse.ArgumentParser, *, default: str | None)
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """The network's size."""
     group = parser.add_argument_group("network")
-    group.add_argument("--width", type=positive_float, default=1.0, help="multiplies filters and dense units")
+    defaults = NetworkOptions()
+    group.add_argument(
+        "--width", type=positive_float, default=defaults.width, help="multiplies filters and dense units"
+    )
     group.add_argument("--input_size", type=input_size, default="112", help="SIDE or HEIGHTxWIDTH of its input, pixels")
-    group.add_argument("--input_frames", type=positive_int, default=16, help="frames of its input")
+    group.add_argument("--input_frames", type=positive_int, default=defaults.input_frames, help="frames of its input")
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
@@ -174,22 +177,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tensorboard", type=Path, help="folder for TensorBoard scalars")
 
 
-def data_options(args: argparse.Namespace) -> DataOptions:
-    """The data and split arguments as one object."""
-    return options_of(DataOptions, args)
-
-
-def training_options(args: argparse.Namespace) -> TrainingOptions:
-    """The training arguments as one object."""
-    return options_of(TrainingOptions, args)
-
-
 def options_of(kind: type, args: argparse.Namespace):
-    """A dataclass filled from the arguments of the same names; what is not on this command line keeps its default."""
+    """A dataclass of utils/options.py filled from the arguments of the same names; others keep their defaults."""
     names = [field.name for field in dataclasses.fields(kind) if hasattr(args, field.name)]
     return kind(**{name: getattr(args, name) for name in names})
-
-
-def input_shape(args: argparse.Namespace) -> tuple[int, int, int, int]:
-    """(frames, height, width, 3) from --input_frames and --input_size."""
-    return args.input_frames, *args.input_size, 3

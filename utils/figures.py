@@ -92,3 +92,30 @@ class ConfusionMatrix:
         axes.set(xlabel="predicted class", ylabel="true class", title=self.title)
         figure.colorbar(image, ax=axes, label="share of the true class", fraction=0.046, pad=0.03)
         return figure
+
+
+@dataclass(frozen=True)
+class AccuracyBars:
+    """Accuracies (0..1) with their intervals, one bar a recogniser; `intervals` hold estimate, low and high."""
+
+    names: list[str]
+    intervals: list[dict]
+
+    def plot(self):
+        figure, axes = plt.subplots(figsize=(7, 0.8 + 0.6 * len(self.names)))
+        estimates = 100 * np.array([interval["estimate"] for interval in self.intervals])
+        positions = np.arange(len(self.names))[::-1]
+        axes.barh(positions, estimates, color=plt.get_cmap("tab10").colors[: len(self.names)], height=0.6, alpha=0.8)
+        for position, estimate, interval in zip(positions, estimates, self.intervals):
+            end = estimate
+            if interval["low"] is not None:
+                low, high = 100 * interval["low"], 100 * interval["high"]
+                axes.plot([low, high], [position, position], color="black", linewidth=1.5, marker="|", markersize=10)
+                end = max(estimate, high)
+            axes.text(end + 1.5, position, f"{estimate:.1f} %", va="center")
+        axes.set_yticks(positions, self.names)
+        axes.set(xlabel="accuracy on test clips (%), with 95 % interval", xlim=(0, 112))
+        axes.set_xticks(range(0, 101, 20))
+        axes.grid(axis="x", alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        return figure

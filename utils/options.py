@@ -1,7 +1,10 @@
-"""The settings that several stages share, with their defaults."""
+"""The settings of the stages, with their defaults; command lines fill them by name and records keep them."""
 
 from dataclasses import dataclass
 from pathlib import Path
+
+TASK_FROM_SCRATCH = "train_local_teacher"
+TASKS_FINE_TUNING = ("fintuning_C3D_Sports1M", "finetuning_C3D_Sports1M")  # the first is the published spelling
 
 
 @dataclass(frozen=True)
@@ -27,3 +30,45 @@ class TrainingOptions:
     schedule: str = "cosine"  # "cosine": 10 % linear warm-up, then cosine decay to 0; or "constant"
     seed: int = 0
     tensorboard: Path | None = None
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """How large a network is."""
+
+    width: float = 1.0  # multiplies filters and dense units
+    input_size: tuple[int, int] = (112, 112)  # height, width in pixels
+    input_frames: int = 16
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        return self.input_frames, *self.input_size, 3
+
+
+@dataclass(frozen=True)
+class TeacherOptions:
+    """Where a C3D starts from."""
+
+    task: str = TASK_FROM_SCRATCH  # or one of TASKS_FINE_TUNING
+    weights: Path | None = None  # Sports-1M weights; None: downloaded once
+    unfreeze: str = "fc8"  # fine-tuning trains from this layer up
+
+
+@dataclass(frozen=True)
+class DistillationOptions:
+    """What a student learns from."""
+
+    source: Path | None = None  # the teacher; None with alpha 1
+    temperature: float = 10.0
+    alpha: float = 0.1  # weight of the labels; 1: no teacher
+    labels_per_class: int | None = None  # None: all
+    source_channels: str = "rgb"
+    source_input_scale: str = "0..255"
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where a trained network and its history go."""
+
+    output_path: Path
+    log_path: Path

@@ -3,6 +3,8 @@
 import importlib.metadata
 import os
 import platform
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,23 +22,21 @@ def record_path(model_path: str | os.PathLike) -> Path:
 
 
 def make_record(
-    *,
-    kind: str,
     dataset: ClipDataset,
     split: Split,
-    arguments: dict,
+    *,
+    input_shape: Sequence[int],
+    options: Sequence,
     best: dict[str, float],
     history_path: Path,
-    input_shape,
 ) -> dict:
-    """What NAME.json holds, but for the model's fingerprint; `best` is the kept epoch's row of the history."""
+    """What NAME.json holds of every training; `options` are dataclasses, `best` the kept epoch's row of the history."""
     return {
-        "kind": kind,
         "class_names": list(dataset.class_names),
         "input": {"shape": list(input_shape), "channels": "rgb", "range": "0..255"},
         "split": split_record(split),
         "arrays": dataset.fingerprint(),
-        "arguments": plain(arguments),
+        "arguments": {name: item for group in options for name, item in plain(asdict(group)).items()},
         "best_epoch": best["epoch"],
         "validation": {name: value for name, value in best.items() if name.startswith("val_")},
         "history": str(history_path),

@@ -1,8 +1,9 @@
 """What each stage does once its arguments are parsed; the scripts and reproduce.py call these functions."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,21 @@ from utils.evaluation import answer, choose_test_clips
 from utils.figures import best_epoch
 from utils.frozen import feature_source
 from utils.history import save_history
-from utils.options import DataOptions, TrainingOptions
+from utils.options import (
+    TASK_FROM_SCRATCH,
+    DataOptions,
+    DistillationOptions,
+    NetworkOptions,
+    OutputOptions,
+    TeacherOptions,
+    TrainingOptions,
+)
 from utils.prepared import check_length, known_groups, open_data, split_of, with_few_labels
 from utils.recognizer import load_recognizer, save_recognizer
 from utils.records import make_record
 from utils.splits import Split
-from utils.teachers import check_teacher, teacher_logits
+from utils.teachers import check_teacher, load_teacher, teacher_logits
 from utils.training import fit, set_seeds
-
-TASK_FROM_SCRATCH = "train_local_teacher"
 
 
 @dataclass(frozen=True)
@@ -41,105 +48,75 @@ class Trained:
 def train_teacher(
     data: DataOptions,
     training: TrainingOptions,
-    *,
-    task: str,
-    output_path: Path,
-    log_path: Path,
-    weights: Path | None = None,
-    unfreeze: str = "fc8",
-    width: float = 1.0,
-    input_shape: tuple[int, int, int, int] = (16, 112, 112, 3),
+    network: NetworkOptions,
+    teacher: TeacherOptions,
+    output: OutputOptions,
 ) -> Trained:
-    """Stage 2: a C3D from scratch (`task` "train_local_teacher") or fine-tuned from Sports-1M (any other).
+    """Stage 2: a C3D from scratch or fine-tuned from Sports-1M.
 
-    Fine-tuning replaces the classifier and trains from the layer `unfreeze` up; what lies below is frozen and computed
-    once a clip. Raises UserError for what a user can mend.
+    Fine-tuning replaces the classifier and trains from the layer `teacher.unfreeze` up; what lies below is frozen and
+    computed once a clip. Raises UserError for what a user can mend.
     """
-    arguments = {"task": task, "weights": weights, "unfreeze": unfreeze, "width": width, "input_shape": input_shape}
-    dataset, split = open_data(data, input_shape)
+    started = time.perf_counter()
+    dataset, split = open_data(data, network.input_shape)
     set_seeds(training)
-    clips, targets = clip_source(dataset, input_shape), {"labels": dataset.labels}
-    size = {"input_shape": input_shape, "width": width}
-    if task == TASK_FROM_SCRATCH:
-        model = build(build_c3d, dataset, **size)
+    clips, targets = clip_source(dataset, network.input_shape), {"labels": dataset.labels}
+    if teacher.task == TASK_FROM_SCRATCH:
+        model = build(build_c3d, dataset, network)
         history = fit(model, clips, split, targets, training)
     else:
-        model = build(build_c3d, dataset, **size, block_dropout=0.0, sports1m_preprocessing=True)
-        file = sports1m.weights_file(weights)
-        with as_user_error(f"--weights {file} does not fit --width {width} and --input_size"):
+        model = build(build_c3d, dataset, network, block_dropout=0.0, sports1m_preprocessing=True)
+        file = sports1m.weights_file(teacher.weights)
+        with as_user_error(f"--weights {file} does not fit --width {network.width} and --input_size"):
             set_sports1m_weights(model, sports1m.read_weights(file))
         with as_user_error("--unfreeze"):
-            frozen, trained = split_at(model, unfreeze)
+            frozen, trained = split_at(model, teacher.unfreeze)
         if frozen.count_params():
             rows = np.concatenate([split.train, split.validation])
-            print(f"computing the frozen layers below {unfreeze} for {len(rows)} clips, once")
-            with feature_source(frozen, dataset, rows, output_path.parent) as features:
+            print(f"computing the frozen layers below {teacher.unfreeze} for {len(rows)} clips, once")
+            with feature_source(frozen, dataset, rows, output.output_path.parent) as features:
                 history = fit(trained, features, split, targets, training)
         else:
             history = fit(model, clips, split, targets, training)
-    return finish(model, history, dataset, split, data, training, arguments, output_path, log_path, kind="C3D teacher")
+    about = {"kind": "C3D teacher", "seconds": time.perf_counter() - started}
+    return finish(model, history, dataset, split, output, [data, training, network, teacher], about)
 
 
 def train_student(
     data: DataOptions,
     training: TrainingOptions,
-    *,
-    source: Path | None,
-    temperature: float,
-    alpha: float,
-    output_path: Path,
-    log_path: Path,
-    labels_per_class: int | None = None,
-    width: float = 1.0,
-    input_shape: tuple[int, int, int, int] = (16, 112, 112, 3),
-    source_channels: str = "rgb",
-    source_input_scale: str = "0..255",
+    network: NetworkOptions,
+    distillation: DistillationOptions,
+    output: OutputOptions,
 ) -> Trained:
-    """Stage 3: the compact student, from the labels and the answers of the teacher `source`.
+    """Stage 3: the compact student, from the labels and the answers of the teacher `distillation.source`.
 
     At `alpha` 1 from the labels alone. The teacher answers once a clip, before the student starts. `labels_per_class`
     leaves only so many training clips of each class their labels: the others teach through the teacher's answers, and
-    not at all at `alpha` 1. Raises UserError for what a user can mend.
+    not at all at `alpha` 1, where an epoch is still as long as with them, so that both take equally many steps.
+    Raises UserError for what a user can mend.
     """
-    arguments = {
-        "source": source,
-        "temperature": temperature,
-        "alpha": alpha,
-        "labels_per_class": labels_per_class,
-        "width": width,
-        "input_shape": input_shape,
-        "source_channels": source_channels,
-        "source_input_scale": source_input_scale,
-    }
-    dataset, split = open_data(data, input_shape)
-    targets = {"labels": dataset.labels}
-    if labels_per_class is not None:
-        split, targets["labels"] = with_few_labels(dataset, split, labels_per_class, keep_unlabelled=alpha < 1)
-    teacher_fingerprint = None
-    if alpha < 1:
-        if source is None:
-            raise UserError("--source must name a teacher unless --alpha is 1, got none")
-        teacher = load_recognizer(source, argument="--source", channels=source_channels, input_scale=source_input_scale)
+    started = time.perf_counter()
+    dataset, split = open_data(data, network.input_shape)
+    targets, epoch_clips, has_teacher = {"labels": dataset.labels}, len(split.train), distillation.alpha < 1
+    about = {"kind": "distilled student" if has_teacher else "student"}
+    if distillation.labels_per_class is not None:
+        split, targets["labels"] = with_few_labels(
+            dataset, split, distillation.labels_per_class, keep_unlabelled=has_teacher
+        )
+    if has_teacher:
+        teacher = load_teacher(distillation)
         check_teacher(teacher, dataset, split)
         targets["teacher_logits"] = teacher_logits(teacher, dataset, split)
-        teacher_fingerprint = teacher.fingerprint
-        del teacher
+        about["teacher"] = teacher.fingerprint
+        del teacher  # its memory is the student's from here on
     set_seeds(training)
-    student = build(build_student, dataset, input_shape=input_shape, width=width)
-    distiller = Distiller(student, temperature=temperature, alpha=alpha)
-    history = fit(distiller, clip_source(dataset, input_shape), split, targets, training)
-    return finish(
-        student,
-        history,
-        dataset,
-        split,
-        data,
-        training,
-        arguments | {"teacher_fingerprint": teacher_fingerprint},
-        output_path,
-        log_path,
-        kind="student" if alpha == 1 else "distilled student",
-    )
+    student = build(build_student, dataset, network)
+    distiller = Distiller(student, temperature=distillation.temperature, alpha=distillation.alpha)
+    clips = clip_source(dataset, network.input_shape)
+    history = fit(distiller, clips, split, targets, training, epoch_clips=epoch_clips)
+    about["seconds"] = time.perf_counter() - started
+    return finish(student, history, dataset, split, output, [data, training, network, distillation], about)
 
 
 def evaluate(
@@ -178,10 +155,10 @@ def evaluate(
     return {"recognizers": results, "comparisons": compared}
 
 
-def build(builder, dataset: ClipDataset, **size):
+def build(builder: Callable, dataset: ClipDataset, network: NetworkOptions, **settings):
     """A network for the dataset's classes; a size that it cannot have is the user's error."""
-    with as_user_error("--input_size"):
-        return builder(len(dataset.class_names), **size)
+    with as_user_error("--input_size or --input_frames"):
+        return builder(len(dataset.class_names), input_shape=network.input_shape, width=network.width, **settings)
 
 
 @contextlib.contextmanager
@@ -200,29 +177,20 @@ def finish(
     history: np.ndarray,
     dataset: ClipDataset,
     split: Split,
-    data: DataOptions,
-    training: TrainingOptions,
-    arguments: dict,
-    output_path: Path,
-    log_path: Path,
-    *,
-    kind: str,
+    output: OutputOptions,
+    options: Sequence,
+    about: dict,
 ) -> Trained:
-    """Saves model, record and history, and says where they are."""
-    history_path = save_history(history, log_path, title=f"{kind}: {output_path.name}")
+    """Saves model, record and history, and says where they are; `about` goes into the record as it is."""
+    path = output.output_path
+    history_path = save_history(history, output.log_path, title=f"{about['kind']}: {path.name}")
     best = dict(zip(history.dtype.names, history[best_epoch(history)].item()))
-    record = make_record(
-        kind=kind,
-        dataset=dataset,
-        split=split,
-        arguments=arguments | asdict(data) | asdict(training),
-        best=best,
-        history_path=history_path,
-        input_shape=model.input_shape[1:],
+    record = about | make_record(
+        dataset, split, input_shape=model.input_shape[1:], options=options, best=best, history_path=history_path
     )
-    save_recognizer(model, output_path, record)
+    save_recognizer(model, path, record)
     print(
-        f"saved {output_path} ({model.count_params():,} parameters) as of epoch {best['epoch']}: "
+        f"saved {path} ({model.count_params():,} parameters) as of epoch {best['epoch']}: "
         f"validation accuracy {100 * best['val_accuracy']:.1f} %; history in {history_path}"
     )
-    return Trained(output_path, record, history)
+    return Trained(path, record, history)

@@ -4,10 +4,23 @@ import numpy as np
 
 from utils.clips import ClipDataset
 from utils.errors import UserError
-from utils.recognizer import Recognizer
+from utils.options import DistillationOptions
+from utils.recognizer import Recognizer, load_recognizer
 from utils.records import recorded_split, same_clips
 from utils.split_checks import refuse_seen_test_clips
 from utils.splits import Split
+
+
+def load_teacher(distillation: DistillationOptions) -> Recognizer:
+    """The teacher that `--source` names. Raises UserError if there is none."""
+    if distillation.source is None:
+        raise UserError("--source must name a teacher unless --alpha is 1, got none")
+    return load_recognizer(
+        distillation.source,
+        argument="--source",
+        channels=distillation.source_channels,
+        input_scale=distillation.source_input_scale,
+    )
 
 
 def check_teacher(teacher: Recognizer, dataset: ClipDataset, split: Split) -> None:

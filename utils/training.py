@@ -47,11 +47,14 @@ def fit(
     split: Split,
     targets: Mapping[str, np.ndarray],
     options: TrainingOptions,
+    *,
+    epoch_clips: int | None = None,
 ) -> np.ndarray:
     """Trains `model` on the split's training rows and leaves it with the weights of its best epoch on validation.
 
     A Distiller brings its own loss; any other model returns logits and is trained by cross entropy. `targets` holds
-    arrays with one entry a row of the dataset: `labels`, and for a Distiller with alpha < 1 `teacher_logits`.
+    arrays with one entry a row of the dataset: `labels`, and for a Distiller with alpha < 1 `teacher_logits`. An
+    epoch is `epoch_clips` long, by default one pass over the training rows.
     Returns the history, a structured array with one row an epoch (see utils/history.py).
     """
     import keras
@@ -61,7 +64,7 @@ def fit(
     rows, batch_size = split.train, options.batch_size
     train = training_batches(source, rows, targets, batch_size=batch_size, seed=options.seed)
     validation = evaluation_batches(source, split.validation, targets, batch_size=batch_size)
-    steps = len(rows) // batch_size
+    steps = (epoch_clips or len(rows)) // batch_size
     compile_settings = {"optimizer": optimizer(options, steps), "jit_compile": jit_compile()}
     if isinstance(model, Distiller):
         model.compile(**compile_settings)
