@@ -176,14 +176,18 @@ class _Run:
         raise RuntimeError("a worker process does not start; the lines above say why")
 
 
-def memory_of_tree() -> float:
-    """Memory of this process and all below it in MB: shares of common pages (PSS), or what is their own (USS)."""
+def memory_of_tree(process: int | None = None) -> float:
+    """Memory of a process (default: this one) and all below it in MB.
+
+    Of pages that several processes share each counts its part (PSS, on Linux); elsewhere what is a process's own (USS).
+    """
     total = 0
-    me = psutil.Process()
-    for process in (me, *me.children(recursive=True)):
-        with contextlib.suppress(psutil.Error):
-            memory = process.memory_full_info()
-            total += getattr(memory, "pss", 0) or memory.uss
+    with contextlib.suppress(psutil.Error):
+        root = psutil.Process(process)
+        for member in (root, *root.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                memory = member.memory_full_info()
+                total += getattr(memory, "pss", 0) or memory.uss
     return total / 1e6
 
 
