@@ -43,14 +43,23 @@ def parse_arguments() -> argparse.Namespace:
         action="store_true",
         help="start anew and replace what --output_path holds (without it, an interrupted run is continued)",
     )
+    control.add_argument(
+        "--dataset_report", action="store_true", help="also draw dataset_report.png, a page that shows what was read"
+    )
     return parser.parse_args()
 
 
 def main() -> None:
-    arguments = parse_arguments()
+    arguments = vars(parse_arguments())
     from utils.extraction import extract
 
-    print(extract(**vars(arguments)))
+    report_wanted = arguments.pop("dataset_report")
+    summary = extract(**arguments)
+    print(summary)
+    if report_wanted:
+        from utils.dataset_report import write_dataset_report
+
+        print(f"Report: {write_dataset_report(summary.output_path)}")
 
 
 if __name__ == "__main__":
