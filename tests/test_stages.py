@@ -1,0 +1,253 @@
+"""The scripts, run as a user runs them: from video files to a student's test accuracy."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+
+from tests.conftest import moving_square
+from tests.keras2_file import answer_by_numpy, write_keras2_student
+
+PROJECT = Path(__file__).parents[1]
+SMALL = ["--input_size", "32", "--width", "0.1", "--batch_size", "4"]
+
+
+def run(script, *arguments, cwd, expect=0):
+    """Runs a script of the project in the folder `cwd`; returns its stdout, or its stderr where it has to fail."""
+    command = [sys.executable, str(PROJECT / script), *map(str, arguments)]
+    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert result.returncode == expect, result.stderr
+    return result.stderr if expect else result.stdout
+
+
+def write_video(path, frames):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    height, width = frames.shape[1:3]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (width, height))
+    for frame in frames:
+        writer.write(np.ascontiguousarray(frame[..., ::-1]))
+    writer.release()
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder in which a user has run all stages: 3 classes, 5 sources a class, 2 clips a source, 20 frames 48x64."""
+    folder = tmp_path_factory.mktemp("workplace")
+    rng = np.random.default_rng(0)
+    for label in range(3):
+        for group in range(1, 6):
+            for clip in (1, 2):
+                name = f"Class{label}/v_Class{label}_g{group:02}_c{clip:02}.avi"
+                write_video(folder / "videos" / name, moving_square(rng, label, 20, 48, 64))
+    arrays = ["--data", "arrays/frames.npy", "--annotations", "arrays/labels.npy"]
+    size = ["--sequence_length", 16, "--frame_height", 40, "--frame_width", 56]
+    run("video_to_frames.py", "--input_path", "videos", *size, "--output_path", "arrays", cwd=folder)
+    teacher = ["--epochs", 6, "--output_path", "models/teacher.h5", "--log_path", "logs/teacher"]
+    rate = ["--learning_rate", "0.001"]
+    run("Teacher_training.py", *arrays, *SMALL, *rate, *teacher, "--task", "train_local_teacher", cwd=folder)
+    student = ["--epochs", 2, "--temperature", 4, "--source", "models/teacher.h5", "--log_path", "logs/student.npy"]
+    run("KD_training.py", *arrays, *SMALL, *student, "--output_path", "models/student.keras", cwd=folder)
+    models = ["--recognizer", "models/student.keras", "models/teacher.h5"]
+    report = run("eval.py", *arrays, *models, "--output_path", "report", cwd=folder)
+    return folder, arrays, report
+
+
+def test_stage_1_leaves_the_arrays_of_the_contract(workplace):
+    """Height and width swapped, or another order of rows, would spoil everything after."""
+    folder, _, _ = workplace
+    frames = np.load(folder / "arrays/frames.npy")
+    assert (frames.shape, frames.dtype) == ((30, 16, 40, 56, 3), np.uint8)
+    assert np.load(folder / "arrays/labels.npy").tolist() == sorted([0, 1, 2] * 10)
+    assert np.load(folder / "arrays/video_file_paths.npy")[11] == "Class1/v_Class1_g01_c02.avi"
+
+
+def test_records_say_what_a_model_is(workplace):
+    """Without them nobody knows a month later which clips a model has seen."""
+    folder, _, _ = workplace
+    record = json.loads((folder / "models/student.json").read_text())
+    assert record["kind"] == "distilled student"
+    assert record["class_names"] == ["Class0", "Class1", "Class2"]
+    assert record["split"]["protocol"] == "group"
+    rows = [row for name in ("train", "validation", "test") for row in record["split"]["rows"][name]]
+    assert sorted(rows) == list(range(30))
+    assert record["arguments"]["temperature"] == 4.0
+    teacher = json.loads((folder / "models/teacher.json").read_text())
+    assert record["teacher"] == teacher["fingerprint"]
+    assert record["split"]["test"] == teacher["split"]["test"]
+
+
+@pytest.mark.parametrize(("name", "epochs"), [("teacher", 6), ("student", 2)])
+def test_history_has_a_row_an_epoch_and_needs_no_pickle(workplace, name, epochs):
+    folder, _, _ = workplace
+    history = np.load(folder / f"logs/{name}.npy", allow_pickle=False)
+    assert history["epoch"].tolist() == list(range(1, epochs + 1))
+    assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(history.dtype.names)
+    with open(folder / f"logs/{name}.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["val_loss"]) for row in rows] == history["val_loss"].tolist()
+    assert (folder / f"logs/{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_evaluation_is_on_the_recorded_test_clips(workplace):
+    """The last line is for programs; its numbers must be those of the clips that training never saw."""
+    folder, _, report = workplace
+    last = json.loads(report.splitlines()[-1])
+    assert last == json.loads((folder / "report/results.json").read_text())
+    record = json.loads((folder / "models/student.json").read_text())
+    with open(folder / "report/predictions_student.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["row"]) for row in rows] == record["split"]["rows"]["test"]
+    right = np.mean([row["class"] == row["predicted"] for row in rows])
+    assert last["recognizers"][0]["top1"] == pytest.approx(right)
+    assert last["comparisons"][0]["second"] == "models/teacher.h5"
+
+
+def test_equal_seeds_give_equal_histories(workplace):
+    """A result that cannot be repeated cannot be checked."""
+    folder, arrays, _ = workplace
+    again = ["--epochs", 2, "--temperature", 4, "--source", "models/teacher.h5", "--log_path", "logs/again"]
+    run("KD_training.py", *arrays, *SMALL, *again, "--output_path", "models/again.keras", cwd=folder)
+    first, second = np.load(folder / "logs/student.npy"), np.load(folder / "logs/again.npy")
+    for name in set(first.dtype.names) - {"seconds", "clips_per_second"}:
+        np.testing.assert_array_equal(first[name], second[name])
+
+
+def test_fine_tuning_from_a_weights_file(workplace):
+    """The published command with the published task name, on weights of the true layout with made-up numbers."""
+    folder, arrays, _ = workplace
+    write_sports1m_file(folder / "sports1m.h5", width=0.1, side=32)
+    task = ["--task", "fintuning_C3D_Sports1M", "--weights", "sports1m.h5", "--epochs", 2, "--log_path", "logs/tuned"]
+    printed = run("Teacher_training.py", *arrays, *SMALL, *task, "--output_path", "models/tuned.h5", cwd=folder)
+    assert "computing the frozen layers below fc8 for" in printed
+    with h5py.File(folder / "models/tuned.h5") as file, h5py.File(folder / "sports1m.h5") as weights:
+        kernel = file["model_weights/conv1/conv1/kernel"][()]
+        np.testing.assert_array_equal(kernel, weights["conv1/conv1/kernel:0"][()][:, :, :, ::-1])
+
+
+def write_sports1m_file(path, *, width, side):
+    """A Keras weights file with C3D's layers at this width, random numbers in place of Sports-1M's."""
+    from models.c3d import SPORTS1M_CLASSES, WEIGHT_LAYERS, build_c3d
+
+    model = build_c3d(SPORTS1M_CLASSES, input_shape=(16, side, side, 3), width=width)
+    rng = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in model.layers]
+        for name in WEIGHT_LAYERS:
+            group = file.create_group(name)
+            group.attrs["weight_names"] = [f"{name}/{part}:0".encode() for part in ("kernel", "bias")]
+            for part, variable in zip(("kernel", "bias"), model.get_layer(name).weights):
+                group[f"{name}/{part}:0"] = rng.normal(0, 0.02, variable.shape).astype("float32")
+
+
+def test_a_keras_2_student_evaluates_right_and_teaches(workplace):
+    """Models of the original code have a softmax and take BGR; they must work as recogniser and as teacher."""
+    folder, arrays, _ = workplace
+    weights = write_keras2_student(folder / "old.h5", input_shape=(16, 40, 56, 3), num_classes=3)
+    frames, labels = np.load(folder / "arrays/frames.npy"), np.load(folder / "arrays/labels.npy")
+    expected = answer_by_numpy(weights, frames[..., ::-1])
+    bgr = ["--channels", "bgr", "--output_path", "old_report"]
+    printed = run("eval.py", *arrays, "--recognizer", "old.h5", *bgr, cwd=folder)
+    assert "old.h5 has no record" in printed
+    result = json.loads(printed.splitlines()[-1])["recognizers"][0]
+    assert result["clips"] == 30
+    assert result["top1"] == pytest.approx(np.mean(expected.argmax(axis=1) == labels))
+    assert result["loss"] == pytest.approx(-np.log(expected[np.arange(30), labels]).mean(), rel=1e-4)
+
+    source = ["--source", "old.h5", "--source_channels", "bgr", "--epochs", 1, "--log_path", "logs/pupil"]
+    printed = run("KD_training.py", *arrays, *SMALL, *source, "--output_path", "models/pupil.h5", cwd=folder)
+    rows = json.loads((folder / "models/pupil.json").read_text())["split"]["rows"]["train"]
+    right = 100 * np.mean(expected[rows].argmax(axis=1) == labels[rows])
+    assert f"teacher: {right:.1f} % right on training clips" in printed
+    history = np.load(folder / "logs/pupil.npy")
+    assert history["soft_loss"][0] > 0.01  # probabilities taken for logits would leave next to nothing
+
+
+def test_errors_are_one_line_and_leave_nothing(workplace):
+    """A mistake must not cost a traceback's reading, nor leave half a model."""
+    folder, arrays, _ = workplace
+    new = ["--output_path", "models/new.h5", "--log_path", "logs/new", "--epochs", 1]
+    for arguments, message in [
+        (["--source", "arrays/labels.h5"], "error: --source: must be an existing file, got arrays/labels.h5"),
+        (["--temperature", "0"], "error: --temperature: must be a number above 0, got 0"),
+        ([], "error: --source must name a teacher unless --alpha is 1, got none"),
+        (["--source", "models/teacher.h5", "--split_seed", "3"], "error: --source models/teacher.h5 has seen"),
+    ]:
+        printed = run("KD_training.py", *arrays, *SMALL, *new, *arguments, cwd=folder, expect=2)
+        assert printed.startswith(message)
+        assert printed.count("\n") == 1
+    assert not (folder / "models/new.h5").exists()
+    assert not list(folder.rglob("*.partial*"))
+
+
+def test_a_contradicting_split_needs_force(workplace):
+    """Testing on clips that a model was trained on is refused, and with --force it is said in all that is written."""
+    folder, arrays, _ = workplace
+    asked = ["--recognizer", "models/student.keras", "--split", "random"]
+    printed = run("eval.py", *arrays, *asked, cwd=folder, expect=2)
+    assert "must be tested by the split in its record" in printed
+    printed = run("eval.py", *arrays, *asked, "--force", "--output_path", "forced", cwd=folder)
+    assert "FORCED: student.keras was trained by group" in printed
+    assert "FORCED" in (folder / "forced/results.md").read_text()
+
+
+def test_real_videos_to_a_test_accuracy(shared_data, tmp_path):
+    """The main job on real input: Weizmann's videos, all stages, people in the test that training has not seen."""
+    size = ["--frame_height", 40, "--frame_width", 40]
+    run("video_to_frames.py", "--input_path", shared_data / "weizmann", *size, "--output_path", "w", cwd=tmp_path)
+    arrays = ["--data", "w/frames.npy", "--annotations", "w/labels.npy"]
+    run("Teacher_training.py", *arrays, *SMALL, "--epochs", 1, "--output_path", "t.h5", "--log_path", "t", cwd=tmp_path)
+    source = ["--source", "t.h5", "--epochs", 1, "--output_path", "s.h5", "--log_path", "s"]
+    run("KD_training.py", *arrays, *SMALL, *source, cwd=tmp_path)
+    result = json.loads(run("eval.py", *arrays, "--recognizer", "s.h5", cwd=tmp_path).splitlines()[-1])
+    assert result["recognizers"][0]["clips"] == 20
+    assert result["recognizers"][0]["interval"]["groups"] == 2
+    assert np.load(tmp_path / "w/frames.npy", mmap_mode="r").shape == (90, 16, 40, 40, 3)
+
+
+def test_help_is_there_for_every_script():
+    """--help answers at once: it loads neither TensorFlow nor matplotlib."""
+    check = (
+        "import runpy, sys; sys.argv = [sys.argv[1], '--help']\n"
+        "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "heavy = {'tensorflow', 'keras', 'matplotlib', 'sklearn', 'scipy'} & set(sys.modules)\n"
+        "print('LOADED', sorted(heavy))"
+    )
+    for script in ("video_to_frames.py", "Teacher_training.py", "KD_training.py", "eval.py", "reproduce.py"):
+        environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+        command = [sys.executable, "-c", check, str(PROJECT / script)]
+        result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=PROJECT)
+        assert "usage:" in result.stdout, result.stderr
+        assert result.stdout.endswith("LOADED []\n")
+
+
+def test_the_full_width_networks_train_a_step(make_arrays, tmp_path):
+    """The published sizes must build, train, save and load on the machine that runs the tests."""
+    from utils import stages
+    from utils.options import (
+        DataOptions,
+        DistillationOptions,
+        NetworkOptions,
+        OutputOptions,
+        TeacherOptions,
+        TrainingOptions,
+    )
+    from utils.recognizer import load_recognizer
+
+    folder = make_arrays(classes=2, groups=3, clips=1, height=112, width=112)
+    data = DataOptions(folder / "frames.npy", folder / "labels.npy")
+    training, network = TrainingOptions(batch_size=1, epochs=1), NetworkOptions()
+    teacher_output = OutputOptions(tmp_path / "teacher.keras", tmp_path / "teacher")
+    stages.train_teacher(data, training, network, TeacherOptions(), teacher_output)
+    source = DistillationOptions(source=tmp_path / "teacher.keras")
+    student_output = OutputOptions(tmp_path / "student.h5", tmp_path / "student")
+    stages.train_student(data, training, network, source, student_output)
+    assert load_recognizer(tmp_path / "teacher.keras", argument="").model.count_params() == 78_003_970
+    assert load_recognizer(tmp_path / "student.h5", argument="").model.count_params() == 7_196_930
