@@ -1,7 +1,6 @@
 """Stage 3: arrays and a teacher to a compact student, by knowledge distillation."""
 
 import argparse
-from pathlib import Path
 
 from utils import cli
 from utils.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions
@@ -24,11 +23,14 @@ def parse_arguments() -> argparse.Namespace:
     distillation.add_argument("--source_channels", choices=cli.CHANNELS, default="rgb", help=cli.CHANNELS_HELP)
     distillation.add_argument("--source_input_scale", choices=cli.SCALES, default="0..255", help=cli.SCALES_HELP)
     output = parser.add_argument_group("output")
-    output.add_argument("--output_path", type=cli.model_path, default="KD_trained_models/student.keras", help="model")
+    output.add_argument("--output_path", type=cli.output_model, default="KD_trained_models/student.keras", help="model")
     output.add_argument(
-        "--log_path", type=Path, default="KD_training_histories/student", help="history: .npy, .csv, .png"
+        "--log_path", type=cli.output_stem, default="KD_training_histories/student", help="history: .npy, .csv, .png"
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.source is not None and args.source.resolve().with_suffix("") == args.output_path.resolve().with_suffix(""):
+        parser.error(f"--output_path: must not replace the teacher or its record, got {args.output_path}")
+    return args
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
 """Stage 2: arrays to a C3D teacher, from scratch or fine-tuned from Sports-1M weights."""
 
 import argparse
-from pathlib import Path
 
 from utils import cli
 from utils.options import (
@@ -29,9 +28,16 @@ def parse_arguments() -> argparse.Namespace:
     teacher.add_argument("--weights", type=cli.existing_file, help="Sports-1M weights (.h5); else downloaded once")
     teacher.add_argument("--unfreeze", default="fc8", help="fine-tuning trains from this layer up")
     output = parser.add_argument_group("output")
-    output.add_argument("--output_path", type=cli.model_path, default="trained_models/teacher.keras", help="the model")
-    output.add_argument("--log_path", type=Path, default="training_histories/teacher", help="history: .npy, .csv, .png")
-    return parser.parse_args()
+    output.add_argument(
+        "--output_path", type=cli.output_model, default="trained_models/teacher.keras", help="the model"
+    )
+    output.add_argument(
+        "--log_path", type=cli.output_stem, default="training_histories/teacher", help="history: .npy, .csv, .png"
+    )
+    args = parser.parse_args()
+    if args.weights is not None and args.task == TASKS[0]:
+        parser.error(f"--weights: must go with --task {TASKS[1]}, got --task {args.task}")
+    return args
 
 
 def main() -> None:

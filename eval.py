@@ -1,7 +1,6 @@
 """Stage 4: arrays and one or more recognisers to numbers, figures and a table."""
 
 import argparse
-from pathlib import Path
 
 from utils import cli
 from utils.options import DataOptions
@@ -18,8 +17,16 @@ def parse_arguments() -> argparse.Namespace:
     group.add_argument("--batch_size", type=cli.positive_int, default=16, help="clips that are answered at a time")
     group.add_argument("--force", action="store_true", help="test by --split even if a record contradicts it")
     output = parser.add_argument_group("output")
-    output.add_argument("--output_path", type=Path, help="folder for results.json, results.md, answers and figures")
-    return parser.parse_args()
+    output.add_argument(
+        "--output_path", type=cli.output_folder, help="folder for results.json, results.md, answers and figures"
+    )
+    parser.set_defaults(split_seed=None)
+    args = parser.parse_args()
+    if args.split is None and (args.split_seed is not None or args.split_dir is not None):
+        parser.error("--split_seed and --split_dir: must go with --split, got none")
+    if args.split_seed is None:
+        args.split_seed = DataOptions.split_seed
+    return args
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ Nothing here imports TensorFlow, Keras or matplotlib, so that `--help` and an ar
 
 import argparse
 import dataclasses
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pathlib import Path
 from utils.errors import UserError
 from utils.options import DataOptions, NetworkOptions, TrainingOptions
 
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 MODEL_SUFFIXES = (".keras", ".h5")
 CHANNELS = ("rgb", "bgr")
 CHANNELS_HELP = "channel order of a model without a record"
@@ -21,25 +23,41 @@ SCALES = ("0..255", "0..1", "-1..1")
 SCALES_HELP = "values that a model without a record takes"
 
 
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the default of each flag that has one, and which flags are required."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        if action.required:
+            return f"{action.help} (required)"
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
 class ArgumentParser(argparse.ArgumentParser):
     """argparse with defaults shown by `--help`, no abbreviated flags, and errors of one line."""
 
     def __init__(self, description: str):
-        super().__init__(
-            description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False
-        )
+        super().__init__(description=description, formatter_class=HelpFormatter, allow_abbrev=False)
 
     def error(self, message: str):
         self.exit(2, f"error: {message.removeprefix('argument ')}\n")
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs a script's `main`; a UserError becomes one line on stderr and exit code 2, Ctrl-C exit code 130."""
+    """Runs a script's `main`; Ctrl-C gives exit code 130.
+
+    A UserError, a full disk or a file that may not be written becomes one line on stderr and exit code 2.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up messages say nothing to a user
     try:
         main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{os.strerror(error.errno)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -105,19 +123,51 @@ def existing_folder(text: str) -> Path:
     return path
 
 
-def model_path(text: str) -> Path:
-    """A path for a model: it ends in .keras or .h5."""
+def output_folder(text: str) -> Path:
+    """A path of a folder that is there or can be made, and be written to; nothing is made yet.
+
+    Checked before the work, whose result would otherwise be lost at its end.
+    """
     path = Path(text)
-    if path.suffix not in MODEL_SUFFIXES:
-        raise argparse.ArgumentTypeError(f"must end in .keras or .h5, got {text}")
+    existing = path.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    if not existing.is_dir():
+        raise argparse.ArgumentTypeError(f"must be a folder or lie in one, got {text}, where {existing} is a file")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise argparse.ArgumentTypeError(f"must be in a folder that can be written to, got {text} in {existing}")
+    return path
+
+
+def output_stem(text: str) -> Path:
+    """A path, with or without suffix, for files whose names begin so."""
+    path = Path(text)
+    if not path.name:
+        raise argparse.ArgumentTypeError(f"must end in a name for the files, got {text or 'nothing'}")
+    output_folder(str(path.parent))
+    return path
+
+
+def output_model(text: str) -> Path:
+    """A path to write a model to: it ends in .keras or .h5, and its folder is there or can be made."""
+    path = with_model_suffix(text)
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"must be a file, got the folder {text}")
+    output_folder(str(path.parent))
     return path
 
 
 def existing_model(text: str) -> Path:
     """A path of a model file that is there and ends in .keras or .h5."""
-    return existing_file(str(model_path(text)))
+    return existing_file(str(with_model_suffix(text)))
+
+
+def with_model_suffix(text: str) -> Path:
+    """`text` as a path, if it ends in .keras or .h5."""
+    path = Path(text)
+    if path.suffix not in MODEL_SUFFIXES:
+        raise argparse.ArgumentTypeError(f"must end in .keras or .h5, got {text}")
+    return path
 
 
 def input_size(text: str) -> tuple[int, int]:
@@ -174,7 +224,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="cosine: 10 %% linear warm-up, then cosine decay to 0",
     )
     group.add_argument("--seed", type=seed, default=defaults.seed, help="initialisation, order of batches, dropout")
-    group.add_argument("--tensorboard", type=Path, help="folder for TensorBoard scalars")
+    group.add_argument("--tensorboard", type=output_folder, help="folder for TensorBoard scalars")
 
 
 def options_of(kind: type, args: argparse.Namespace):
