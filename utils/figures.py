@@ -63,9 +63,13 @@ class TrainingCurves:
 
 
 def best_epoch(history: np.ndarray) -> int:
-    """Row of the epoch that is kept: the highest validation accuracy; of equals the lowest validation loss."""
+    """Row of the epoch that is kept: the highest validation accuracy; of equals the lowest validation loss, the first.
+
+    An epoch whose validation loss is not finite is kept only if there is no other.
+    """
     loss = history["val_hard_loss"] if "val_hard_loss" in history.dtype.names else history["val_loss"]
-    return int(np.lexsort((np.arange(len(history)), loss, -history["val_accuracy"]))[0])
+    accuracy = np.where(np.isfinite(loss), history["val_accuracy"], -1.0)
+    return int(np.lexsort((np.arange(len(history)), loss, -accuracy))[0])
 
 
 @dataclass(frozen=True)

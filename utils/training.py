@@ -1,5 +1,6 @@
 """One fit loop for teacher, baseline and student: seeds, schedule, best epoch, progress, history."""
 
+import importlib.util
 import sys
 import time
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ import numpy as np
 
 from utils.batches import Source, evaluation_batches, training_batches
 from utils.devices import jit_compile
+from utils.errors import UserError
 from utils.figures import best_epoch
 from utils.history import history_array
 from utils.options import TrainingOptions
@@ -89,9 +91,11 @@ def fit(
 
 
 def tensorboard(folder: Path | None) -> list:
-    """Keras' TensorBoard callback for scalars, or nothing."""
+    """Keras' TensorBoard callback for scalars, or nothing. Raises UserError if its package is not installed."""
     import keras
 
+    if folder and importlib.util.find_spec("tensorboard") is None:
+        raise UserError("--tensorboard needs the package tensorboard, which is not installed: pip install tensorboard")
     return [keras.callbacks.TensorBoard(str(folder), write_graph=False)] if folder else []
 
 
@@ -125,6 +129,11 @@ def epoch_log(epochs: int, clips_per_epoch: int):
             if is_best:
                 self.best_weights = self.model.get_weights()
             print(epoch_line(self.epochs[-1], epochs, is_best=is_best), flush=True)
+            if not np.isfinite(logs["loss"]):
+                if not any(np.isfinite(earlier["val_loss"]) for earlier in self.epochs):
+                    raise UserError(f"--learning_rate must be lower, the loss is {logs['loss']} in epoch {epoch + 1}")
+                print(f"note: stopped, since the loss is {logs['loss']}; a lower --learning_rate may help")
+                self.model.stop_training = True
 
     return EpochLog()
 
