@@ -49,10 +49,26 @@ def test_defaults(videos, tmp_path):
     assert np.load(tmp_path / "out/frames.npy").shape == (2, 16, 224, 224, 3)
 
 
+def test_every_option(videos, tmp_path):
+    """An option would be shown by `--help` and fail when it is used."""
+    (tmp_path / "out").mkdir()
+    np.save(tmp_path / "out" / "frames.npy", np.zeros(3))
+    done = run_script(
+        *("--input_path", videos, "--output_path", tmp_path / "out", "--frame_height", 20, "--frame_width", 24),
+        *("--workers", 1, "--video_timeout", 30.5, "--overwrite", "--dataset_report"),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert np.load(tmp_path / "out/frames.npy").shape == (2, 16, 20, 24, 3)
+    assert done.stdout.endswith(f"Report: {tmp_path / 'out' / 'dataset_report.png'}\n")
+    assert (tmp_path / "out" / "dataset_report.png").stat().st_size > 10_000
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--frame_height", "0"), "error: --frame_height: must be a whole number of at least 1, got 0"),
+        (("--workers", "0"), "error: --workers: must be a whole number of at least 1, got 0"),
+        (("--video_timeout", "0"), "error: --video_timeout: must be a number above 0, got 0"),
         (("--input_path", "nowhere"), "error: --input_path: must be an existing folder, got nowhere"),
         (("--sequence_length", "19"), "error: --input_path: none of the 2 videos below "),
     ],

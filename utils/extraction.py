@@ -121,7 +121,7 @@ def _read_all(
         for video in remaining:
             reason, info = (video.problem, None) if video.problem else _unpack(next(results))
             now = time.monotonic()
-            if now - sampled >= SECONDS_BETWEEN_MEMORY_SAMPLES:
+            if now - sampled >= SECONDS_BETWEEN_MEMORY_SAMPLES or video is remaining[-1]:
                 sampled, memory = now, memory_of_tree()
             outcome = VideoOutcome(video.path, reason, now - last, memory, **(asdict(info) if info else {}))
             state.add(outcome, row)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 
 from benchmarks.kill_extraction import digests, fault_of, run_victim
@@ -72,6 +73,14 @@ def read_first_half(path, shape):
     """Ends the whole run, as a lost machine would, when the class b is reached."""
     if "/b/" in path:
         os.kill(multiprocessing.parent_process().pid, signal.SIGKILL)
+    return read_clip_and_info(path, shape)
+
+
+def read_until_interrupted(path, shape):
+    """Presses Ctrl-C, as far as the main process can tell, when the class b is reached."""
+    if "/b/" in path:
+        os.kill(multiprocessing.parent_process().pid, signal.SIGINT)
+        threading.Event().wait()
     return read_clip_and_info(path, shape)
 
 
@@ -143,6 +152,17 @@ def test_a_killed_run_is_continued_not_repeated(videos, whole, tmp_path):
     assert done[:4] == ["a/0.avi", "a/2.avi", "a/4.avi", "a/6.avi"]
     summary = extract(videos, tmp_path, **SMALL)
     assert summary.continued == len(done)
+    assert digests(tmp_path) == whole
+
+
+def test_an_interrupted_run_is_continued(videos, whole, tmp_path, capsys):
+    """Ctrl-C would lose what is done, leave processes behind, or hang with them."""
+    with pytest.raises(KeyboardInterrupt):
+        extract(videos, tmp_path, reader=read_until_interrupted, **SMALL)
+    assert not [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+    kept = int(capsys.readouterr().err.split()[0])
+    summary = extract(videos, tmp_path, **SMALL)
+    assert summary.continued == kept
     assert digests(tmp_path) == whole
 
 
