@@ -26,6 +26,7 @@ class FrameFile:
         if array.dtype != np.uint8 or array.ndim != 5 or array.shape[-1] != 3 or not array.flags.c_contiguous:
             raise UserError(
                 f"--data: {path} must hold uint8 clips (N, T, H, W, 3), found {array.dtype} of shape {array.shape}"
+                + ("" if array.flags.c_contiguous else " in Fortran order")
             )
         if 0 in array.shape:
             raise UserError(f"--data: {path} holds no clips, its shape is {array.shape}")
@@ -98,12 +99,15 @@ def digest(content: bytes) -> str:
 def open_array(path: str | os.PathLike, argument: str, mmap_mode: str | None = None) -> np.ndarray:
     """`np.load` without pickle; raises UserError naming `argument` if the file is no complete .npy array."""
     try:
-        return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+        array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"{argument}: {path} does not exist") from None
     except (ValueError, OSError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
         raise UserError(f"{argument}: {path} must be a complete .npy array without pickle ({reason})") from None
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{argument}: {path} must be a .npy array, found an archive of several files")
+    return array
 
 
 def open_clips(

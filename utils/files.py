@@ -41,7 +41,7 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def write_json(path: str | os.PathLike, content) -> None:
     """Writes `content` as indented JSON, a list of numbers on one line; NaN is refused, since JSON has none."""
     text = json.dumps(content, indent=2, allow_nan=False)
-    number_lists = re.compile(r"\[\s+(-?\d[^\[\]{}\"]*?)\s+\]")
+    number_lists = re.compile(r"\[\n\s*(-?\d[^\[\]{}\"]*?)\n\s*\]")  # no text holds a line break
     write_text(path, number_lists.sub(lambda match: f"[{' '.join(match[1].split())}]", text) + "\n")
 
 

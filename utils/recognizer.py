@@ -88,7 +88,7 @@ def load_recognizer(
     record = None
     if record_path(path).is_file():
         record = read_json(record_path(path))
-        if record.get("fingerprint") != file_fingerprint(path):
+        if not isinstance(record, dict) or record.get("fingerprint") != file_fingerprint(path):
             raise UserError(
                 f"{argument}: {record_path(path)} is the record of another file than {path}; "
                 "restore the pair, or remove the record to use the model as one from elsewhere"

@@ -94,6 +94,16 @@ def spoil_paths(folder):
     np.save(folder / "video_file_paths.npy", np.load(folder / "video_file_paths.npy")[::-1])
 
 
+def spoil_archive(folder):
+    labels = np.load(folder / "labels.npy")
+    with open(folder / "labels.npy", "wb") as file:
+        np.savez(file, labels)
+
+
+def spoil_order(folder):
+    np.save(folder / "frames.npy", np.asfortranarray(np.load(folder / "frames.npy")))
+
+
 def spoil_one_class(folder):
     np.save(folder / "labels.npy", np.zeros_like(np.load(folder / "labels.npy")))
 
@@ -108,6 +118,8 @@ def spoil_one_class(folder):
         (spoil_length, r"--data: .* must be a complete .npy array"),
         (spoil_pickle, r"--annotations: .* without pickle"),
         (spoil_paths, r"gives label 0 several class folders|same class folder|label"),
+        (spoil_archive, r"--annotations: .* must be a .npy array, found an archive of several files"),
+        (spoil_order, r"--data: .* must hold uint8 clips .*, found uint8 of shape \(30, .*\) in Fortran order"),
         (spoil_one_class, r"--annotations: .* at least 2 classes, found 1"),
     ],
 )

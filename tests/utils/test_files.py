@@ -43,6 +43,12 @@ def test_json_round_trips_and_keeps_number_lists_on_one_line(tmp_path):
     assert json.loads((tmp_path / "a.json").read_text()) == content
 
 
+def test_brackets_in_a_text_are_left_alone(tmp_path):
+    """A group pattern in a record must come back as it was given."""
+    write_json(tmp_path / "a.json", {"group_pattern": "[ 0-9 ]", "rows": [1, 2]})
+    assert read_json(tmp_path / "a.json") == {"group_pattern": "[ 0-9 ]", "rows": [1, 2]}
+
+
 def test_a_file_that_is_no_json_is_named(tmp_path):
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(UserError, match=r"a\.json is not a JSON file"):

@@ -36,6 +36,9 @@ def test_a_record_of_another_file_is_refused(tmp_path):
     build_student(3, input_shape=SHAPE, width=0.2).save(path)
     with pytest.raises(UserError, match=r"--source: .*student\.json is the record of another file"):
         load_recognizer(path, argument="--source")
+    record_path(path).write_text("[1, 2]")  # JSON of something else
+    with pytest.raises(UserError, match=r"student\.json is the record of another file"):
+        load_recognizer(path, argument="--source")
     record_path(path).unlink()
     assert load_recognizer(path, argument="--source").record is None
 
