@@ -138,8 +138,8 @@ def split_at(model: keras.Model, layer_name: str) -> tuple[keras.Model, keras.Mo
     """
     layers = model.layers
     names = [layer.name for layer in layers]
-    if layer_name not in names:
-        raise ValueError(f"{model.name} has no layer {layer_name}; it has {', '.join(names)}")
+    if layer_name not in names[1:]:  # the first is the input
+        raise ValueError(f"{model.name} has no layer {layer_name}; it has {', '.join(names[1:])}")
     cut = names.index(layer_name)
     while isinstance(layers[cut - 1], keras.layers.Dropout):
         cut -= 1

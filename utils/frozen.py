@@ -30,6 +30,6 @@ def feature_source(features, dataset: ClipDataset, rows: np.ndarray, folder: Pat
             np.asarray(features.predict_on_batch(clips), np.float32).tofile(file)
         file.flush()
         stored = np.memmap(file, np.float32, mode="r", shape=(len(rows), *shape))
-        position = np.full(len(dataset), -1)
+        position = np.full(len(dataset), len(rows))  # out of range: a clip that was not meant to be read is an error
         position[rows] = np.arange(len(rows))
         yield Source(lambda wanted: np.asarray(stored[position[wanted]]), shape, np.float32)

@@ -23,7 +23,7 @@ def weights_file(given: Path | None) -> Path:
         return Path(keras.utils.get_file(origin=URL, file_hash=MD5, hash_algorithm="md5", cache_subdir="models"))
     except Exception as error:  # urllib, timeouts, a wrong checksum: the way out is the same
         raise UserError(
-            f"--weights: the Sports-1M weights could not be downloaded ({str(error).splitlines()[0]}); get {URL} on a "
+            f"--weights: the Sports-1M weights could not be downloaded ({first_line(error)}); get {URL} on a "
             "machine with a network and name the file with --weights, or use --task train_local_teacher"
         ) from None
 
@@ -43,18 +43,21 @@ def read_weights(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
             layers = file.get("model_weights", file)
             return {name: kernel_and_bias(layers, name) for name in WEIGHT_LAYERS}
     except OSError as error:
-        raise UserError(
-            f"--weights: {path} must be an HDF5 file of C3D weights ({str(error).splitlines()[0]})"
-        ) from None
+        raise UserError(f"--weights: {path} must be an HDF5 file of C3D weights ({first_line(error)})") from None
     except KeyError as error:
         raise UserError(f"--weights: {path} must hold kernel and bias of each C3D layer; {error.args[0]}") from None
+
+
+def first_line(error: Exception) -> str:
+    """What an exception says, in one line; its kind if it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def kernel_and_bias(layers, name: str) -> tuple[np.ndarray, np.ndarray]:
     """The two arrays of a layer's group, however deep they lie; the kernel is the one with more axes."""
     import h5py
 
-    if name not in layers:
+    if not isinstance(layers.get(name), h5py.Group):
         raise KeyError(f"layer {name} is missing")
     found = []
     layers[name].visititems(lambda _, item: found.append(item[()]) if isinstance(item, h5py.Dataset) else None)

@@ -122,9 +122,11 @@ def test_the_two_parts_of_a_cut_model_are_the_whole(layer):
     assert not any(isinstance(layer, keras.layers.Dropout) for layer in frozen.layers[-1:])
 
 
-def test_a_layer_that_is_not_there_is_named():
-    with pytest.raises(ValueError, match=r"no layer conv9; it has .*fc8"):
-        split_at(build_c3d(5, **SMALL), "conv9")
+@pytest.mark.parametrize("name", ["conv9", "clip"])
+def test_a_layer_that_is_not_there_is_named(name):
+    """The input, `clip`, is no layer that could be trained from."""
+    with pytest.raises(ValueError, match=rf"no layer {name}; it has preprocessing, .*fc8"):
+        split_at(build_c3d(5, **SMALL), name)
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
