@@ -40,9 +40,14 @@ def make_record(
         "best_epoch": best["epoch"],
         "validation": {name: value for name, value in best.items() if name.startswith("val_")},
         "history": str(history_path),
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version()} | installed_versions(),
     }
+
+
+def installed_versions() -> dict[str, str]:
+    """Version by package, of those that are installed under these names (not so tensorflow-cpu or opencv-python)."""
+    found = {name: list(importlib.metadata.distributions(name=name)) for name in PACKAGES}
+    return {name: distributions[0].version for name, distributions in found.items() if distributions}
 
 
 def plain(value):

@@ -24,13 +24,21 @@ def load_teacher(distillation: DistillationOptions) -> Recognizer:
 
 
 def check_teacher(teacher: Recognizer, dataset: ClipDataset, split: Split) -> None:
-    """Raises UserError if the teacher answers for other classes, or was trained on test clips of this split."""
+    """Raises UserError if the teacher has other classes, takes longer clips, or has seen test clips of this split."""
     classes = dataset.class_names
     if teacher.num_classes != len(classes):
         raise UserError(f"--source: {teacher.path} knows {teacher.num_classes} classes but --data holds {len(classes)}")
     if teacher.class_names not in (None, classes):
-        missing = sorted(set(classes) - set(teacher.class_names))[:5]
-        raise UserError(f"--source: {teacher.path} knows other classes than --data holds (unknown to it: {missing})")
+        differing = [f"{known} / {found}" for known, found in zip(teacher.class_names, classes) if known != found]
+        raise UserError(
+            f"--source: {teacher.path} must know the classes of --data in their order, but {len(differing)} differ "
+            f"(its class / that of --data: {', '.join(differing[:3])})"
+        )
+    if dataset.frames.shape[1] < teacher.input_shape[0]:
+        raise UserError(
+            f"--source: {teacher.path} takes {teacher.input_shape[0]} frames but --data holds clips of "
+            f"{dataset.frames.shape[1]}"
+        )
     what = f"--source {teacher.path}"
     if teacher.record is None:
         print(f"note: {what} has no record, so it cannot be known whether it has seen the test clips.")

@@ -1,0 +1,55 @@
+"""Recognisers whose answers a test makes up: no network, no time."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from utils.recognizer import Recognizer
+from utils.records import split_record
+
+
+@dataclass
+class FakeModel:
+    """The little of a Keras model that is asked for: shapes, size, layers."""
+
+    num_classes: int
+    frames: int = 16
+    layers: tuple = ()
+
+    @property
+    def input_shape(self):
+        return (None, self.frames, 32, 32, 3)
+
+    @property
+    def output_shape(self):
+        return (None, self.num_classes)
+
+    def count_params(self):
+        return 123
+
+
+@dataclass(frozen=True)
+class FakeRecognizer(Recognizer):
+    """Answers clip `row` with `scores[row]`, and keeps in `asked` which rows it was asked for."""
+
+    scores: np.ndarray | None = None
+    asked: list = field(default_factory=list)
+
+    def logits(self, dataset, rows, *, batch_size=16):
+        self.asked.extend(np.asarray(rows).tolist())
+        return self.scores[rows]
+
+
+def fake_recognizer(path, *, num_classes=3, frames=16, record=None, scores=None) -> FakeRecognizer:
+    return FakeRecognizer(Path(path), FakeModel(num_classes, frames), record, scores)
+
+
+def record_of(dataset, split) -> dict:
+    """The parts of a record that say what a recogniser has seen."""
+    return {
+        "class_names": list(dataset.class_names),
+        "split": split_record(split),
+        "arrays": dataset.fingerprint(),
+        "arguments": {"group_pattern": None},
+    }
