@@ -78,9 +78,10 @@ def comparisons(all_answers: Sequence[Answers], groups: Groups | None) -> list[d
 def table(results: Sequence[dict]) -> str:
     """The results as a Markdown table, which a terminal shows well too."""
     header = ["recogniser", "clips", "top-1 (95 % interval)", "top-5", "loss", "clips/s", "parameters", "GMAC", "MB"]
+    names = shown_names([result["recognizer"] for result in results])
     rows = [
         [
-            Path(result["recognizer"]).name,
+            names[result["recognizer"]],
             str(result["clips"]),
             percent_with_interval(result["interval"]),
             "-" if result["top5"] is None else f"{100 * result['top5']:.1f} %",
@@ -93,6 +94,12 @@ def table(results: Sequence[dict]) -> str:
         for result in results
     ]
     return markdown_table(header, rows)
+
+
+def shown_names(paths: Sequence[str]) -> dict[str, str]:
+    """What to call each file: its name, or its whole path if another file has that name."""
+    names = [Path(path).name for path in set(paths)]
+    return {path: path if names.count(Path(path).name) > 1 else Path(path).name for path in paths}
 
 
 def percent_with_interval(interval: dict) -> str:
@@ -115,14 +122,16 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def summary(results: Sequence[dict], compared: Sequence[dict]) -> str:
     """Table, how the intervals were made, comparisons and notes, for a person."""
+    names = shown_names([result["recognizer"] for result in results])
     lines = [table(results), ""]
     lines += unique(f"interval: {result['interval']['method']}. {result['interval']['caution']}" for result in results)
     for comparison in compared:
-        difference = comparison["difference"]
-        interval = f"{100 * difference['low']:+.1f} to {100 * difference['high']:+.1f}"
+        difference, interval = comparison["difference"], ""
+        if difference["low"] is not None:
+            interval = f" ({100 * difference['low']:+.1f} to {100 * difference['high']:+.1f})"
         lines.append(
-            f"{Path(comparison['first']).name} minus {Path(comparison['second']).name}: "
-            f"{100 * difference['estimate']:+.1f} points ({interval}), p = {comparison['p_value']:.3g} "
+            f"{names[comparison['first']]} minus {names[comparison['second']]}: "
+            f"{100 * difference['estimate']:+.1f} points{interval}, p = {comparison['p_value']:.3g} "
             f"({comparison['test']}); same answer on {100 * comparison['same_answer']:.1f} % of clips"
         )
     lines += unique(f"note: {note}" for result in results for note in result["notes"])
@@ -141,7 +150,7 @@ def write_results(
     compared: Sequence[dict],
     dataset: ClipDataset,
 ) -> None:
-    """Writes results.json and results.md, and for each recogniser its answers, a table of classes, a confusion matrix."""
+    """Writes results.json and results.md; for each recogniser its answers, a table of classes, a confusion matrix."""
     write_json(folder / "results.json", {"recognizers": list(results), "comparisons": list(compared)})
     write_text(folder / "results.md", summary(results, compared) + "\n")
     for name, answers in zip(file_names(all_answers), all_answers):
@@ -177,9 +186,11 @@ def write_results(
 
 
 def file_names(all_answers: Sequence[Answers]) -> list[str]:
-    """A name for each recogniser's files: that of its own file, with a number where two share one."""
+    """A name for each recogniser's files: that of its own file, all with their numbers if two share one."""
     stems = [answers.recognizer.path.stem for answers in all_answers]
-    return [f"{stem}_{number}" if stems.count(stem) > 1 else stem for number, stem in enumerate(stems, start=1)]
+    if len(set(stems)) == len(stems):
+        return stems
+    return [f"{stem}_{number}" for number, stem in enumerate(stems, start=1)]
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence]) -> None:
