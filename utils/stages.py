@@ -100,8 +100,9 @@ def train_student(
     dataset, split = open_data(data, network.input_shape)
     targets, epoch_clips, has_teacher = {"labels": dataset.labels}, len(split.train), distillation.alpha < 1
     about = {"kind": "distilled student" if has_teacher else "student"}
+    taught = split  # the record keeps the whole split, by which the student is tested
     if distillation.labels_per_class is not None:
-        split, targets["labels"] = with_few_labels(
+        taught, targets["labels"] = with_few_labels(
             dataset, split, distillation.labels_per_class, keep_unlabelled=has_teacher
         )
     if has_teacher:
@@ -114,7 +115,7 @@ def train_student(
     student = build(build_student, dataset, network)
     distiller = Distiller(student, temperature=distillation.temperature, alpha=distillation.alpha)
     clips = clip_source(dataset, network.input_shape)
-    history = fit(distiller, clips, split, targets, training, epoch_clips=epoch_clips)
+    history = fit(distiller, clips, taught, targets, training, epoch_clips=epoch_clips)
     about["seconds"] = time.perf_counter() - started
     return finish(student, history, dataset, split, output, [data, training, network, distillation], about)
 
