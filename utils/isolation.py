@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -20,6 +21,7 @@ import psutil
 STARTS = 3  # a worker that dies this often before its first task will not start at all
 TRIES = 2  # a worker may be lost to no fault of its task, for example to the system's want of memory
 UNYIELDED = 1024  # results that may wait for an earlier one; they are small
+QUEUED = 2  # tasks a worker has: the one that it runs, and the next, so that it never waits for this process
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def run_isolated(
 
 
 class _Worker:
-    """One process, and the task it has."""
+    """One process and its tasks, (place, task, future) each; it runs the first, the others wait in its pipe."""
 
     def __init__(self, preparation: tuple):
         self.executor = ProcessPoolExecutor(
@@ -72,17 +74,16 @@ class _Worker:
         )
         with _blocked_interrupt():
             self.started = self.executor.submit(os.getpid)
-        self.future: Future | None = None
-        self.index = -1
-        self.deadline = float("inf")
-        self.expired = False
+        self.queue: deque[tuple[int, tuple, Future]] = deque()
+        self.deadline = float("inf")  # of the first task
+        self.expired: int | None = None  # the place of the task for which it was killed
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError, BrokenProcessPool):
             os.kill(self.started.result(), signal.SIGKILL)
 
     def close(self) -> None:
-        if self.future is not None:
+        if self.queue:
             self.kill()
         self.executor.shutdown(wait=True, cancel_futures=True)
 
@@ -94,9 +95,13 @@ class _Run:
         self.function, self.seconds_allowed, self.preparation = function, seconds_allowed, preparation
         self.waiting = enumerate(tasks)
         self.workers: list[_Worker] = []
-        self.running: dict[int, tuple] = {}
-        self.losses: dict[int, int] = {}
+        self.losses: Counter[int] = Counter()
         self.finished: dict[int, object] = {}
+
+    @property
+    def running(self) -> int:
+        """The number of tasks that workers have."""
+        return sum(len(worker.queue) for worker in self.workers)
 
     def start(self, workers: int) -> None:
         self.workers += [_Worker(self.preparation) for _ in range(workers)]  # they start side by side
@@ -104,66 +109,72 @@ class _Run:
             self._await_start(slot)
 
     def assign(self) -> None:
-        """Gives each idle worker the next task, as long as not too many results wait for an earlier one."""
-        for slot, worker in enumerate(self.workers):
-            if worker.future is None and len(self.running) + len(self.finished) < UNYIELDED:
-                index, task = next(self.waiting, (None, None))
-                if index is None:
-                    return
-                self._submit(slot, index, task)
+        """Fills the workers' queues, the shortest first, as long as not too many results wait for an earlier one."""
+        for length in range(QUEUED):
+            for worker in self.workers:
+                if len(worker.queue) == length and self.running + len(self.finished) < UNYIELDED:
+                    index, task = next(self.waiting, (None, None))
+                    if index is None:
+                        return
+                    self._submit(worker, index, task)
 
     def collect(self) -> None:
         """Waits until a task ends or its time is over, and takes in what ended."""
-        busy = [worker for worker in self.workers if worker.future is not None]
+        busy = [worker for worker in self.workers if worker.queue]
         patience = min(worker.deadline for worker in busy) - time.monotonic()
-        wait([worker.future for worker in busy], min(max(patience, 0), threading.TIMEOUT_MAX), FIRST_COMPLETED)
-        for slot, worker in enumerate(self.workers):
-            if worker.future is None:
-                continue
-            if worker.future.done():
-                self._take(slot)
-            elif time.monotonic() >= worker.deadline:
-                worker.expired, worker.deadline = True, float("inf")
-                worker.kill()  # its future then ends as one of a broken pool
+        first = [worker.queue[0][2] for worker in busy]
+        wait(first, min(max(patience, 0), threading.TIMEOUT_MAX), FIRST_COMPLETED)
+        for worker in busy:
+            while worker.queue and worker.queue[0][2].done() and self._take(worker):
+                pass
+            if worker.queue and time.monotonic() >= worker.deadline:
+                worker.expired, worker.deadline = worker.queue[0][0], float("inf")
+                worker.kill()  # its tasks then end as those of a broken pool
 
     def close(self) -> None:
         for worker in self.workers:
             worker.close()
 
-    def _submit(self, slot: int, index: int, task: tuple) -> None:
-        worker = self.workers[slot]
+    def _submit(self, worker: _Worker, index: int, task: tuple) -> None:
         try:
-            worker.future = worker.executor.submit(self.function, *task)
-        except BrokenProcessPool:  # it died between two tasks
-            worker = self._replace(slot)
-            worker.future = worker.executor.submit(self.function, *task)
-        worker.index, worker.deadline = index, time.monotonic() + self.seconds_allowed
-        worker.expired = False
-        self.running[index] = task
+            future = worker.executor.submit(self.function, *task)
+        except BrokenProcessPool as error:  # it died a moment ago; `collect` will see to it
+            future = Future()
+            future.set_exception(error)
+        if not worker.queue:
+            worker.deadline = time.monotonic() + self.seconds_allowed
+        worker.queue.append((index, task, future))
 
-    def _take(self, slot: int) -> None:
-        worker = self.workers[slot]
-        index, task = worker.index, self.running[worker.index]
+    def _take(self, worker: _Worker) -> bool:
+        """Takes in the first task of a worker, which has ended; False if the worker was lost with it."""
+        index, _, future = worker.queue[0]
         try:
-            self.finished[index] = worker.future.result()
-            worker.future = None
+            self.finished[index] = future.result()
         except BrokenProcessPool:
-            self._replace(slot)
-            self.losses[index] = self.losses.get(index, 0) + 1
-            if worker.expired:
-                self.finished[index] = Lost(f"took longer than {self.seconds_allowed:g} s")
-            elif self.losses[index] < TRIES:
-                self._submit(slot, index, task)
-                return
-            else:
-                self.finished[index] = Lost(f"crashed its process {TRIES} times")
-        del self.running[index]
+            self._replace(worker)
+            return False
+        worker.queue.popleft()
+        worker.deadline = time.monotonic() + self.seconds_allowed
+        return True
 
-    def _replace(self, slot: int) -> _Worker:
-        self.workers[slot].close()
+    def _replace(self, worker: _Worker) -> None:
+        """Puts a new worker in the place of a lost one; the first task was lost with it, the others go on."""
+        worker.close()
+        slot = self.workers.index(worker)
         self.workers[slot] = _Worker(self.preparation)
         self._await_start(slot)
-        return self.workers[slot]
+        index = worker.queue[0][0]
+        if worker.expired is None:
+            self.losses[index] += 1
+        if worker.expired == index:
+            self.finished[index] = Lost(f"took longer than {self.seconds_allowed:g} s")
+            worker.queue.popleft()
+        elif self.losses[index] == TRIES:
+            self.finished[index] = Lost(f"crashed its process {TRIES} times")
+            worker.queue.popleft()
+        for index, task, _ in worker.queue:
+            self._submit(self.workers[slot], index, task)
+        worker.queue.clear()
 
     def _await_start(self, slot: int) -> None:
         for _ in range(STARTS):

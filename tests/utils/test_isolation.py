@@ -73,7 +73,7 @@ def test_a_crash_or_hang_costs_its_own_task(tmp_path):
 
 def test_an_exception_of_the_function_is_raised_and_ends_the_workers():
     """A full disk would be taken for a damaged video, thousands of times."""
-    with pytest.raises(OSError, match="No space for 0"):
+    with pytest.raises(OSError, match="No space for"):
         list(run_isolated(fail, [(k,) for k in range(9)], workers=2, seconds_allowed=60))
     assert not workers_alive()
 
