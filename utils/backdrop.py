@@ -42,14 +42,14 @@ def random_backdrop(rng: np.random.Generator, *, frame_height: int, frame_width:
     canvas = round(CANVAS * frame_width), round(CANVAS * frame_height)
     texture = cv2.resize(coarse, canvas, interpolation=cv2.INTER_CUBIC)
     texture += 0.4 * cv2.resize(fine, canvas, interpolation=cv2.INTER_LINEAR)[..., None]
-    texture = np.clip(tint + 18.0 * clutter * texture, 0, 255).astype(np.uint8)
+    texture = np.clip(tint + 13.0 * clutter * texture, 0, 255).astype(np.uint8)
     direction = rng.uniform(0, 2 * np.pi)
     shapes = tuple(random_shape(rng, tint, clutter) for _ in range(12))
     return Backdrop(
         texture=texture,
         texture_velocity=rng.uniform(0.001, 0.005) * np.array([np.cos(direction), np.sin(direction)]),
         texture_turning=rng.uniform(-0.3, 0.3),
-        shapes=shapes[: round(min(6 * clutter, len(shapes)))],
+        shapes=shapes[: round(min(5 * clutter, len(shapes)))],
         light=(rng.uniform(0.85, 1.12), rng.uniform(0.0, 0.06), rng.uniform(0.05, 0.25), rng.uniform(0, 2 * np.pi)),
     )
 

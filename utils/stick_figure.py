@@ -13,10 +13,10 @@ CHANNELS = ("stand", "raise", "spread", "reach", "wave", "near")
 
 # What each channel does between 0 and 1. Angles in degrees, the rest as a share (of the arm's length, of the size).
 SIT_THIGH_ANGLE = 84.0  # of the thigh against the vertical at stand = 0
-RAISE_ANGLES = (-52.0, 58.0)  # of the arms against the horizontal
-SPREAD_ANGLES = (-4.0, 88.0)  # of the arms against straight ahead
-REACH_SHARES = (0.38, 0.99)  # distance from shoulder to hand
-WAVE_ANGLES = (-55.0, 55.0)  # of the forearms in the picture
+RAISE_ANGLES = (-50.0, 52.0)  # of the arms against the horizontal
+SPREAD_ANGLES = (-8.0, 92.0)  # of the arms against straight ahead
+REACH_SHARES = (0.48, 0.99)  # distance from shoulder to hand
+WAVE_ANGLES = (-60.0, 60.0)  # of the forearms in the picture
 NEAR_SIZES = (0.70, 1.10)  # of the figure in the picture
 
 SUBPIXEL_BITS = 4
@@ -158,8 +158,8 @@ def draw_figure(picture: np.ndarray, subject: Subject, joints: dict[str, np.ndar
             ends = joints[f"{name}_{start}"], joints[f"{name}_{end}"]
             nearer_in_front = 0.02 if start in ("shoulder", "elbow") else 0.0
             parts.append(((ends[0][2] + ends[1][2]) / 2 + nearer_in_front, colour, thick * width, ends))
-        hand = joints[f"{name}_hand"]
-        parts.append((hand[2] + 0.02, subject.gloves, thick * 1.5, (hand, hand)))
+        elbow, hand = joints[f"{name}_elbow"], joints[f"{name}_hand"]
+        parts.append((max(hand[2], elbow[2]) + 0.03, subject.gloves, thick * 1.7, (hand, hand)))
     trunk = joints["hips"], joints["chest"]
     parts.append(((trunk[0][2] + trunk[1][2]) / 2, subject.shirt, thick * 2.2, trunk))
     for _, colour, width, ends in sorted(parts, key=lambda part: part[0]):

@@ -47,9 +47,9 @@ def render_dataset(
     frame_height: int = 120,
     frame_width: int = 160,
     clutter: float = 1.0,
-    noise: float = 6.0,
+    noise: float = 5.0,
     jitter: float = 1.0,
-    phase_spread: float = 0.5,
+    phase_spread: float = 0.25,
     workers: int | None = None,
     progress: Callable | None = None,
 ) -> SyntheticSet:

@@ -37,7 +37,7 @@ ACTIONS = {
 }
 # At least twice 16, so that 16 sampled frames are two or three frames apart and always cover most of a loop.
 FRAME_COUNTS = (32, 60)
-LOOP_FRAMES = {"rises": (34.0, 44.0), "falls": (34.0, 44.0), "slow": (44.0, 56.0), "fast": (13.0, 17.0)}
+LOOP_FRAMES = {"rises": (34.0, 44.0), "falls": (34.0, 44.0), "slow": (44.0, 56.0), "fast": (12.0, 15.0)}
 RETURN_SHARE = 0.1  # of a loop that rises or falls: the quick way back
 SUBJECT_STREAM = 2**31  # stands where a class number would: a subject draws from a stream of its own
 
@@ -56,9 +56,9 @@ class Look:
     frame_height: int = 120
     frame_width: int = 160
     clutter: float = 1.0
-    noise: float = 6.0
+    noise: float = 5.0
     jitter: float = 1.0
-    phase_spread: float = 0.5
+    phase_spread: float = 0.25
 
 
 def loop_position(moment: np.ndarray, rhythm: str, hold: float) -> np.ndarray:
@@ -137,7 +137,7 @@ def render_clip(action: str, *, subject: int, clip: int, look: Look) -> np.ndarr
     size = person.size * rng.uniform(0.95, 1.05) * height
     waist = (person.place + rng.uniform(-0.04, 0.04, 2)) * [width, height]
     backdrop = random_backdrop(rng, frame_height=height, frame_width=width, clutter=look.clutter)
-    shake = look.jitter * person.camera_shake * 0.012 * height * smooth_noise(rng, frame_count)
+    shake = look.jitter * person.camera_shake * 0.008 * height * smooth_noise(rng, frame_count)
     frames = np.empty((frame_count, height, width, 3), np.uint8)
     for number, values in enumerate(plan.poses):
         pose = dict(zip(CHANNELS, values))

@@ -188,7 +188,7 @@ def test_progress_counts_every_video(tmp_path):
 
 def test_other_settings_are_refused(small_set):
     """Two sets mixed in one folder would be neither."""
-    with pytest.raises(UserError, match=r"holds a synthetic set with noise 6\.0, expected 9\.0"):
+    with pytest.raises(UserError, match=r"holds a synthetic set with noise 5\.0, expected 9\.0"):
         render_dataset(small_set.folder, **SMALL | {"noise": 9.0})
     settings = json.loads((small_set.folder / "synthetic.json").read_text())
     assert (settings["seed"], settings["classes"]) == (0, 2)
