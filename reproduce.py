@@ -28,6 +28,12 @@ def make_parser() -> argparse.ArgumentParser:
     synthetic.add_argument("--subjects", type=cli.positive_int, default=10, help="people; test people are never seen")
     synthetic.add_argument("--clips", type=cli.positive_int, default=6, help="clips of each action by each person")
     synthetic.add_argument("--video_seed", type=cli.seed, default=0, help="what the videos look like")
+    synthetic.add_argument("--clutter", type=cli.non_negative_float, default=1.0, help="strength of the backdrop")
+    synthetic.add_argument("--noise", type=cli.non_negative_float, default=5.0, help="of the sensor, in grey levels")
+    synthetic.add_argument("--jitter", type=cli.non_negative_float, default=1.0, help="shaking of the camera")
+    synthetic.add_argument(
+        "--phase_spread", type=cli.share, default=0.25, help="1: a motion starts anywhere in its loop"
+    )
     extraction = parser.add_argument_group("extraction")
     extraction.add_argument("--sequence_length", type=cli.positive_int, default=16, help="frames a clip")
     extraction.add_argument("--frame_size", type=cli.input_size, default="112", help="SIDE or HEIGHTxWIDTH, pixels")
@@ -40,6 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
     training.add_argument(
         "--student_width", type=cli.positive_float, default=1.0, help="multiplies the student's filters"
     )
+    training.add_argument("--dropout", type=cli.share, default=1.0, help="multiplies the dropout rates of both")
     training.add_argument("--teacher_epochs", type=cli.positive_int, default=50, help="passes over the training clips")
     training.add_argument("--student_epochs", type=cli.positive_int, default=100, help="passes over the training clips")
     training.add_argument("--batch_size", type=cli.positive_int, default=8, help="clips a step")

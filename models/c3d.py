@@ -7,6 +7,7 @@ import numpy as np
 
 C3D_FILTERS = (64, 128, 256, 256, 512, 512, 512, 512)
 C3D_DENSE_UNITS = (4096, 4096)
+DENSE_DROPOUT = 0.5
 CONVOLUTIONS = ("conv1", "conv2", "conv3a", "conv3b", "conv4a", "conv4b", "conv5a", "conv5b")
 WEIGHT_LAYERS = (*CONVOLUTIONS, "fc6", "fc7", "fc8")  # the names of the Sports-1M file
 SPORTS1M_CLASSES = 487
@@ -20,6 +21,7 @@ def build_c3d(
     *,
     input_shape: tuple[int, int, int, int] = (16, 112, 112, 3),
     width: float = 1.0,
+    dropout: float = 1.0,
     block_dropout: float = 0.3,
     sports1m_preprocessing: bool = False,
 ) -> keras.Model:
@@ -28,7 +30,8 @@ def build_c3d(
     Maps RGB clips `(B, frames, height, width, 3)` with values 0..255 to logits float32 `(B, num_classes)`.
     79,991,015 parameters with 487 classes at 16x112x112 and `width` 1. The input is scaled to [-1, 1] inside the
     model, or has the Sports-1M channel means subtracted if `sports1m_preprocessing`. Dropout of `block_dropout` follows
-    each of the last three convolution blocks (0 for none, as published), 0.5 each dense layer.
+    each of the last three convolution blocks (0 for none, as published), 0.5 each dense layer;
+    `dropout` multiplies both.
     Raises ValueError if the input is too small for the five poolings.
     """
     return build_topology(
@@ -37,7 +40,8 @@ def build_c3d(
         dense_units=C3D_DENSE_UNITS,
         input_shape=input_shape,
         width=width,
-        block_dropout=block_dropout,
+        block_dropout=dropout * block_dropout,
+        dense_dropout=dropout * DENSE_DROPOUT,
         sports1m_preprocessing=sports1m_preprocessing,
         name="c3d",
     )
@@ -51,7 +55,7 @@ def build_topology(
     input_shape: tuple[int, int, int, int],
     width: float,
     block_dropout: float,
-    dense_dropout: float = 0.5,
+    dense_dropout: float,
     sports1m_preprocessing: bool = False,
     name: str,
 ) -> keras.Model:
@@ -93,7 +97,8 @@ def build_topology(
     x = keras.layers.Flatten(name="flatten")(x)
     for layer_name, units in zip(("fc6", "fc7"), dense_units):
         x = keras.layers.Dense(units, activation="relu", kernel_initializer="he_normal", name=layer_name)(x)
-        x = keras.layers.Dropout(dense_dropout, name=f"dropout_{layer_name}")(x)
+        if dense_dropout:
+            x = keras.layers.Dropout(dense_dropout, name=f"dropout_{layer_name}")(x)
     logits = keras.layers.Dense(num_classes, dtype="float32", name="fc8")(x)  # (B, num_classes)
     return keras.Model(inputs, logits, name=name)
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from models.c3d import build_topology
+from models.c3d import DENSE_DROPOUT, build_topology
 
 STUDENT_FILTERS = (16, 32, 32, 32, 64, 64, 128, 128)
 STUDENT_DENSE_UNITS = (2048, 1024)
@@ -13,12 +13,14 @@ def build_student(
     *,
     input_shape: tuple[int, int, int, int] = (16, 112, 112, 3),
     width: float = 1.0,
+    dropout: float = 1.0,
 ) -> keras.Model:
     """The student of Ullah & Munir (J. Imaging 9(4):82), answering with logits.
 
     Maps RGB clips `(B, frames, height, width, 3)` with values 0..255 to logits float32 `(B, num_classes)`.
     7,298,405 parameters with 101 classes at 16x112x112 and `width` 1. Dropout 0.2 follows each of the last three
-    convolution blocks, 0.5 each dense layer. Raises ValueError if the input is too small for the five poolings.
+    convolution blocks, 0.5 each dense layer; `dropout` multiplies both. Raises ValueError if the input is too small for
+    the five poolings.
     """
     return build_topology(
         num_classes,
@@ -26,6 +28,7 @@ def build_student(
         dense_units=STUDENT_DENSE_UNITS,
         input_shape=input_shape,
         width=width,
-        block_dropout=0.2,
+        block_dropout=dropout * 0.2,
+        dense_dropout=dropout * DENSE_DROPOUT,
         name="student",
     )

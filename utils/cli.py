@@ -206,6 +206,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--width", type=positive_float, default=defaults.width, help="multiplies filters and dense units"
     )
+    group.add_argument(
+        "--dropout", type=share, default=defaults.dropout, help="multiplies the dropout rates; small networks need less"
+    )
     group.add_argument("--input_size", type=input_size, default="112", help="SIDE or HEIGHTxWIDTH of its input, pixels")
     group.add_argument("--input_frames", type=positive_int, default=defaults.input_frames, help="frames of its input")
 

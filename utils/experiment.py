@@ -42,6 +42,10 @@ class Experiment:
     subjects: int
     clips: int
     video_seed: int
+    clutter: float
+    noise: float
+    jitter: float
+    phase_spread: float
     sequence_length: int
     frame_size: tuple[int, int]
     split: str
@@ -51,6 +55,7 @@ class Experiment:
     input_size: tuple[int, int]
     teacher_width: float
     student_width: float
+    dropout: float
     teacher_epochs: int
     student_epochs: int
     batch_size: int
@@ -105,8 +110,9 @@ def arrays(experiment: Experiment) -> DataOptions:
         if videos is None:
             heading("synthetic videos")
             videos = experiment.output_path / "videos"
-            size = {"classes": experiment.classes, "subjects": experiment.subjects, "clips": experiment.clips}
-            render_dataset(videos, **size, seed=experiment.video_seed, progress=progress)
+            names = ("classes", "subjects", "clips", "clutter", "noise", "jitter", "phase_spread")
+            settings = {name: getattr(experiment, name) for name in names}
+            render_dataset(videos, **settings, seed=experiment.video_seed, progress=progress)
         heading("extraction")
         frames = experiment.output_path / "frames"
         height, width = experiment.frame_size
@@ -145,7 +151,9 @@ def train(role: str, experiment: Experiment, data: DataOptions, seed: int) -> st
         seed=seed,
     )
     network = NetworkOptions(
-        width=experiment.teacher_width if is_teacher else experiment.student_width, input_size=experiment.input_size
+        width=experiment.teacher_width if is_teacher else experiment.student_width,
+        dropout=experiment.dropout,
+        input_size=experiment.input_size,
     )
     output = OutputOptions(output_path, output_path.with_name(f"history_{role}"))
     if is_teacher:

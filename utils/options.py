@@ -37,6 +37,7 @@ class NetworkOptions:
     """How large a network is."""
 
     width: float = 1.0  # multiplies filters and dense units
+    dropout: float = 1.0  # multiplies the dropout rates
     input_size: tuple[int, int] = (112, 112)  # height, width in pixels
     input_frames: int = 16
 

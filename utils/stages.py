@@ -158,8 +158,9 @@ def evaluate(
 
 def build(builder: Callable, dataset: ClipDataset, network: NetworkOptions, **settings):
     """A network for the dataset's classes; a size that it cannot have is the user's error."""
+    size = {"input_shape": network.input_shape, "width": network.width, "dropout": network.dropout}
     with as_user_error("--input_size or --input_frames"):
-        return builder(len(dataset.class_names), input_shape=network.input_shape, width=network.width, **settings)
+        return builder(len(dataset.class_names), **size, **settings)
 
 
 @contextlib.contextmanager

@@ -19,6 +19,14 @@ def test_dropout_and_names():
     assert model.get_layer("conv1").filters == 8
 
 
+def test_dropout_is_scaled():
+    """Narrow networks hardly learn from scratch under the published rates."""
+    model = build_student(5, width=0.1, dropout=0.5)
+    rates = [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+    assert rates == [0.1, 0.1, 0.1, 0.25, 0.25]
+    assert not any(isinstance(layer, keras.layers.Dropout) for layer in build_student(5, width=0.1, dropout=0.0).layers)
+
+
 def test_any_picture_size_from_32_pixels_gives_logits():
     """Odd and oblong sizes must not fail in the last pooling."""
     for shape in [(16, 32, 32, 3), (17, 50, 67, 3), (32, 112, 64, 3)]:
