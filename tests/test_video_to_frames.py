@@ -49,6 +49,16 @@ def test_defaults(videos, tmp_path):
     assert np.load(tmp_path / "out/frames.npy").shape == (2, 16, 224, 224, 3)
 
 
+def test_without_any_output(videos, tmp_path):
+    """Under cron or a service manager a closed output would end the run, or swallow the frames instead of the words."""
+    command = [sys.executable, str(ROOT / "video_to_frames.py"), "--input_path", str(videos), "--frame_height", "20"]
+    run_script(*command[2:], "--frame_width", 24, "--output_path", tmp_path / "plain")
+    command += ["--frame_width", "24", "--output_path", str(tmp_path / "closed")]
+    done = subprocess.run(["/bin/sh", "-c", '"$@" <&- >&- 2>&-', "sh", *command])
+    assert done.returncode == 0
+    assert (tmp_path / "closed/frames.npy").read_bytes() == (tmp_path / "plain/frames.npy").read_bytes()
+
+
 def test_every_option(videos, tmp_path):
     """An option would be shown by `--help` and fail when it is used."""
     (tmp_path / "out").mkdir()

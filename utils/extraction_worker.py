@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,13 +15,14 @@ DECODER_MEMORY = 2 * 1024**3  # bytes; a damaged header can ask for a frame of a
 def prepare_worker(frames_path: Path, clip_shape: tuple, reader: Callable) -> None:
     """What a worker keeps: the open file, locked as in use, the clips' shape, and the reader."""
     global _frames, _clip_shape, _reader
+    use_one_thread()  # what is wrong with OpenCV is still heard
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    # after that, so that the frames never get one of these numbers where a caller has closed its output
     _frames, _clip_shape, _reader = os.open(frames_path, os.O_WRONLY), clip_shape, reader
     fcntl.flock(_frames, fcntl.LOCK_SH)
-    use_one_thread()
     _limit_memory()
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, sys.stdout.fileno())
-    os.dup2(silence, sys.stderr.fileno())
 
 
 def read_one(path: str, offset: int) -> tuple[str | None, VideoInfo | None]:

@@ -13,7 +13,7 @@ SECONDS_BETWEEN_LINES = 30
 @contextlib.contextmanager
 def progress(total: int, *, done: int = 0, unit: str) -> Iterator[Callable[[], None]]:
     """Yields a function to call once per finished unit; writes to stderr. `done` units were finished before."""
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         with tqdm(total=total, initial=done, unit=f" {unit}", dynamic_ncols=True) as bar:
             yield bar.update
         return
