@@ -30,7 +30,7 @@ from utils.options import (
 )
 from utils.prepared import check_length, known_groups, open_data, split_of, with_few_labels
 from utils.recognizer import load_recognizer, save_recognizer
-from utils.records import make_record
+from utils.records import make_record, same_clips
 from utils.splits import Split
 from utils.teachers import check_teacher, load_teacher, teacher_logits
 from utils.training import fit, set_seeds
@@ -141,7 +141,7 @@ def evaluate(
     all_answers = []
     for path in recognizers:
         recognizer = load_recognizer(path, argument="--recognizer", channels=channels, input_scale=input_scale)
-        if group_pattern is None and recognizer.record is not None:
+        if group_pattern is None and recognizer.record is not None and same_clips(recognizer.record, dataset):
             group_pattern = recognizer.record["arguments"]["group_pattern"]
         check_length(data, dataset, recognizer.input_shape)
         clips = choose_test_clips(recognizer, dataset, asked, force=force)
