@@ -9,8 +9,9 @@ import pytest
 
 from utils import cli
 from utils.errors import UserError
+from utils.options import DataOptions, NetworkOptions, TrainingOptions
 
-SCRIPTS = ("Teacher_training.py", "KD_training.py", "eval.py")
+SCRIPTS = ("video_to_frames.py", "Teacher_training.py", "KD_training.py", "eval.py", "reproduce.py")
 SLOW = ("tensorflow", "keras", "matplotlib", "sklearn", "scipy", "cv2")
 SHOW_HELP = f"""
 import runpy, sys
@@ -171,9 +172,9 @@ def test_options_take_what_is_on_the_command_line(tmp_path):
         f"--data {file} --annotations {file} --split logo:2 --split_seed 7 --group_pattern a(b) --batch_size 3 "
         "--epochs 9 --learning_rate 0.5 --schedule constant --seed 5 --input_size 48x64 --input_frames 20".split()
     )
-    data, training = cli.data_options(args), cli.training_options(args)
+    data, training = cli.options_of(DataOptions, args), cli.options_of(TrainingOptions, args)
     assert (data.data, data.annotations, data.paths) == (Path(file), Path(file), None)
     assert (data.split, data.split_seed, data.group_pattern, data.split_dir) == ("logo:2", 7, "a(b)", None)
     assert (training.batch_size, training.epochs, training.learning_rate) == (3, 9, 0.5)
     assert (training.schedule, training.seed, training.tensorboard) == ("constant", 5, None)
-    assert cli.input_shape(args) == (20, 48, 64, 3)
+    assert cli.options_of(NetworkOptions, args).input_shape == (20, 48, 64, 3)
