@@ -1,6 +1,7 @@
 """The command lines: values checked at once, errors of one line with exit code 2, help without a wait."""
 
 import errno
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -25,12 +26,14 @@ print("LOADED", sorted(set(sys.modules) & set({SLOW})))
 """
 
 
+PROJECT = Path(cli.__file__).parents[1]
+
+
 @pytest.fixture(scope="module")
 def shown_help():
     """What `--help` of all scripts prints, and after it which slow packages it has loaded; in a process of its own."""
-    root = Path(cli.__file__).parents[1]
     return subprocess.run(
-        [sys.executable, "-c", SHOW_HELP], cwd=root, capture_output=True, text=True, check=True
+        [sys.executable, "-c", SHOW_HELP], cwd=PROJECT, capture_output=True, text=True, check=True
     ).stdout
 
 
@@ -178,3 +181,39 @@ def test_options_take_what_is_on_the_command_line(tmp_path):
     assert (training.batch_size, training.epochs, training.learning_rate) == (3, 9, 0.5)
     assert (training.schedule, training.seed, training.tensorboard) == ("constant", 5, None)
     assert cli.options_of(NetworkOptions, args).input_shape == (20, 48, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "line"),
+    [
+        (
+            "Teacher_training.py",
+            "--weights FILE",
+            "error: --weights: must go with --task fintuning_C3D_Sports1M, got --task train_local_teacher\n",
+        ),
+        (
+            "KD_training.py",
+            "--source t.h5 --output_path sub/../t.keras",
+            "error: --output_path: must not replace the teacher or its record, got sub/../t.keras\n",
+        ),
+        (
+            "eval.py",
+            "--recognizer t.h5 --split_seed 3",
+            "error: --split_seed and --split_dir: must go with --split, got none\n",
+        ),
+        (
+            "eval.py",
+            "--recognizer t.h5 --split official:1 --split_dir FILE",
+            "error: --split_dir: must be an existing folder, got FILE\n",
+        ),
+    ],
+)
+def test_flags_that_would_be_ignored_or_do_harm_are_refused(tmp_path, monkeypatch, capsys, script, arguments, line):
+    """A training from scratch in place of one from Sports-1M costs days; a student over its teacher, the teacher."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("FILE", "t.h5"):
+        (tmp_path / name).write_text("")
+    monkeypatch.setattr(sys, "argv", f"{script} --data FILE --annotations FILE {arguments}".split())
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(PROJECT / script), run_name="__main__")
+    assert (end.value.code, capsys.readouterr().err) == (2, line)
