@@ -44,11 +44,12 @@ def load(folder: Path, arguments) -> dict:
     made = render_dataset(folder / "videos", **sizes, **look)
     extract(made.folder, folder / "arrays", sequence_length=LENGTH, frame_height=SIDE, frame_width=SIDE)
     paths = np.load(folder / "arrays" / "video_file_paths.npy")
-    poses = []
+    poses, lengths = [], []
     for path in paths:
         action, name = path.removesuffix(".avi").split("/")
         subject, clip = (int(part[1:]) for part in name.split("_")[-2:])
         plan = plan_clip(action, subject=subject, clip=clip, look=Look(**look))
+        lengths.append(len(plan.poses))
         poses.append(plan.poses[sampled_indices(len(plan.poses), LENGTH)])
     names = list(made.class_names)
     listed = list(ACTIONS)
@@ -59,6 +60,7 @@ def load(folder: Path, arguments) -> dict:
         "labels": np.load(folder / "arrays" / "labels.npy"),
         "subjects": np.array([int(path.split("_g")[-1][:2]) for path in paths]),
         "partners": np.array(partners),
+        "files": np.array([[(made.folder / path).stat().st_size, length] for path, length in zip(paths, lengths)]),
     }
 
 
@@ -139,7 +141,7 @@ def report(name: str, scores: np.ndarray, labels: np.ndarray, partners: np.ndarr
         interval = accuracy_interval(right)
         row[f"{key}_interval"] = [round(interval.low, 3), round(interval.high, 3)]
     print(
-        f"{name:46s} {100 * row['overall']:5.1f}  [{100 * row['overall_interval'][0]:3.0f}, "
+        f"{name:50s} {100 * row['overall']:5.1f}  [{100 * row['overall_interval'][0]:3.0f}, "
         f"{100 * row['overall_interval'][1]:3.0f}]   {100 * row['within_pair']:5.1f}  "
         f"[{100 * row['within_pair_interval'][0]:3.0f}, {100 * row['within_pair_interval'][1]:3.0f}]",
         flush=True,
@@ -183,6 +185,8 @@ def classical(data: dict, train: np.ndarray, test: np.ndarray, seed: int) -> lis
     frame_row("frame: edges, PCA, RBF SVM", svm, edges)
     frame_row("frame: true pose, forest", forest(), data["poses"])
     frame_row("frame: true pose, place known, forest", forest(), with_place(data["poses"]))
+    model = forest().fit(data["files"][train], labels[train])
+    rows.append(report("file: size and length, forest", scores_of(model, data["files"][test]), labels[test], partners))
     flow = flow_features(data["frames"])
     mixed = flow_features(shuffled(data["frames"][test], seed))
     clip_rows(

@@ -100,6 +100,8 @@ def check_settings(*, classes: int, subjects: int, clips: int, look: Look) -> No
     for name in ("clutter", "noise", "jitter"):
         if not 0 <= getattr(look, name) < float("inf"):
             raise UserError(f"--{name} must be a number of at least 0, got {getattr(look, name)}")
+    if not 0 <= look.seed < 2**32:
+        raise UserError(f"--seed must be a whole number from 0 to {2**32 - 1}, got {look.seed}")
     if not 0 <= look.phase_spread <= 1:
         raise UserError(f"--phase_spread must be a number from 0 to 1, got {look.phase_spread}")
 
@@ -139,8 +141,10 @@ def render_videos(videos: list[Video], *, folder: Path, look: Look, workers: int
     """Renders the videos, over several processes where there is enough to do; yields once for each."""
     if not videos:
         return
+    import joblib  # here, for the workers need it not
+
     render = partial(render_video, folder=folder, look=look)
-    workers = min(workers or len(os.sched_getaffinity(0)), max(1, len(videos) // CLIPS_PER_WORKER))
+    workers = min(workers or joblib.cpu_count(), max(1, len(videos) // CLIPS_PER_WORKER))
     if workers == 1:
         yield from map(render, videos)
         return

@@ -205,7 +205,15 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("classes", 3), ("classes", 18), ("subjects", 0), ("clips", 100), ("frame_width", 65), ("noise", -1.0)],
+    [
+        ("classes", 3),
+        ("classes", 18),
+        ("subjects", 0),
+        ("clips", 100),
+        ("frame_width", 65),
+        ("noise", -1.0),
+        ("seed", -1),
+    ],
 )
 def test_a_setting_out_of_range_is_named(tmp_path, setting, value):
     """The user should read which argument to change."""
