@@ -102,6 +102,11 @@ def non_negative_float(text: str) -> float:
     return number(text, float, "a number of at least 0", lambda value: 0 <= value < float("inf"))
 
 
+def clip_norm(text: str) -> float | None:
+    """A finite number above 0, or none."""
+    return None if text == "none" else number(text, float, "a number above 0 or none", lambda value: 0 < value < 1e9)
+
+
 def share(text: str) -> float:
     """A number from 0 to 1."""
     return number(text, float, "a number from 0 to 1", lambda value: 0 <= value <= 1)
@@ -225,6 +230,18 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["cosine", "constant"],
         default=defaults.schedule,
         help="cosine: 10 %% linear warm-up, then cosine decay to 0",
+    )
+    group.add_argument(
+        "--clip_norm",
+        type=clip_norm,
+        default=defaults.clip_norm,
+        help="shortens longer gradients to this; none: does not",
+    )
+    group.add_argument(
+        "--initialisation",
+        choices=["data", "random"],
+        default=defaults.initialisation,
+        help="from scratch: data: weights scaled by some training clips, random: as drawn",
     )
     group.add_argument("--seed", type=seed, default=defaults.seed, help="initialisation, order of batches, dropout")
     group.add_argument("--tensorboard", type=output_folder, help="folder for TensorBoard scalars")

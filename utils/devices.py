@@ -38,6 +38,7 @@ def start_tensorflow() -> None:
 
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
+    tf.get_logger().setLevel("ERROR")  # it warns of functions traced again, which several models in one process do
     logging.set_verbosity(logging.ERROR)  # Keras warns at every .h5 file that the format is old; here it is asked for
 
 

@@ -28,6 +28,8 @@ class TrainingOptions:
     epochs: int = 50
     learning_rate: float = 3e-4  # the peak of the schedule
     schedule: str = "cosine"  # "cosine": 10 % linear warm-up, then cosine decay to 0; or "constant"
+    clip_norm: float | None = 1.0  # gradients longer than this are shortened; None: not
+    initialisation: str = "data"  # "data": see models/initialisation.py; or "random"
     seed: int = 0
     tensorboard: Path | None = None
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from models.c3d import build_c3d, set_sports1m_weights, split_at
 from models.distiller import Distiller
+from models.initialisation import initialise_by_data
 from models.student import build_student
 from utils import report, sports1m
 from utils.batches import clip_source
@@ -34,6 +35,8 @@ from utils.records import make_record, same_clips
 from utils.splits import Split
 from utils.teachers import check_teacher, load_teacher, teacher_logits
 from utils.training import fit, set_seeds
+
+INITIALISATION_CLIPS = 32
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ def train_teacher(
     clips, targets = clip_source(dataset, network.input_shape), {"labels": dataset.labels}
     if teacher.task == TASK_FROM_SCRATCH:
         model = build(build_c3d, dataset, network)
+        initialise(model, dataset, split, training)
         history = fit(model, clips, split, targets, training)
     else:
         model = build(build_c3d, dataset, network, block_dropout=0.0, sports1m_preprocessing=True)
@@ -113,6 +117,7 @@ def train_student(
         del teacher  # its memory is the student's from here on
     set_seeds(training)
     student = build(build_student, dataset, network)
+    initialise(student, dataset, split, training)
     distiller = Distiller(student, temperature=distillation.temperature, alpha=distillation.alpha)
     clips = clip_source(dataset, network.input_shape)
     history = fit(distiller, clips, taught, targets, training, epoch_clips=epoch_clips)
@@ -161,6 +166,13 @@ def build(builder: Callable, dataset: ClipDataset, network: NetworkOptions, **se
     size = {"input_shape": network.input_shape, "width": network.width, "dropout": network.dropout}
     with as_user_error("--input_size or --input_frames"):
         return builder(len(dataset.class_names), **size, **settings)
+
+
+def initialise(model, dataset: ClipDataset, split: Split, training: TrainingOptions) -> None:
+    """Fits random weights to some training clips, unless the options leave them as drawn."""
+    if training.initialisation == "data":
+        rows = np.random.default_rng(training.seed).permutation(split.train)[:INITIALISATION_CLIPS]
+        initialise_by_data(model, dataset.view_zero(rows, model.input_shape[1:]))
 
 
 @contextlib.contextmanager

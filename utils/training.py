@@ -40,7 +40,7 @@ def optimizer(options: TrainingOptions, steps_per_epoch: int):
             warmup_target=rate if warm_up else None,
             warmup_steps=warm_up,
         )
-    return keras.optimizers.Adam(rate)
+    return keras.optimizers.Adam(rate, global_clipnorm=options.clip_norm)
 
 
 def fit(
