@@ -20,3 +20,12 @@ test: setup
 lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+demo: setup
+	$(PY) reproduce.py --output_path demo
+
+bench: setup
+	$(PY) benchmarks/extraction.py --short --output_path bench/extraction
+
+clean:
+	rm -rf demo bench .pytest_cache .ruff_cache .hypothesis
