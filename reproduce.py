@@ -16,7 +16,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--config", type=cli.existing_file, help="a recipe; by default demo.yaml, or default.yaml on own data"
     )
-    parser.add_argument("--output_path", type=Path, default="demo", help="folder for everything that is made")
+    parser.add_argument(
+        "--output_path", type=cli.output_folder, default="demo", help="folder for everything that is made"
+    )
     parser.add_argument("--seeds", type=cli.seed, nargs="+", default=[0], help="repeats all trainings with each seed")
     own = parser.add_argument_group("own data, instead of synthetic videos")
     own.add_argument("--videos", type=cli.existing_folder, help="folder of class folders of videos")

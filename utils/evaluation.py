@@ -9,7 +9,7 @@ from utils.clips import ClipDataset
 from utils.errors import UserError
 from utils.recognizer import Recognizer
 from utils.records import recorded_split, same_clips
-from utils.split_checks import overlap, refuse_contradiction
+from utils.split_checks import overlap, refuse_contradiction, split_differences
 from utils.splits import Split
 
 
@@ -71,11 +71,12 @@ def choose_test_clips(
     if asked is not None:
         if not force:
             refuse_contradiction(recorded, asked, what=f"--recognizer {recognizer.path}")
-        seen = overlap(np.concatenate([recorded.train, recorded.validation]), asked.test)
-        if len(seen):
+        if split_differences(recorded, asked):
+            seen = overlap(np.concatenate([recorded.train, recorded.validation]), asked.test)
+            verdict = "; its accuracy on them is no test" if len(seen) else ""
             notes.append(
                 f"FORCED: {name} was trained by {recorded.protocol} (--split_seed {recorded.split_seed}) and has seen "
-                f"{len(seen)} of these {len(asked.test)} clips; its accuracy on them is no test."
+                f"{len(seen)} of these {len(asked.test)} clips{verdict}."
             )
     split = asked or recorded
     labels = dataset.labels[split.test]
