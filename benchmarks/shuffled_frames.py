@@ -1,0 +1,60 @@
+"""What is left of a recogniser when the frames of its test clips are shuffled in time, or played backwards.
+
+    python benchmarks/shuffled_frames.py --experiment demo
+
+Reads the networks that reproduce.py left in the folder --experiment and tests each on its own test clips. Prints a
+table of accuracies (mean over the seeds) and, as its last line, JSON.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from utils import cli
+
+ORDERS = ("as filmed", "shuffled", "backwards")
+
+
+def main() -> None:
+    parser = cli.ArgumentParser(__doc__.splitlines()[0])
+    parser.add_argument("--experiment", type=cli.existing_folder, default="demo", help="output of reproduce.py")
+    args = parser.parse_args()
+    cli.start_tensorflow()
+    import numpy as np
+
+    from utils.clips import open_clips
+    from utils.experiment import ROLES, model_path
+    from utils.files import read_json
+    from utils.metrics import accuracy
+    from utils.recognizer import load_recognizer
+    from utils.records import recorded_split
+    from utils.report import markdown_table
+
+    settings = read_json(args.experiment / "settings.json")
+    data = Path(settings["data"] or args.experiment / "frames" / "frames.npy")
+    dataset = open_clips(data, Path(settings["annotations"] or data.with_name("labels.npy")))
+    found = {role: {order: [] for order in ORDERS} for role in ROLES}
+    for seed in settings["seeds"]:
+        for role in ROLES:
+            recognizer = load_recognizer(model_path(args.experiment, role, seed), argument="--experiment")
+            rows = recorded_split(recognizer.record).test
+            clips = dataset.view_zero(rows, recognizer.input_shape)
+            shuffled = np.random.default_rng(0).permuted(np.tile(np.arange(clips.shape[1]), (len(clips), 1)), axis=1)
+            for order, changed in zip(
+                ORDERS, (clips, np.take_along_axis(clips, shuffled[:, :, None, None, None], axis=1), clips[:, ::-1])
+            ):
+                logits = np.concatenate(
+                    [recognizer.model.predict_on_batch(part) for part in np.array_split(changed, 8)]
+                )
+                found[role][order].append(accuracy(dataset.labels[rows], logits))
+    means = {role: {order: float(np.mean(values)) for order, values in by.items()} for role, by in found.items()}
+    rows = [[ROLES[role], *(f"{100 * by[order]:.1f} %" for order in ORDERS)] for role, by in means.items()]
+    print(markdown_table(["recogniser", *ORDERS], rows))
+    print(f"\nchance {100 / len(dataset.class_names):.1f} %, seeds {' '.join(map(str, settings['seeds']))}")
+    print(json.dumps(means))
+
+
+if __name__ == "__main__":
+    cli.run(main)
