@@ -46,7 +46,6 @@ class Recognizer:
     def logits(self, dataset: ClipDataset, rows: np.ndarray, *, batch_size: int = 16) -> np.ndarray:
         """Logits of view 0 of the dataset's clips `rows`, float32 `(len(rows), C)`."""
         batches = evaluation_batches(clip_source(dataset, self.input_shape), rows, {}, batch_size=batch_size)
-        self.model.jit_compile = jit_compile()
         answers = [np.asarray(self.model.predict_on_batch(clips)) for clips, _ in batches.as_numpy_iterator()]
         return np.concatenate(answers).astype(np.float32)
 
@@ -99,6 +98,7 @@ def load_recognizer(
             )
     if record is None:
         model = with_conventions(with_logits(model), channels, input_scale)
+    model.jit_compile = jit_compile()
     return Recognizer(Path(path), model, record)
 
 
