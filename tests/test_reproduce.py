@@ -32,6 +32,9 @@ def test_the_table_is_that_of_the_records(demo):
         assert list(row["by_seed"].values()) == found
         assert row["interval"]["estimate"] == pytest.approx(sum(found) / 2)
         assert row["interval"]["method"] == "t over 2 seeds"
+    teacher, alone, _ = ([*row["by_seed"].values()] for row in results["rows"])
+    points = 50 * (teacher[0] - alone[0] + teacher[1] - alone[1])
+    assert f"teacher (C3D) minus student alone: {points:+.1f} points" in printed
     assert (folder / "results.md").read_text().strip() in printed
     assert (folder / "results.png").read_bytes().startswith(b"\x89PNG")
 

@@ -215,4 +215,16 @@ def result_table(rows: Sequence[dict], experiment: Experiment) -> str:
     ]
     if labels is not None:
         lines.append(f"The teacher learns from all labels, the students from {labels} a class.")
+    alone = rows[list(ROLES).index("student_alone")]
+    for row in rows:
+        if row is not alone and len(experiment.seeds) > 1:
+            lines.append(f"{row['role']} minus {alone['role']}: {points_by_seed(row, alone)}, paired by seed.")
     return "\n".join(lines)
+
+
+def points_by_seed(row: dict, other: dict) -> str:
+    """The mean difference of two rows' accuracies over the seeds in percentage points, with its t interval."""
+    values, others = ({(seed, 0): value for seed, value in part["by_seed"].items()} for part in (row, other))
+    difference = intervals.paired_over_runs(values, others)
+    low, high = 100 * difference.low, 100 * difference.high
+    return f"{100 * difference.estimate:+.1f} points ({low:+.1f} to {high:+.1f})"
