@@ -117,7 +117,7 @@ def train_student(
         del teacher  # its memory is the student's from here on
     set_seeds(training)
     student = build(build_student, dataset, network)
-    initialise(student, dataset, split, training)
+    initialise(student, dataset, split, training)  # not `taught`: alone and distilled start from equal weights
     distiller = Distiller(student, temperature=distillation.temperature, alpha=distillation.alpha)
     clips = clip_source(dataset, network.input_shape)
     history = fit(distiller, clips, taught, targets, training, epoch_clips=epoch_clips)
