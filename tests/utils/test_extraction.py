@@ -8,6 +8,7 @@ import pytest
 
 from utils.errors import UserError
 from utils.extraction import extract
+from utils.isolation import memory_of_tree
 from utils.video import read_clip
 
 SMALL = {"sequence_length": 4, "frame_height": 20, "frame_width": 24}
@@ -79,13 +80,14 @@ def test_skipped_videos_table_is_there_even_if_empty(videos, tmp_path):
 
 def test_timing_table_and_summary(videos, tmp_path):
     """The time and memory of the original work's table could not be compared."""
+    own_memory = memory_of_tree()  # of this process, in which other tests may have loaded TensorFlow
     summary = extract(videos, tmp_path / "out", **SMALL)
     header, *rows = read_table(tmp_path / "out" / "Format_Time.csv")
     assert header == ["Step", "Time", "Memory"]
     assert [row[0] for row in rows] == ["bend", "jump", "walk", "Save", "Runtime"]
     seconds = [float(row[1]) for row in rows]
     assert sum(seconds[:-1]) == pytest.approx(seconds[-1], abs=0.01)
-    assert all(10 < float(row[2]) < 2000 for row in rows)
+    assert all(10 < float(row[2]) < own_memory + 500 for row in rows)
     text = (tmp_path / "out" / "Format_Time_Summary.txt").read_text()
     assert text == f"{summary}\n"
     assert "Videos read: 3 in 2 classes" in text

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.fuzz_videos import SIZE, MemoryWatch, faults, make_videos
 from utils.extraction import extract
+from utils.isolation import memory_of_tree
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +29,12 @@ def test_damaged_videos(sources, tmp_path):
     """A data set from the internet would end the run, hang it, or fill the machine's memory."""
     videos = make_videos(tmp_path / "videos", sources, 40, seed=3)
     assert len(Counter(video.kind for video in videos)) >= 9  # most kinds of damage are among them
+    own_memory = memory_of_tree()  # of this process, in which other tests may have loaded TensorFlow
     with MemoryWatch() as memory:
         summary = extract(tmp_path / "videos", tmp_path / "out", video_timeout=20, workers=2, **SIZE)
     assert summary.clips + summary.skipped == 40
     assert faults(videos, tmp_path / "out") == []
-    assert memory.peak < 1000
+    assert memory.peak < own_memory + 800
 
 
 def test_faults_are_found(sources, tmp_path):
