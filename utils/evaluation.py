@@ -80,7 +80,8 @@ def choose_test_clips(
             )
     split = asked or recorded
     labels = dataset.labels[split.test]
-    return ChosenClips(split.test, labels, recognizer.class_names, described(split), (*notes, *split.notes))
+    protocol = f"{described(split)}, FORCED" if notes else described(split)
+    return ChosenClips(split.test, labels, recognizer.class_names, protocol, (*notes, *split.notes))
 
 
 def asked_rows(dataset: ClipDataset, asked: Split | None) -> tuple[np.ndarray, str]:

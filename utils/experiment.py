@@ -210,7 +210,8 @@ def result_table(rows: Sequence[dict], experiment: Experiment) -> str:
     lines = [
         markdown_table(header, cells),
         "",
-        f"{rows[0]['clips']} test clips, split {rows[0]['split']}, seeds {' '.join(map(str, experiment.seeds))}. "
+        f"{rows[0]['clips']} test clips (split: {rows[0]['split']}). Training seeds: "
+        f"{' '.join(map(str, experiment.seeds))}. "
         f"Interval: {interval['method']}. {interval['caution']}".strip(),
     ]
     if labels is not None:

@@ -51,9 +51,15 @@ class Recognizer:
 
 
 def save_model(model, path: str | os.PathLike) -> None:
-    """Writes a Keras model to .keras or .h5, complete or not at all."""
+    """Writes a functional Keras model to .keras or .h5, complete or not at all, without its optimiser's variables.
+
+    These would triple the file; both formats keep them for a compiled model.
+    """
+    import keras
+
+    network = keras.Model(model.inputs[0], model.outputs[0], name=model.name)  # the same layers, never compiled
     with written_beside(path) as temporary:
-        model.save(temporary)
+        network.save(temporary)
 
 
 def save_recognizer(model, path: str | os.PathLike, record: dict) -> None:

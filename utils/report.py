@@ -160,9 +160,9 @@ def write_results(
         paths = dataset.paths if dataset.paths is not None else np.arange(len(dataset))
         write_csv(
             folder / f"predictions_{name}.csv",
-            ["row", "path", "class", "predicted", "confidence"],
+            ["row", "path", "class", "predicted", "confidence", "split"],
             [
-                [row, paths[row], names[label], names[guess], f"{share:.4f}"]
+                [row, paths[row], names[label], names[guess], f"{share:.4f}", clips.protocol]
                 for row, label, guess, share in zip(clips.rows, clips.labels, predicted, confidence)
             ],
         )

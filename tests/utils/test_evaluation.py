@@ -73,7 +73,7 @@ def test_another_split_is_refused_and_with_force_it_is_said(dataset):
     expected = f"FORCED: s.h5 was trained by group (--split_seed 0) and has seen {seen} of these 6 clips"
     assert seen > 0
     assert chosen.notes[0].startswith(expected)
-    assert chosen.protocol == "random, seed 5"
+    assert chosen.protocol == "random, seed 5, FORCED"
 
 
 def test_without_a_record_all_clips_and_a_warning(dataset):
