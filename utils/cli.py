@@ -18,7 +18,7 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPER
 MODEL_SUFFIXES = (".keras", ".h5")
 CHANNELS = ("rgb", "bgr")
 CHANNELS_HELP = "channel order of a model without a record"
-PROTOCOLS = "auto, random, group, logo:K, official:K or list:FILE"
+PROTOCOLS = "auto, random, group, logo:K, fold:K/N, official:K or list:FILE"
 SCALES = ("0..255", "0..1", "-1..1")
 SCALES_HELP = "values that a model without a record takes"
 

@@ -93,7 +93,7 @@ def asked_rows(dataset: ClipDataset, asked: Split | None) -> tuple[np.ndarray, s
 
 def described(split: Split) -> str:
     """A split in a table: its protocol, with the seed where one matters."""
-    seeded = split.protocol in ("random", "group")
+    seeded = split.protocol in ("random", "group") or split.protocol.startswith("fold:")
     return f"{split.protocol}, seed {split.split_seed}" if seeded else split.protocol
 
 

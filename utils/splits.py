@@ -9,9 +9,10 @@ import numpy as np
 from utils.errors import UserError
 from utils.groups import Groups, read_groups
 from utils.split_lists import sets_by_list, sets_by_official_lists
-from utils.stratify import part_of_clips, part_of_groups
+from utils.stratify import group_folds, part_of_clips, part_of_groups
 
-PROTOCOLS = "auto, random, group, logo:K, official:K or list:FILE"
+PROTOCOLS = "auto, random, group, logo:K, fold:K/N, official:K or list:FILE"
+GROUP_PROTOCOLS = ("group", "logo", "fold")
 RANDOM_WARNING = (
     "The split is random: clips of one source video or person may stand on both sides, "
     "so the accuracy on sources that were never seen is likely to be lower."
@@ -22,7 +23,7 @@ RANDOM_WARNING = (
 class Split:
     """Three disjoint sets of clips.
 
-    protocol: the resolved protocol, "random", "group", "logo:3", "official:1" or "list:FILE"; never "auto".
+    protocol: the resolved protocol, "random", "group", "logo:3", "fold:1/3", "official:1" or "list:FILE"; never "auto".
     train, validation, test: int64 row numbers, ascending; none is empty.
     notes: whole sentences that tell the user what the numbers of this split can and cannot say.
     """
@@ -52,6 +53,7 @@ def make_split(
       random      a fifth of each class, whatever the sources of the clips;
       group       about a fifth of each class in whole groups (see utils.groups), so that no group is on two sides;
       logo:K      the groups number K for test (see Groups.numbers);
+      fold:K/N    part K of N into which the seed divides whole groups, so that N runs test each clip once;
       official:K  the lists of UCF101 or HMDB51 in split_dir, which may leave clips unused;
       list:FILE   a CSV file of path and train, validation or test; other clips are unused;
       auto        group where the names show groups, else random with a warning.
@@ -71,7 +73,7 @@ def make_split(
     groups, reason = _groups_or_reason(paths, group_pattern)
     if kind == "auto":
         kind = "random" if groups is None else "group"
-    elif kind in ("group", "logo") and groups is None:
+    elif kind in GROUP_PROTOCOLS and groups is None:
         raise UserError(f"--split {protocol} needs groups, but {reason}")
     carve = _Carver(labels, None if kind == "random" else groups, class_names, split_seed, kind)
 
@@ -81,6 +83,8 @@ def make_split(
         sets, notes = sets_by_list(paths, argument)
     elif kind == "logo":
         sets, notes = _sets_by_number(labels, groups, int(argument), class_names)
+    elif kind == "fold":
+        sets, notes = _sets_by_fold(labels, groups, argument, split_seed, class_names)
     else:
         sets, notes = carve(np.full(len(labels), "train", "U10"), "test"), []
     for name in ("train", "test"):
@@ -99,7 +103,7 @@ def make_split(
 
 
 def parse_protocol(text: str) -> tuple[str, str]:
-    """`--split` as its kind and what follows the colon ("" for none); "logo:03" gives ("logo", "3").
+    """`--split` as its kind and what follows the colon ("" for none); "logo:03" gives ("logo", "3"), "fold:1/3" "1/3".
 
     Raises UserError if it is none of the protocols.
     """
@@ -108,6 +112,11 @@ def parse_protocol(text: str) -> tuple[str, str]:
         return text, ""
     if kind in ("logo", "official") and re.fullmatch(r"\d{1,9}", argument, re.ASCII):
         return kind, str(int(argument))
+    if kind == "fold" and (match := re.fullmatch(r"(\d{1,3})/(\d{1,3})", argument, re.ASCII)):
+        number, count = int(match[1]), int(match[2])
+        if not 1 <= number <= count or count < 2:
+            raise UserError(f"--split fold:K/N must name a part K of N parts, 2 or more of them, got {text}")
+        return kind, f"{number}/{count}"
     if kind == "list" and argument:
         return kind, argument
     raise UserError(f"--split must be {PROTOCOLS}, got {text}")
@@ -154,16 +163,33 @@ def _sets_by_number(labels: np.ndarray, groups: Groups, number: int, class_names
         found = np.unique(groups.numbers)
         listed = ", ".join(map(str, found)) if len(found) < found[-1] <= 100 else f"{found[0]} to {found[-1]}"
         raise UserError(f"--split logo:K must name one of the groups {listed} ({groups.pattern}), got {number}")
+    _require_groups_left(labels, groups, test, class_names, f"logo:{number}")
+    keys = np.unique(groups.keys[test])
+    notes = [f"Left out for test: group number {number}, that is {', '.join(keys[:5])}{', ...' * (len(keys) > 5)}."]
+    return np.where(test, "test", "train"), notes
+
+
+def _sets_by_fold(
+    labels: np.ndarray, groups: Groups, argument: str, split_seed: int, class_names
+) -> tuple[np.ndarray, list[str]]:
+    number, count = map(int, argument.split("/"))
+    group_count = len(np.unique(groups.keys))
+    if group_count < count:
+        raise UserError(f"--split fold:{argument} needs at least {count} groups, the names show {group_count}")
+    test = group_folds(labels, groups.keys, count=count, seed=split_seed) == number - 1
+    _require_groups_left(labels, groups, test, class_names, f"fold:{argument}")
+    return np.where(test, "test", "train"), []
+
+
+def _require_groups_left(labels: np.ndarray, groups: Groups, test: np.ndarray, class_names, protocol: str) -> None:
+    """Raises UserError if a class of the test clips keeps fewer than two groups for training and validation."""
     for label in np.unique(labels[test]):
         left = len(np.unique(groups.keys[~test & (labels == label)]))
         if left < 2:
             raise UserError(
-                f"--split logo:{number} needs 2 more groups in each class for training and validation, "
+                f"--split {protocol} needs 2 more groups in each class for training and validation, "
                 f"class {class_names[label]} has {left}; --split random divides single clips"
             )
-    keys = np.unique(groups.keys[test])
-    notes = [f"Left out for test: group number {number}, that is {', '.join(keys[:5])}{', ...' * (len(keys) > 5)}."]
-    return np.where(test, "test", "train"), notes
 
 
 def _notes_on_groups(sets: np.ndarray, groups: Groups | None) -> list[str]:

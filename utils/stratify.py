@@ -1,4 +1,4 @@
-"""A part of about a fifth of each class: of single clips, or of whole groups as well as the groups allow."""
+"""Parts of a set with about the same share of each class: of single clips, or of whole groups as they allow."""
 
 import warnings
 
@@ -56,6 +56,23 @@ def part_of_groups(labels: np.ndarray, keys: np.ndarray, *, keep: int, seed: lis
     # all parts of about the right size serve alike, so the seed chooses among those
     excess = np.maximum(np.abs(inside_clips.sum(axis=1) / len(labels) - 1 / PARTS) - TOLERANCE, 0)
     return inside[np.lexsort((excess, faults))[0]][group_of_clip]
+
+
+def group_folds(labels: np.ndarray, keys: np.ndarray, *, count: int, seed: int) -> np.ndarray:
+    """Divides whole groups into `count` parts of about equal size and shares of classes; int64 (N,), 0..count-1.
+
+    labels: int64 (N,). keys: the group of each clip (N,), at least `count` different ones. By scikit-learn's
+    StratifiedGroupKFold on groups renamed at random by the seed.
+    """
+    groups, group_of_clip = np.unique(keys, return_inverse=True)
+    group_of_clip = np.random.default_rng(seed).permutation(len(groups))[group_of_clip]
+    fold_of_clip = np.empty(len(labels), np.int64)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        folds = StratifiedGroupKFold(n_splits=count).split(labels, labels, group_of_clip)
+        for fold, (_, rows) in enumerate(folds):
+            fold_of_clip[rows] = fold
+    return fold_of_clip
 
 
 def _faults(clips: np.ndarray, inside_clips: np.ndarray, inside_groups: np.ndarray, *, keep: int) -> np.ndarray:

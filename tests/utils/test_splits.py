@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from utils.errors import UserError
 from utils.groups import read_groups
-from utils.splits import RANDOM_WARNING, make_split, parse_protocol
+from utils.splits import PROTOCOLS, RANDOM_WARNING, make_split, parse_protocol
 
 SETS = ("train", "validation", "test")
 quick = settings(max_examples=60, deadline=None, derandomize=True)
@@ -161,7 +161,7 @@ from utils.splits import make_split
 names = [f"c{c}/person{p:02d}_c{c}_d{d}.avi" for c in range(5) for p in range(1 + c, 12) for d in range(1 + p % 3)]
 labels = np.array([int(name[1]) for name in names])
 digest = hashlib.sha256()
-for protocol in ("random", "group", "logo:7"):
+for protocol in ("random", "group", "logo:7", "fold:2/3"):
     split = make_split(labels, np.array(names), class_names=tuple("abcde"), protocol=protocol, split_seed=3)
     for rows in (split.train, split.validation, split.test):
         digest.update(rows.tobytes())
@@ -232,7 +232,10 @@ UCF = [
         (UCF, {"protocol": "logo:1"}, "needs 2 more groups in each class for training and validation, class walk has"),
         (UCF, {"protocol": "logo:9"}, "must name one of the groups 1 to 5 (UCF v_<class>_gNN_cNN), got 9"),
         (["run/a.avi"] * 3, {"protocol": "group"}, "--split group needs groups, but the names in --paths show"),
-        (UCF, {"protocol": "folds"}, "must be auto, random, group, logo:K, official:K or list:FILE, got folds"),
+        (UCF, {"protocol": "fold:1/99"}, "needs at least 99 groups, the names show"),
+        (UCF, {"protocol": "fold:4/3"}, "must name a part K of N parts, 2 or more of them, got fold:4/3"),
+        (UCF, {"protocol": "fold:1/1"}, "must name a part K of N parts, 2 or more of them, got fold:1/1"),
+        (UCF, {"protocol": "folds"}, f"must be {PROTOCOLS}, got folds"),
         (UCF, {"protocol": "official:1"}, "--split_dir DIR go together, got --split official:1 and no --split_dir"),
         (UCF, {"split_dir": "lists"}, "--split_dir DIR go together, got --split auto and --split_dir lists"),
         (UCF, {"group_pattern": "_g(0[12])_"}, "--group_pattern must match every path"),
@@ -246,7 +249,9 @@ def test_errors(names, arguments, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("arguments", [{"protocol": "group"}, {"protocol": "logo:1"}, {"group_pattern": "x"}])
+@pytest.mark.parametrize(
+    "arguments", [{"protocol": "group"}, {"protocol": "logo:1"}, {"protocol": "fold:1/3"}, {"group_pattern": "x"}]
+)
 def test_names_are_needed(arguments):
     """Otherwise a group split without names would be something else in silence."""
     with pytest.raises(UserError, match=r"needs --paths, which is not given"):
@@ -271,6 +276,7 @@ def test_arrays_must_fit(labels, paths, message):
 @pytest.mark.parametrize(
     ("text", "parsed"),
     [
+        ("fold:01/3", ("fold", "1/3")),
         ("auto", ("auto", "")), ("random", ("random", "")), ("group", ("group", "")), ("logo:03", ("logo", "3")),
         ("official:2", ("official", "2")), ("list:my/a:b.csv", ("list", "my/a:b.csv")),
     ],
@@ -281,7 +287,21 @@ def test_protocols(text, parsed):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "Group", "logo", "logo:", "logo:x", "logo:-1", "logo:²", "official:1.5", "list:", "group:3"]
+    "text",
+    [
+        "",
+        "Group",
+        "logo",
+        "logo:",
+        "logo:x",
+        "logo:-1",
+        "logo:²",
+        "official:1.5",
+        "list:",
+        "group:3",
+        "fold:1",
+        "fold:x/3",
+    ],
 )
 def test_protocols_that_are_none(text):
     """Otherwise a typing mistake would choose a protocol."""
@@ -300,3 +320,17 @@ def test_defaults_find_the_groups_of_real_clips(shared_data):
     weizmann = split_of(clips_of(shared_data / "weizmann"), "logo:6")
     assert any("group number 6, that is lena" in note for note in weizmann.notes)
     assert [len(getattr(weizmann, name)) for name in SETS] == [60, 20, 10]
+
+
+@pytest.mark.parametrize("people", [9, 10])
+def test_folds_test_each_clip_once_and_keep_people_apart(people):
+    """A mean over folds is one over all people only if each is tested once, and by networks that never saw them."""
+    names = [f"c{c}/person{p:02d}_c{c}_d{d}.avi" for c in range(4) for p in range(people) for d in range(2)]
+    splits = [split_of(names, f"fold:{number}/3", split_seed=5) for number in (1, 2, 3)]
+    assert np.array_equal(np.sort(np.concatenate([split.test for split in splits])), np.arange(len(names)))
+    keys = read_groups(arrays_of(names)[1]).keys
+    for split in splits:
+        assert len(split.test) in range(4 * 2 * 3, 4 * 2 * 4 + 1)  # 3 or 4 people
+        assert not set(keys[split.test]) & set(keys[np.concatenate([split.train, split.validation])])
+    other = split_of(names, "fold:1/3", split_seed=6)
+    assert not np.array_equal(other.test, splits[0].test)
