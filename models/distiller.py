@@ -9,7 +9,8 @@ class DistillationLoss(keras.losses.Loss):
 
     Hinton et al., arXiv:1503.02531: the factor T^2 keeps the soft gradient's size independent of the temperature T.
     `y_true` is a dict of `labels` `(B,)`, class numbers or -1 for a clip without a label (its hard term is 0), and of
-    `teacher_logits` `(B, C)`, which may be absent with `alpha` 1. `y_pred` is the student's logits `(B, C)`. Both
+    `teacher_logits` `(B, C)`, which may be absent with `alpha` 1. If `label_weights` `(B,)` is among them, each clip's
+    hard term is multiplied by it, the soft term is not. `y_pred` is the student's logits `(B, C)`. Both
     logits are raw: a softmax before this loss makes the soft term vanish. Natural logarithms.
     """
 
@@ -24,6 +25,8 @@ class DistillationLoss(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         hard = hard_term(y_true["labels"], y_pred)
+        if "label_weights" in y_true:
+            hard = hard * ops.cast(y_true["label_weights"], hard.dtype)
         if self.alpha == 1:
             return hard
         soft = soft_term(y_true["teacher_logits"], y_pred, self.temperature)

@@ -245,6 +245,17 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="from scratch: data: weights scaled by some training clips, random: as drawn",
     )
     group.add_argument("--seed", type=seed, default=defaults.seed, help="initialisation, order of batches, dropout")
+    group.add_argument(
+        "--weight_decay", type=non_negative_float, default=defaults.weight_decay, help="AdamW's, of kernels; 0: Adam"
+    )
+    group.add_argument(
+        "--class_weights",
+        choices=["none", "balanced"],
+        default=defaults.class_weights,
+        help="balanced: labels of rare classes weigh more",
+    )
+    group.add_argument("--patience", type=positive_int, help="ends after so many epochs without a better one")
+    group.add_argument("--max_minutes", type=positive_float, help="begins no epoch that would end later than this")
     group.add_argument("--tensorboard", type=output_folder, help="folder for TensorBoard scalars")
 
 

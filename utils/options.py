@@ -31,6 +31,10 @@ class TrainingOptions:
     clip_norm: float | None = 1.0  # gradients longer than this are shortened; None: not
     initialisation: str = "data"  # "data": see models/initialisation.py; or "random"
     seed: int = 0
+    weight_decay: float = 0.0  # decoupled, of kernels only; 0: plain Adam
+    class_weights: str = "none"  # "balanced": labels of rare classes weigh more, see utils/class_weights.py
+    patience: int | None = None  # epochs without a better one after which training ends; None: never
+    max_minutes: float | None = None  # no epoch is begun that would end later; None: no limit
     tensorboard: Path | None = None
 
 

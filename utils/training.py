@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from utils.batches import Source, evaluation_batches, training_batches
+from utils.class_weights import balanced_label_weights
 from utils.devices import jit_compile
 from utils.errors import UserError
 from utils.figures import best_epoch
 from utils.history import history_array
 from utils.options import TrainingOptions
 from utils.splits import Split
+from utils.stopping import no_better_epoch, out_of_time
 
 WARM_UP_SHARE = 0.1
 
@@ -27,7 +29,10 @@ def set_seeds(options: TrainingOptions) -> None:
 
 
 def optimizer(options: TrainingOptions, steps_per_epoch: int):
-    """Adam with the schedule of `options`: 10 % linear warm-up and cosine decay to 0, or a constant rate."""
+    """Adam with the schedule of `options`: 10 % linear warm-up and cosine decay to 0, or a constant rate.
+
+    With `weight_decay` AdamW, which leaves biases and the variables of normalisation layers out.
+    """
     import keras
 
     rate = options.learning_rate
@@ -40,7 +45,11 @@ def optimizer(options: TrainingOptions, steps_per_epoch: int):
             warmup_target=rate if warm_up else None,
             warmup_steps=warm_up,
         )
-    return keras.optimizers.Adam(rate, global_clipnorm=options.clip_norm)
+    if options.weight_decay == 0:
+        return keras.optimizers.Adam(rate, global_clipnorm=options.clip_norm)
+    adam_w = keras.optimizers.AdamW(rate, weight_decay=options.weight_decay, global_clipnorm=options.clip_norm)
+    adam_w.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])  # shrinking these regularises nothing
+    return adam_w
 
 
 def fit(
@@ -56,7 +65,8 @@ def fit(
 
     A Distiller brings its own loss; any other model returns logits and is trained by cross entropy. `targets` holds
     arrays with one entry a row of the dataset: `labels`, and for a Distiller with alpha < 1 `teacher_logits`. An
-    epoch is `epoch_clips` long, by default one pass over the training rows.
+    epoch is `epoch_clips` long, by default one pass over the training rows. Class weights are for training alone:
+    validation figures stay comparable.
     Returns the history, a structured array with one row an epoch (see utils/history.py).
     """
     import keras
@@ -64,18 +74,21 @@ def fit(
     from models.distiller import Distiller
 
     rows, batch_size = split.train, options.batch_size
-    train = training_batches(source, rows, targets, batch_size=batch_size, seed=options.seed)
+    weighted = targets
+    if options.class_weights == "balanced":
+        weighted = {**targets, "label_weights": balanced_label_weights(targets["labels"], rows)}
+    train = training_batches(source, rows, weighted, batch_size=batch_size, seed=options.seed)
     validation = evaluation_batches(source, split.validation, targets, batch_size=batch_size)
     steps = (epoch_clips or len(rows)) // batch_size
     compile_settings = {"optimizer": optimizer(options, steps), "jit_compile": jit_compile()}
     if isinstance(model, Distiller):
         model.compile(**compile_settings)
     else:
-        train, validation = (batches.map(lambda clips, y: (clips, y["labels"])) for batches in (train, validation))
+        train, validation = (batches.map(keras_targets) for batches in (train, validation))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(**compile_settings, loss=loss, metrics=["accuracy"])
 
-    log = epoch_log(options.epochs, clips_per_epoch=steps * batch_size)
+    log = epoch_log(options, clips_per_epoch=steps * batch_size)
     callbacks = [log, *tensorboard(options.tensorboard)]
     model.fit(
         train,
@@ -90,6 +103,11 @@ def fit(
     return history_array(log.epochs)
 
 
+def keras_targets(clips, targets: Mapping):
+    """A batch as Keras' own losses take it: clips, labels, and the labels' weights if there are any."""
+    return (clips, targets["labels"], *([targets["label_weights"]] if "label_weights" in targets else []))
+
+
 def tensorboard(folder: Path | None) -> list:
     """Keras' TensorBoard callback for scalars, or nothing. Raises UserError if its package is not installed."""
     import keras
@@ -99,14 +117,15 @@ def tensorboard(folder: Path | None) -> list:
     return [keras.callbacks.TensorBoard(str(folder), write_graph=False)] if folder else []
 
 
-def epoch_log(epochs: int, clips_per_epoch: int):
-    """A callback that collects the history, keeps the best epoch's weights and prints a line an epoch."""
+def epoch_log(options: TrainingOptions, clips_per_epoch: int):
+    """A callback that collects the history, keeps the best epoch's weights, prints a line an epoch and ends early."""
     import keras
 
     class EpochLog(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
             self.epochs: list[dict[str, float]] = []
             self.best_weights = None
+            self.begun = time.perf_counter()
 
         def on_epoch_begin(self, epoch, logs=None):
             self.started = time.perf_counter()
@@ -125,15 +144,22 @@ def epoch_log(epochs: int, clips_per_epoch: int):
                     "clips_per_second": clips_per_epoch / self.training_seconds,
                 }
             )
-            is_best = best_epoch(history_array(self.epochs)) == epoch
+            history = history_array(self.epochs)
+            is_best = best_epoch(history) == epoch
             if is_best:
                 self.best_weights = self.model.get_weights()
-            print(epoch_line(self.epochs[-1], epochs, is_best=is_best), flush=True)
+            print(epoch_line(self.epochs[-1], options.epochs, is_best=is_best), flush=True)
             if not np.isfinite(logs["loss"]):
                 if not any(np.isfinite(earlier["val_loss"]) for earlier in self.epochs):
                     raise UserError(f"--learning_rate must be lower, the loss is {logs['loss']} in epoch {epoch + 1}")
                 print(f"note: stopped, since the loss is {logs['loss']}; a lower --learning_rate may help")
                 self.model.stop_training = True
+            elif len(history) < options.epochs:
+                seconds = time.perf_counter() - self.begun
+                reason = no_better_epoch(history, options) or out_of_time(history, options, seconds)
+                if reason is not None:
+                    print(f"note: stopped after epoch {epoch + 1}: {reason}")
+                    self.model.stop_training = True
 
     return EpochLog()
 

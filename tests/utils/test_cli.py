@@ -173,12 +173,15 @@ def test_options_take_what_is_on_the_command_line(tmp_path):
     file = str(tmp_path / "frames.npy")
     args = parser.parse_args(
         f"--data {file} --annotations {file} --split logo:2 --split_seed 7 --group_pattern a(b) --batch_size 3 "
-        "--epochs 9 --learning_rate 0.5 --schedule constant --seed 5 --input_size 48x64 --input_frames 20".split()
+        "--epochs 9 --learning_rate 0.5 --schedule constant --seed 5 --input_size 48x64 --input_frames 20 "
+        "--weight_decay 0.01 --class_weights balanced --patience 4 --max_minutes 90".split()
     )
     data, training = cli.options_of(DataOptions, args), cli.options_of(TrainingOptions, args)
     assert (data.data, data.annotations, data.paths) == (Path(file), Path(file), None)
     assert (data.split, data.split_seed, data.group_pattern, data.split_dir) == ("logo:2", 7, "a(b)", None)
     assert (training.batch_size, training.epochs, training.learning_rate) == (3, 9, 0.5)
+    assert (training.weight_decay, training.class_weights) == (0.01, "balanced")
+    assert (training.patience, training.max_minutes) == (4, 90.0)
     assert (training.schedule, training.seed, training.tensorboard) == ("constant", 5, None)
     assert cli.options_of(NetworkOptions, args).input_shape == (20, 48, 64, 3)
 

@@ -79,12 +79,12 @@ class Probe(keras.Model):
         return self.slope * keras.ops.stack([1 - is_right, is_right], axis=-1)
 
 
-def probe_fit(right):
+def probe_fit(right, **changed):
     """Fits a Probe for len(right) epochs on rows 10..15, tested on rows 0..9; returns it with its history."""
     model = Probe(right)
     source = Source(lambda rows: np.asarray(rows, np.float32)[:, None], (1,), np.float32)
     split = Split("random", 0, np.arange(10, 16), np.arange(10), np.arange(16, 20), ())
-    options = replace(OPTIONS, epochs=len(right), learning_rate=1e-12, schedule="constant")
+    options = replace(OPTIONS, epochs=len(right), learning_rate=1e-12, schedule="constant", **changed)
     return model, fit(model, source, split, {"labels": np.ones(20, np.int64)}, options)
 
 
@@ -196,6 +196,28 @@ def test_a_run_of_a_few_steps_has_no_warm_up():
 def test_a_constant_rate_is_constant(arrays):
     _, history = trained(arrays, replace(OPTIONS, schedule="constant"))
     np.testing.assert_allclose(history["learning_rate"], [0.03, 0.03], rtol=1e-6)
+
+
+def test_weight_decay_shrinks_kernels_and_leaves_biases():
+    """Each step takes the share rate x decay off a kernel (Loshchilov & Hutter, arXiv:1711.05101), and off no bias."""
+    layer = keras.layers.Dense(2, kernel_initializer="ones", bias_initializer="ones")
+    layer.build((None, 3))
+    decaying = optimizer(replace(OPTIONS, learning_rate=0.1, schedule="constant", weight_decay=0.5), 1)
+    decaying.apply([keras.ops.zeros_like(v) for v in layer.trainable_variables], layer.trainable_variables)
+    np.testing.assert_allclose(layer.kernel, np.full((3, 2), 0.95), rtol=1e-6)
+    np.testing.assert_array_equal(layer.bias, [1, 1])
+    assert type(optimizer(OPTIONS, 1)) is keras.optimizers.Adam
+
+
+def test_training_ends_early_and_says_why(capsys):
+    """--patience and --max_minutes must reach the loop, and leave the best epoch there too."""
+    model, history = probe_fit([3, 7, 6, 6, 9], patience=2)
+    assert history["epoch"].tolist() == [1, 2, 3, 4]
+    assert float(model.epoch_number) == 2
+    assert "note: stopped after epoch 4: no better epoch on validation for 2 epochs" in capsys.readouterr().out
+    _, history = probe_fit([3, 7, 9], max_minutes=1e-9)
+    assert history["epoch"].tolist() == [1]
+    assert "note: stopped after epoch 1: epoch 2 of 3 would end after --max_minutes 1e-09" in capsys.readouterr().out
 
 
 def test_a_rate_that_is_too_high_is_one_error(arrays):
