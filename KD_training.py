@@ -3,7 +3,7 @@
 import argparse
 
 from utils import cli
-from utils.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions
+from utils.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions, ViewOptions
 
 OPTIONS = (DataOptions, TrainingOptions, NetworkOptions, DistillationOptions, OutputOptions)
 
@@ -14,6 +14,7 @@ def parse_arguments() -> argparse.Namespace:
     cli.add_split_arguments(parser, default="auto")
     cli.add_training_arguments(parser)
     parser.set_defaults(epochs=100)
+    cli.add_view_arguments(parser, views_help="so many views of each clip, beside the whole one, are learnt from")
     cli.add_model_arguments(parser)
     distillation = parser.add_argument_group("distillation")
     distillation.add_argument("--source", type=cli.existing_model, help="the teacher; not needed with --alpha 1")
@@ -38,7 +39,7 @@ def main() -> None:
     cli.start_tensorflow()
     from utils import stages
 
-    stages.train_student(*(cli.options_of(kind, args) for kind in OPTIONS))
+    stages.train_student(*(cli.options_of(kind, args) for kind in OPTIONS), views=cli.options_of(ViewOptions, args))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from utils.options import (
     OutputOptions,
     TeacherOptions,
     TrainingOptions,
+    ViewOptions,
 )
 
 OPTIONS = (DataOptions, TrainingOptions, NetworkOptions, TeacherOptions, OutputOptions)
@@ -22,6 +23,7 @@ def parse_arguments() -> argparse.Namespace:
     cli.add_data_arguments(parser)
     cli.add_split_arguments(parser, default="auto")
     cli.add_training_arguments(parser)
+    cli.add_view_arguments(parser, views_help="0: whole clips; more: a new view of each clip in every epoch")
     cli.add_model_arguments(parser)
     teacher = parser.add_argument_group("teacher")
     teacher.add_argument("--task", choices=TASKS, default=TASKS[0], help="from scratch, or fine-tuned from Sports-1M")
@@ -45,7 +47,7 @@ def main() -> None:
     cli.start_tensorflow()
     from utils import stages
 
-    stages.train_teacher(*(cli.options_of(kind, args) for kind in OPTIONS))
+    stages.train_teacher(*(cli.options_of(kind, args) for kind in OPTIONS), views=cli.options_of(ViewOptions, args))
 
 
 if __name__ == "__main__":

@@ -31,14 +31,14 @@ class FakeModel:
 
 @dataclass(frozen=True)
 class FakeRecognizer(Recognizer):
-    """Answers clip `row` with `scores[row]`, and keeps in `asked` which rows it was asked for."""
+    """Answers view v of clip `row` with `scores[row] + v`, and keeps in `asked` which rows it was asked for."""
 
     scores: np.ndarray | None = None
     asked: list = field(default_factory=list)
 
-    def logits(self, dataset, rows, *, batch_size=16):
+    def logits(self, dataset, rows, *, batch_size=16, view=0, options=None):
         self.asked.extend(np.asarray(rows).tolist())
-        return self.scores[rows]
+        return self.scores[rows] + view
 
 
 def fake_recognizer(path, *, num_classes=3, frames=16, record=None, scores=None) -> FakeRecognizer:

@@ -78,6 +78,7 @@ def test_records_say_what_a_model_is(workplace):
     rows = [row for name in ("train", "validation", "test") for row in record["split"]["rows"][name]]
     assert sorted(rows) == list(range(30))
     assert record["arguments"]["temperature"] == 4.0
+    assert [record["arguments"][name] for name in ("views", "view_seed", "flip")] == [8, 0, True]
     teacher = json.loads((folder / "models/teacher.json").read_text())
     assert record["teacher"] == teacher["fingerprint"]
     assert record["split"]["test"] == teacher["split"]["test"]

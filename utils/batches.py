@@ -1,4 +1,4 @@
-"""Batches for training and evaluation as tf.data: order, targets, reading ahead."""
+"""Batches for training and evaluation as tf.data: order, views, targets, reading ahead."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,22 +6,51 @@ from dataclasses import dataclass
 import numpy as np
 
 from utils.errors import UserError
+from utils.options import ViewOptions
 
 READ_AHEAD = 4  # batches that wait, decoded, while the network computes
+VIEW_STREAM = 1  # keeps the random numbers of the views apart from those of the order
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where inputs come from: `read(rows)` gives `dtype` `(len(rows), *shape)`; several threads call it."""
+    """Where inputs come from: `read(rows, views)` gives `dtype` `(len(rows), *shape)`; several threads call it.
 
-    read: Callable[[np.ndarray], np.ndarray]
+    Training reads views 0..`views` of each row in turn; if `fresh`, a new one in every epoch, unless `views` is 0.
+    """
+
+    read: Callable[[np.ndarray, np.ndarray], np.ndarray]
     shape: tuple[int, ...]
     dtype: type
+    views: int = 0
+    fresh: bool = False
 
 
-def clip_source(dataset, input_shape: tuple[int, int, int, int]) -> Source:
-    """View 0 of a ClipDataset's clips at a model's input size."""
-    return Source(lambda rows: dataset.view_zero(rows, input_shape), tuple(input_shape), np.uint8)
+def clip_source(
+    dataset, input_shape: tuple[int, int, int, int], views: ViewOptions | None = None, *, fresh: bool = False
+) -> Source:
+    """Views of a ClipDataset's clips at a model's input size; without `views` view 0 alone."""
+    options = views or ViewOptions(views=0)
+
+    def read(rows, numbers):
+        return dataset.view(rows, numbers, input_shape, options)
+
+    return Source(read, tuple(input_shape), np.uint8, options.views, fresh)
+
+
+def views_of_epoch(source: Source, rows: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
+    """Which view of each row training reads in an epoch: int64 `(len(rows),)`, a function of (seed, epoch, row) alone.
+
+    Every `source.views + 1` epochs each row shows each of its views once, in an order of its own.
+    """
+    if source.views == 0:
+        return np.zeros(len(rows), np.int64)
+    if source.fresh:
+        generator = np.random.default_rng([seed, epoch, VIEW_STREAM])
+        return generator.integers(1, np.iinfo(np.int32).max, size=max(rows) + 1)[rows]
+    cycle, position = divmod(epoch, source.views + 1)
+    generator = np.random.default_rng([seed, cycle, VIEW_STREAM])
+    return generator.random((max(rows) + 1, source.views + 1))[rows].argsort(axis=1)[:, position]
 
 
 def training_batches(
@@ -35,10 +64,11 @@ def training_batches(
 ):
     """Endless batches for training, a tf.data.Dataset of `(inputs, targets)`.
 
-    Every epoch is a full permutation of `rows`, a function of (seed, epoch) alone; a last partial batch is dropped
-    (under several replicas it would weigh its clips more). `targets` holds arrays with one entry a row of the dataset;
-    batches hold, under the same names, the entries of their rows. Raises UserError if there are fewer rows than one
-    batch.
+    Every epoch is a full permutation of `rows`, each in the view that `views_of_epoch` says, a function of (seed,
+    epoch) alone; a last partial batch is dropped (under several replicas it would weigh its clips more). `targets`
+    holds arrays with one entry a row of the dataset, or one a row and view: `(N, ...)` of at most two axes, or `(N,
+    views + 1, C)`. Batches hold, under the same names, the entries of their rows and views. Raises UserError if there
+    are fewer rows than one batch.
     """
     import tensorflow as tf
 
@@ -46,32 +76,44 @@ def training_batches(
         raise UserError(f"--batch_size {batch_size} is more than the {len(rows)} training clips")
 
     def order(epoch):
-        return np.random.default_rng([seed, int(epoch)]).permutation(rows)
+        permutation = np.random.default_rng([seed, int(epoch)]).permutation(rows)
+        return np.stack([permutation, views_of_epoch(source, permutation, seed=seed, epoch=int(epoch))], axis=1)
 
     def epoch_batches(epoch):
-        permutation = tf.ensure_shape(tf.numpy_function(order, [epoch], tf.int64, stateful=False), [len(rows)])
+        permutation = tf.ensure_shape(tf.numpy_function(order, [epoch], tf.int64, stateful=False), [len(rows), 2])
         return tf.data.Dataset.from_tensor_slices(permutation).batch(batch_size, drop_remainder=True)
 
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
     return load_batches(epochs.flat_map(epoch_batches), source, targets)
 
 
-def evaluation_batches(source: Source, rows: np.ndarray, targets: Mapping[str, np.ndarray], *, batch_size: int):
-    """One pass over `rows` in their order, the last batch as small as it is; elements as in `training_batches`."""
+def evaluation_batches(
+    source: Source, rows: np.ndarray, targets: Mapping[str, np.ndarray], *, batch_size: int, view: int = 0
+):
+    """One pass over one view of `rows` in their order, the last batch as small as it is; else as `training_batches`."""
     import tensorflow as tf
 
-    rows = tf.data.Dataset.from_tensor_slices(np.asarray(rows, np.int64))
-    return load_batches(rows.batch(batch_size), source, targets)
+    rows = np.asarray(rows, np.int64)
+    order = tf.data.Dataset.from_tensor_slices(np.stack([rows, np.full_like(rows, view)], axis=1))
+    return load_batches(order.batch(batch_size), source, targets)
 
 
-def load_batches(row_batches, source: Source, targets: Mapping[str, np.ndarray]):
-    """Batches of row numbers to batches of `(inputs, targets)`, read ahead on all cores, in order."""
+def load_batches(order, source: Source, targets: Mapping[str, np.ndarray]):
+    """Batches of (row, view) `(B, 2)` to batches of `(inputs, targets)`, read ahead on all cores, in order."""
     import tensorflow as tf
 
-    tables = {name: tf.constant(values) for name, values in targets.items()}
+    tables = {name: np.asarray(values) for name, values in targets.items()}
 
-    def load(rows):
-        inputs = tf.numpy_function(source.read, [rows], tf.as_dtype(source.dtype), stateful=False)
-        return tf.ensure_shape(inputs, (None, *source.shape)), {name: tf.gather(t, rows) for name, t in tables.items()}
+    def read(order):
+        rows, views = order.T
+        entries = [table[rows, views] if table.ndim == 3 else table[rows] for table in tables.values()]
+        return [source.read(rows, views), *entries]
 
-    return row_batches.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(READ_AHEAD)
+    def load(order):
+        kinds = [tf.as_dtype(source.dtype), *(tf.as_dtype(table.dtype) for table in tables.values())]
+        inputs, *entries = tf.numpy_function(read, [order], kinds, stateful=False)
+        shapes = [table.shape[2:] if table.ndim == 3 else table.shape[1:] for table in tables.values()]
+        entries = [tf.ensure_shape(entry, (None, *shape)) for entry, shape in zip(entries, shapes)]
+        return tf.ensure_shape(inputs, (None, *source.shape)), dict(zip(tables, entries))
+
+    return order.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(READ_AHEAD)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from utils.errors import UserError
-from utils.options import DataOptions, NetworkOptions, TrainingOptions
+from utils.options import DataOptions, NetworkOptions, TrainingOptions, ViewOptions
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 MODEL_SUFFIXES = (".keras", ".h5")
@@ -86,6 +86,11 @@ def number(text: str, kind: type, expected: str, accepts: Callable[[float], bool
 def positive_int(text: str) -> int:
     """A whole number of at least 1."""
     return number(text, int, "a whole number of at least 1", lambda value: value >= 1)
+
+
+def non_negative_int(text: str) -> int:
+    """A whole number of at least 0."""
+    return number(text, int, "a whole number of at least 0", lambda value: value >= 0)
 
 
 def seed(text: str) -> int:
@@ -257,6 +262,17 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--patience", type=positive_int, help="ends after so many epochs without a better one")
     group.add_argument("--max_minutes", type=positive_float, help="begins no epoch that would end later than this")
     group.add_argument("--tensorboard", type=output_folder, help="folder for TensorBoard scalars")
+
+
+def add_view_arguments(parser: argparse.ArgumentParser, *, views_help: str) -> None:
+    """Which views of the clips training reads; `views_help` says what --views means to the script."""
+    group = parser.add_argument_group("views: box, time window, flip and colour; the same for all frames of a clip")
+    defaults = ViewOptions()
+    group.add_argument("--views", type=non_negative_int, default=defaults.views, help=views_help)
+    group.add_argument("--view_seed", type=seed, default=defaults.view_seed, help="what each view of a clip is")
+    group.add_argument(
+        "--no_flip", dest="flip", action="store_false", help="no mirrored views, where left and right are classes"
+    )
 
 
 def options_of(kind: type, args: argparse.Namespace):

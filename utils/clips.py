@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from utils.errors import UserError
-from utils.views import whole_view, window_frames
+from utils.options import ViewOptions
+from utils.views import render, view_of, window_frames
 
 PATHS_FILE = "video_file_paths.npy"
 
@@ -71,9 +72,19 @@ class ClipDataset:
 
     def view_zero(self, rows: np.ndarray, input_shape: tuple[int, int, int, int]) -> np.ndarray:
         """View 0 of clips at a model's input size: uint8 `(len(rows), *input_shape)`."""
+        return self.view(rows, np.zeros(len(rows), np.int64), input_shape, ViewOptions())
+
+    def view(
+        self, rows: np.ndarray, numbers: np.ndarray, input_shape: tuple[int, int, int, int], options: ViewOptions
+    ) -> np.ndarray:
+        """View `numbers[k]` of clip `rows[k]` at a model's input size: uint8 `(len(rows), *input_shape)`."""
         length, height, width, _ = input_shape
-        frames = window_frames(self.frames.shape[1], length)
-        return np.stack([whole_view(self.frames.read(row, frames), height=height, width=width) for row in rows])
+        clips = np.empty((len(rows), *input_shape), np.uint8)
+        for position, (row, number) in enumerate(zip(rows, numbers)):
+            view = view_of(row, number, options)
+            stored = self.frames.read(row, window_frames(self.frames.shape[1], length, view))
+            clips[position] = render(stored, view, height=height, width=width)
+        return clips
 
     def fingerprint(self) -> dict[str, str | list[int]]:
         """What identifies these arrays: shape, and digests of labels, of paths and of 64 frames spread over the file.

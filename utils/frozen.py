@@ -32,4 +32,4 @@ def feature_source(features, dataset: ClipDataset, rows: np.ndarray, folder: Pat
         stored = np.memmap(file, np.float32, mode="r", shape=(len(rows), *shape))
         position = np.full(len(dataset), len(rows))  # out of range: a clip that was not meant to be read is an error
         position[rows] = np.arange(len(rows))
-        yield Source(lambda wanted: np.asarray(stored[position[wanted]]), shape, np.float32)
+        yield Source(lambda wanted, _: np.asarray(stored[position[wanted]]), shape, np.float32)

@@ -39,6 +39,15 @@ class TrainingOptions:
 
 
 @dataclass(frozen=True)
+class ViewOptions:
+    """Which views of the clips training reads; see utils/views.py. Validation and test read view 0, the whole clip."""
+
+    views: int = 8  # beside view 0, for a student of computed answers; 0: view 0 alone; else whether views are varied
+    view_seed: int = 0  # what view v of a clip is
+    flip: bool = True  # whether views may be mirrored
+
+
+@dataclass(frozen=True)
 class NetworkOptions:
     """How large a network is."""
 

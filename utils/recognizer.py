@@ -11,6 +11,7 @@ from utils.clips import ClipDataset
 from utils.devices import jit_compile
 from utils.errors import UserError
 from utils.files import file_fingerprint, read_json, write_json, written_beside
+from utils.options import ViewOptions
 from utils.records import record_path
 
 INPUT_SCALES = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}  # name: scale, offset
@@ -43,9 +44,18 @@ class Recognizer:
     def class_names(self) -> tuple[str, ...] | None:
         return tuple(self.record["class_names"]) if self.record else None
 
-    def logits(self, dataset: ClipDataset, rows: np.ndarray, *, batch_size: int = 16) -> np.ndarray:
-        """Logits of view 0 of the dataset's clips `rows`, float32 `(len(rows), C)`."""
-        batches = evaluation_batches(clip_source(dataset, self.input_shape), rows, {}, batch_size=batch_size)
+    def logits(
+        self,
+        dataset: ClipDataset,
+        rows: np.ndarray,
+        *,
+        batch_size: int = 16,
+        view: int = 0,
+        options: ViewOptions | None = None,
+    ) -> np.ndarray:
+        """Logits of one view of the dataset's clips `rows`, float32 `(len(rows), C)`; `options` say what a view is."""
+        source = clip_source(dataset, self.input_shape, options)
+        batches = evaluation_batches(source, rows, {}, batch_size=batch_size, view=view)
         answers = [np.asarray(self.model.predict_on_batch(clips)) for clips, _ in batches.as_numpy_iterator()]
         return np.concatenate(answers).astype(np.float32)
 

@@ -28,6 +28,7 @@ from utils.options import (
     OutputOptions,
     TeacherOptions,
     TrainingOptions,
+    ViewOptions,
 )
 from utils.prepared import check_length, known_groups, open_data, split_of, with_few_labels
 from utils.recognizer import load_recognizer, save_recognizer
@@ -37,6 +38,7 @@ from utils.teachers import check_teacher, load_teacher, teacher_logits
 from utils.training import fit, set_seeds
 
 INITIALISATION_CLIPS = 32
+WHOLE_CLIPS = ViewOptions(views=0)
 
 
 @dataclass(frozen=True)
@@ -54,16 +56,20 @@ def train_teacher(
     network: NetworkOptions,
     teacher: TeacherOptions,
     output: OutputOptions,
+    *,
+    views: ViewOptions = WHOLE_CLIPS,
 ) -> Trained:
     """Stage 2: a C3D from scratch or fine-tuned from Sports-1M.
 
     Fine-tuning replaces the classifier and trains from the layer `teacher.unfreeze` up; what lies below is frozen and
-    computed once a clip. Raises UserError for what a user can mend.
+    computed once a clip, for view 0. Where nothing is frozen, each epoch reads a new view of each clip, unless
+    `views.views` is 0. Raises UserError for what a user can mend.
     """
     started = time.perf_counter()
     dataset, split = open_data(data, network.input_shape)
     set_seeds(training)
-    clips, targets = clip_source(dataset, network.input_shape), {"labels": dataset.labels}
+    clips = clip_source(dataset, network.input_shape, views, fresh=True)
+    targets = {"labels": dataset.labels}
     if teacher.task == TASK_FROM_SCRATCH:
         model = build(build_c3d, dataset, network)
         initialise(model, dataset, split, training)
@@ -83,7 +89,7 @@ def train_teacher(
         else:
             history = fit(model, clips, split, targets, training)
     about = {"kind": "C3D teacher", "seconds": time.perf_counter() - started}
-    return finish(model, history, dataset, split, output, [data, training, network, teacher], about)
+    return finish(model, history, dataset, split, output, [data, training, network, teacher, views], about)
 
 
 def train_student(
@@ -92,6 +98,8 @@ def train_student(
     network: NetworkOptions,
     distillation: DistillationOptions,
     output: OutputOptions,
+    *,
+    views: ViewOptions = WHOLE_CLIPS,
 ) -> Trained:
     """Stage 3: the compact student, from the labels and the answers of the teacher `distillation.source`.
 
@@ -112,17 +120,17 @@ def train_student(
     if has_teacher:
         teacher = load_teacher(distillation)
         check_teacher(teacher, dataset, split)
-        targets["teacher_logits"] = teacher_logits(teacher, dataset, split)
+        targets["teacher_logits"] = teacher_logits(teacher, dataset, split, views)
         about["teacher"] = teacher.fingerprint
         del teacher  # its memory is the student's from here on
     set_seeds(training)
     student = build(build_student, dataset, network)
     initialise(student, dataset, split, training)  # not `taught`: alone and distilled start from equal weights
     distiller = Distiller(student, temperature=distillation.temperature, alpha=distillation.alpha)
-    clips = clip_source(dataset, network.input_shape)
+    clips = clip_source(dataset, network.input_shape, views)
     history = fit(distiller, clips, taught, targets, training, epoch_clips=epoch_clips)
     about["seconds"] = time.perf_counter() - started
-    return finish(student, history, dataset, split, output, [data, training, network, distillation], about)
+    return finish(student, history, dataset, split, output, [data, training, network, distillation, views], about)
 
 
 def evaluate(

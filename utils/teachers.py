@@ -4,7 +4,7 @@ import numpy as np
 
 from utils.clips import ClipDataset
 from utils.errors import UserError
-from utils.options import DistillationOptions
+from utils.options import DistillationOptions, ViewOptions
 from utils.recognizer import Recognizer, load_recognizer
 from utils.records import recorded_split, same_clips
 from utils.split_checks import refuse_seen_test_clips
@@ -48,16 +48,19 @@ def check_teacher(teacher: Recognizer, dataset: ClipDataset, split: Split) -> No
         refuse_seen_test_clips(split, recorded_split(teacher.record), what=what)
 
 
-def teacher_logits(teacher: Recognizer, dataset: ClipDataset, split: Split) -> np.ndarray:
-    """The teacher's logits of view 0 of all training and validation clips, float32 `(N, C)` by row of the dataset.
+def teacher_logits(teacher: Recognizer, dataset: ClipDataset, split: Split, views: ViewOptions) -> np.ndarray:
+    """The teacher's logits of views 0..K of the training clips and of view 0 of the validation clips.
 
-    Other rows are NaN, which makes a clip that was not meant to be trained on visible at once.
+    Float32 `(N, K + 1, C)` by row of the dataset. Others are NaN, which makes a clip that was not meant to be trained
+    on visible at once.
     """
     rows = np.concatenate([split.train, split.validation])
-    print(f"the teacher {teacher.path} answers for {len(rows)} clips, once")
-    logits = np.full((len(dataset), teacher.num_classes), np.nan, np.float32)
-    logits[rows] = teacher.logits(dataset, rows)
-    report_teacher(logits, dataset, split)
+    print(f"the teacher {teacher.path} answers for {len(rows)} clips, once for each of their views")
+    logits = np.full((len(dataset), views.views + 1, teacher.num_classes), np.nan, np.float32)
+    logits[rows, 0] = teacher.logits(dataset, rows)
+    for view in range(1, views.views + 1):
+        logits[split.train, view] = teacher.logits(dataset, split.train, view=view, options=views)
+    report_teacher(logits[:, 0], dataset, split)
     return logits
 
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from utils.batches import Source, evaluation_batches, training_batches
+from utils.batches import Source, evaluation_batches, training_batches, views_of_epoch
 from utils.errors import UserError
 
 ROWS = np.array([1, 3, 4, 6, 7, 8, 10, 11, 12, 15])
-NUMBERS = Source(lambda rows: np.stack([np.full(2, row, np.float32) for row in rows]), (2,), np.float32)
+NUMBERS = Source(lambda rows, _: np.stack([np.full(2, row, np.float32) for row in rows]), (2,), np.float32)
 TARGETS = {"labels": np.arange(20) * 10}
 
 
@@ -50,3 +50,54 @@ def test_a_partial_batch_is_dropped_in_training_and_kept_in_evaluation():
 def test_fewer_clips_than_a_batch_is_an_error():
     with pytest.raises(UserError, match="--batch_size 11 is more than the 10 training clips"):
         training_batches(NUMBERS, ROWS, TARGETS, batch_size=11, seed=0)
+
+
+VIEWS = Source(lambda rows, views: np.stack([rows, views], axis=1).astype(np.float32), (2,), np.float32, views=2)
+BY_VIEW = {"labels": np.arange(20) * 10, "answers": np.arange(20 * 3 * 2).reshape(20, 3, 2)}
+
+
+def views_by_epoch(batches, epochs, steps=2):
+    """{row: view} of each epoch, read from the inputs; checks that the targets are those of row and view."""
+    found = [{} for _ in range(epochs)]
+    for step, (inputs, targets) in enumerate(batches.take(epochs * steps).as_numpy_iterator()):
+        rows, views = inputs.astype(int).T
+        np.testing.assert_array_equal(targets["labels"], rows * 10)
+        np.testing.assert_array_equal(targets["answers"], BY_VIEW["answers"][rows, views])
+        found[step // steps].update(zip(rows.tolist(), views.tolist()))
+    return found
+
+
+def test_each_view_is_read_once_in_turn_beside_its_own_answer():
+    """A view never read wastes its answers; another view's answer beside a clip teaches what the teacher never said."""
+    epochs = views_by_epoch(training_batches(VIEWS, ROWS, BY_VIEW, batch_size=5, seed=0), 6)
+    for cycle in (epochs[:3], epochs[3:]):
+        for row in ROWS.tolist():
+            assert sorted(epoch[row] for epoch in cycle) == [0, 1, 2]
+    assert len(set(epochs[0].values())) > 1  # not one view for all clips at a time
+
+
+def test_views_are_a_function_of_seed_and_epoch():
+    """A training that is continued at epoch 4 must read the views that an undisturbed one reads."""
+    whole = views_by_epoch(training_batches(VIEWS, ROWS, BY_VIEW, batch_size=5, seed=1), 6)
+    later = views_by_epoch(training_batches(VIEWS, ROWS, BY_VIEW, batch_size=5, seed=1, first_epoch=4), 2)
+    assert whole[4:] == later
+    assert whole != views_by_epoch(training_batches(VIEWS, ROWS, BY_VIEW, batch_size=5, seed=2), 6)
+    few = views_of_epoch(VIEWS, ROWS[:3], seed=1, epoch=4)
+    assert few.tolist() == [whole[4][row] for row in ROWS[:3].tolist()]  # whoever else is trained on
+
+
+def test_fresh_views_never_come_again():
+    """A teacher that sees new views in each epoch has more to learn from than one that sees eight."""
+    source = Source(VIEWS.read, (2,), np.float32, views=2, fresh=True)
+    numbers = np.array([views_of_epoch(source, ROWS, seed=0, epoch=epoch) for epoch in range(50)])
+    assert len(np.unique(numbers)) == numbers.size
+    assert numbers.min() >= 1
+    assert not views_of_epoch(Source(VIEWS.read, (2,), np.float32, fresh=True), ROWS, seed=0, epoch=3).any()
+
+
+def test_evaluation_reads_the_view_that_is_asked_for():
+    """Validation in training views would choose the epoch by other clips than the test's."""
+    for view in (0, 2):
+        for inputs, targets in evaluation_batches(VIEWS, ROWS, BY_VIEW, batch_size=4, view=view).as_numpy_iterator():
+            assert (inputs[:, 1] == view).all()
+            np.testing.assert_array_equal(targets["answers"], BY_VIEW["answers"][inputs[:, 0].astype(int), view])

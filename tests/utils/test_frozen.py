@@ -13,6 +13,7 @@ from utils.splits import make_split
 from utils.training import fit, set_seeds
 
 SHAPE = (16, 32, 32, 3)
+VIEW_ZERO = np.zeros(2, int)
 OPTIONS = TrainingOptions(batch_size=6, epochs=2, learning_rate=1e-2)
 
 
@@ -35,10 +36,10 @@ def test_features_lie_at_the_rows_of_their_clips(dataset, model, tmp_path):
     with feature_source(features, dataset, rows, tmp_path / "made") as source:
         wanted = np.array([25, 7])
         expected = np.asarray(features(dataset.view_zero(wanted, SHAPE), training=False))
-        np.testing.assert_allclose(source.read(wanted), expected, rtol=1e-4, atol=1e-4)
-        assert (source.shape, source.read(wanted).dtype) == (expected.shape[1:], np.float32)
+        np.testing.assert_allclose(source.read(wanted, VIEW_ZERO), expected, rtol=1e-4, atol=1e-4)
+        assert (source.shape, source.read(wanted, VIEW_ZERO).dtype) == (expected.shape[1:], np.float32)
         with pytest.raises(IndexError):
-            source.read(np.array([3]))
+            source.read(np.array([3]), VIEW_ZERO)
     assert not list((tmp_path / "made").iterdir())  # nothing is left on the disk
 
 

@@ -6,7 +6,7 @@ import pytest
 from tests.fake_recognizer import fake_recognizer, record_of
 from utils.clips import open_clips
 from utils.errors import UserError
-from utils.options import DistillationOptions
+from utils.options import DistillationOptions, ViewOptions
 from utils.splits import make_split
 from utils.teachers import check_teacher, load_teacher, teacher_logits
 
@@ -75,9 +75,12 @@ def test_answers_lie_in_the_rows_of_their_clips(dataset, capsys):
     scores[split.train] += 9 * np.eye(3)[dataset.labels[split.train]]  # always right in training
     scores[split.validation] -= 9 * np.eye(3)[dataset.labels[split.validation]]  # never right in validation
     teacher = fake_recognizer("t.h5", scores=scores)
-    logits = teacher_logits(teacher, dataset, split)
-    taught = np.concatenate([split.train, split.validation])
-    np.testing.assert_array_equal(logits[taught], scores[taught])
+    logits = teacher_logits(teacher, dataset, split, ViewOptions(views=2))
+    assert logits.shape == (len(dataset), 3, 3)
+    for view in range(3):
+        np.testing.assert_array_equal(logits[split.train, view], scores[split.train] + view)
+    np.testing.assert_array_equal(logits[split.validation, 0], scores[split.validation])
+    assert np.isnan(logits[split.validation, 1:]).all()
     assert np.isnan(logits[split.test]).all()
     assert not set(teacher.asked) & set(split.test)
     assert logits.dtype == np.float32

@@ -82,7 +82,7 @@ class Probe(keras.Model):
 def probe_fit(right, **changed):
     """Fits a Probe for len(right) epochs on rows 10..15, tested on rows 0..9; returns it with its history."""
     model = Probe(right)
-    source = Source(lambda rows: np.asarray(rows, np.float32)[:, None], (1,), np.float32)
+    source = Source(lambda rows, _: np.asarray(rows, np.float32)[:, None], (1,), np.float32)
     split = Split("random", 0, np.arange(10, 16), np.arange(10), np.arange(16, 20), ())
     options = replace(OPTIONS, epochs=len(right), learning_rate=1e-12, schedule="constant", **changed)
     return model, fit(model, source, split, {"labels": np.ones(20, np.int64)}, options)
@@ -126,9 +126,9 @@ def test_test_clips_are_never_read_and_validation_clips_never_trained_on(arrays)
     source = clip_source(dataset, SHAPE)
     read = []
 
-    def recorded(rows):
+    def recorded(rows, views):
         read.extend(np.asarray(rows).tolist())
-        return source.read(rows)
+        return source.read(rows, views)
 
     teacher = np.full((len(dataset), 3), np.nan, np.float32)
     teacher[split.train] = np.eye(3)[dataset.labels[split.train]]
