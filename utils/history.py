@@ -9,6 +9,8 @@ import numpy as np
 
 from utils.files import write_text, written_beside
 
+TIMING_FIELDS = ("seconds", "clips_per_second", "wait_share")  # what differs when a training is repeated
+
 
 def history_array(epochs: Sequence[Mapping[str, float]]) -> np.ndarray:
     """A structured array, one row an epoch and one field a metric; `epoch` is int64, the others float64."""

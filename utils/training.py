@@ -17,6 +17,7 @@ from utils.history import history_array
 from utils.options import TrainingOptions
 from utils.splits import Split
 from utils.stopping import no_better_epoch, out_of_time
+from utils.waiting import WaitClock
 
 WARM_UP_SHARE = 0.1
 
@@ -88,7 +89,9 @@ def fit(
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(**compile_settings, loss=loss, metrics=["accuracy"])
 
-    log = epoch_log(options, clips_per_epoch=steps * batch_size)
+    clock = WaitClock()
+    clock.attach(model)
+    log = epoch_log(options, clock, clips_per_epoch=steps * batch_size)
     callbacks = [log, *tensorboard(options.tensorboard)]
     model.fit(
         train,
@@ -117,7 +120,7 @@ def tensorboard(folder: Path | None) -> list:
     return [keras.callbacks.TensorBoard(str(folder), write_graph=False)] if folder else []
 
 
-def epoch_log(options: TrainingOptions, clips_per_epoch: int):
+def epoch_log(options: TrainingOptions, clock: WaitClock, clips_per_epoch: int):
     """A callback that collects the history, keeps the best epoch's weights, prints a line an epoch and ends early."""
     import keras
 
@@ -129,10 +132,12 @@ def epoch_log(options: TrainingOptions, clips_per_epoch: int):
 
         def on_epoch_begin(self, epoch, logs=None):
             self.started = time.perf_counter()
+            clock.seconds = 0.0
             self.training_seconds = None
 
         def on_test_begin(self, logs=None):
             self.training_seconds = time.perf_counter() - self.started
+            self.wait_share = clock.seconds / self.training_seconds
 
         def on_epoch_end(self, epoch, logs=None):
             self.epochs.append(
@@ -142,6 +147,7 @@ def epoch_log(options: TrainingOptions, clips_per_epoch: int):
                     "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
                     "seconds": time.perf_counter() - self.started,
                     "clips_per_second": clips_per_epoch / self.training_seconds,
+                    "wait_share": self.wait_share,
                 }
             )
             history = history_array(self.epochs)
@@ -173,5 +179,5 @@ def epoch_line(epoch: Mapping[str, float], epochs: int, *, is_best: bool) -> str
     parts.append(f"| validation loss {epoch['val_loss']:.3f}, accuracy {100 * epoch['val_accuracy']:.1f} %")
     if "val_agreement" in epoch:
         parts.append(f"(agrees with teacher {100 * epoch['val_agreement']:.1f} %)")
-    parts.append(f"| {epoch['clips_per_second']:.1f} clips/s")
+    parts.append(f"| {epoch['clips_per_second']:.1f} clips/s, waiting for data {100 * epoch['wait_share']:.1f} %")
     return "  ".join(parts) + ("  best so far" if is_best else "")

@@ -48,7 +48,7 @@ def fitted_history(distil, options):
     inputs = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
     layer = keras.layers.Dense(3, use_bias=False, kernel_initializer="identity")
     model = keras.Sequential([keras.Input((3,)), layer])
-    source = Source(lambda rows: inputs[rows], (3,), np.float32)
+    source = Source(lambda rows, _: inputs[rows], (3,), np.float32)
     return inputs, fit(Distiller(model, alpha=1.0) if distil else model, source, SPLIT, {"labels": LABELS}, options)
 
 

@@ -12,6 +12,7 @@ from utils.batches import Source, clip_source
 from utils.clips import open_clips
 from utils.errors import UserError
 from utils.figures import best_epoch
+from utils.history import TIMING_FIELDS
 from utils.options import TrainingOptions
 from utils.splits import Split, make_split
 from utils.training import fit, optimizer, set_seeds
@@ -56,7 +57,7 @@ def logits_of(model, dataset, rows):
 
 
 def without_times(history):
-    return history[[name for name in history.dtype.names if name not in ("seconds", "clips_per_second")]]
+    return history[[name for name in history.dtype.names if name not in TIMING_FIELDS]]
 
 
 class Probe(keras.Model):
