@@ -28,6 +28,7 @@ def parse_arguments() -> argparse.Namespace:
     output.add_argument(
         "--log_path", type=cli.output_stem, default="KD_training_histories/student", help="history: .npy, .csv, .png"
     )
+    cli.add_overwrite_argument(output)
     args = parser.parse_args()
     if args.source is not None and args.source.resolve().with_suffix("") == args.output_path.resolve().with_suffix(""):
         parser.error(f"--output_path: must not replace the teacher or its record, got {args.output_path}")

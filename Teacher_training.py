@@ -36,6 +36,7 @@ def parse_arguments() -> argparse.Namespace:
     output.add_argument(
         "--log_path", type=cli.output_stem, default="training_histories/teacher", help="history: .npy, .csv, .png"
     )
+    cli.add_overwrite_argument(output)
     args = parser.parse_args()
     if args.weights is not None and args.task == TASKS[0]:
         parser.error(f"--weights: must go with --task {TASKS[1]}, got --task {args.task}")

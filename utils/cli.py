@@ -5,16 +5,17 @@ Nothing here imports TensorFlow, Keras or matplotlib, so that `--help` and an ar
 
 import argparse
 import dataclasses
-import errno
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from utils.errors import UserError
+from utils.files import disk_error
+from utils.interruption import raise_interrupted
 from utils.options import DataOptions, NetworkOptions, TrainingOptions, ViewOptions
 
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 MODEL_SUFFIXES = (".keras", ".h5")
 CHANNELS = ("rgb", "bgr")
 CHANNELS_HELP = "channel order of a model without a record"
@@ -44,25 +45,25 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs a script's `main`; Ctrl-C gives exit code 130.
+    """Runs a script's `main`; Ctrl-C gives exit code 130, SIGTERM 143.
 
     A UserError, a full disk or a file that may not be written becomes one line on stderr and exit code 2.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up messages say nothing to a user
+    signal.signal(signal.SIGTERM, raise_interrupted)
     try:
         main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        if error.errno not in DISK_ERRORS:
+        if disk_error(error) is None:
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{os.strerror(error.errno)}", file=sys.stderr)
+        print(f"error: {disk_error(error)}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "interrupted", file=sys.stderr)
+        sys.exit(128 + getattr(stop, "number", signal.SIGINT))
 
 
 def start_tensorflow() -> None:
@@ -273,6 +274,11 @@ def add_view_arguments(parser: argparse.ArgumentParser, *, views_help: str) -> N
     group.add_argument(
         "--no_flip", dest="flip", action="store_false", help="no mirrored views, where left and right are classes"
     )
+
+
+def add_overwrite_argument(group) -> None:
+    """--overwrite of the scripts that train."""
+    group.add_argument("--overwrite", action="store_true", help="start anew where an unfinished training could go on")
 
 
 def options_of(kind: type, args: argparse.Namespace):

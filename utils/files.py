@@ -1,7 +1,9 @@
 """Files that are either complete or absent: write beside then rename, locks, fingerprints, free space."""
 
 import contextlib
+import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -12,6 +14,8 @@ from pathlib import Path
 
 from utils.errors import UserError
 
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
+
 
 @contextlib.contextmanager
 def written_beside(path: str | os.PathLike) -> Iterator[Path]:
@@ -19,6 +23,7 @@ def written_beside(path: str | os.PathLike) -> Iterator[Path]:
 
     The temporary name keeps the suffix of `path` (Keras and NumPy choose a format by it). A missing folder is made.
     The bytes reach the disk before the rename, so a file under its final name is complete even after a power cut.
+    An OSError, as of a full disk, names `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,8 +33,32 @@ def written_beside(path: str | os.PathLike) -> Iterator[Path]:
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(errno_of(error), str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def errno_of(error: OSError) -> int | None:
+    """The system's number of an error; h5py has it in the text alone."""
+    in_text = re.search(r"errno = (\d+)", str(error))
+    return int(in_text[1]) if error.errno is None and in_text else error.errno
+
+
+def disk_error(error: OSError) -> str | None:
+    """What a user can mend (a full disk, a file that may not be written) in one line; None for other errors."""
+    if error.errno not in DISK_ERRORS:
+        return None
+    return f"{error.filename}: {os.strerror(error.errno)}" if error.filename else os.strerror(error.errno)
+
+
+def remove_partial(path: str | os.PathLike) -> None:
+    """Removes what killed processes were writing for `path`; to be called where no other process writes it."""
+    path = Path(path)
+    for left in path.parent.glob(f".{glob.escape(path.stem)}.*.partial{glob.escape(path.suffix)}"):
+        left.unlink(missing_ok=True)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
@@ -63,16 +92,32 @@ def file_fingerprint(path: str | os.PathLike) -> str:
 def exclusive_lock(path: str | os.PathLike, *, what: str) -> Iterator[None]:
     """Holds a lock on the file `path` while the block runs; the system releases it however the process dies.
 
-    `what` names the guarded thing in the error. Raises UserError at once if another process holds the lock.
+    The file is removed at the end. `what` names the guarded thing in the error. Raises UserError at once if another
+    process holds the lock.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{what} is in use by another run (lock file {path})") from None
-        yield
+    while True:
+        with open(path, "a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"{what} is in use by another run (lock file {path})") from None
+            if not is_at(file, path):  # its owner removed it between the two calls above
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def is_at(file, path: Path) -> bool:
+    """Whether the open `file` is the one that `path` names now."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def require_free_space(folder: str | os.PathLike, needed_bytes: int, *, what: str) -> None:

@@ -88,3 +88,4 @@ class OutputOptions:
 
     output_path: Path
     log_path: Path
+    overwrite: bool = False  # an unfinished training is not continued

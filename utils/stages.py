@@ -1,7 +1,6 @@
 """What each stage does once its arguments are parsed; the scripts and reproduce.py call these functions."""
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +35,7 @@ from utils.records import make_record, same_clips
 from utils.splits import Split
 from utils.teachers import check_teacher, load_teacher, teacher_logits
 from utils.training import fit, set_seeds
+from utils.training_state import TrainingState, settings_of, training_state
 
 INITIALISATION_CLIPS = 32
 WHOLE_CLIPS = ViewOptions(views=0)
@@ -65,31 +65,32 @@ def train_teacher(
     computed once a clip, for view 0. Where nothing is frozen, each epoch reads a new view of each clip, unless
     `views.views` is 0. Raises UserError for what a user can mend.
     """
-    started = time.perf_counter()
     dataset, split = open_data(data, network.input_shape)
-    set_seeds(training)
-    clips = clip_source(dataset, network.input_shape, views, fresh=True)
-    targets = {"labels": dataset.labels}
-    if teacher.task == TASK_FROM_SCRATCH:
-        model = build(build_c3d, dataset, network)
-        initialise(model, dataset, split, training)
-        history = fit(model, clips, split, targets, training)
-    else:
-        model = build(build_c3d, dataset, network, block_dropout=0.0, sports1m_preprocessing=True)
-        file = sports1m.weights_file(teacher.weights)
-        with as_user_error(f"--weights {file} does not fit --width {network.width} and --input_size"):
-            set_sports1m_weights(model, sports1m.read_weights(file))
-        with as_user_error("--unfreeze"):
-            frozen, trained = split_at(model, teacher.unfreeze)
-        if frozen.count_params():
-            rows = np.concatenate([split.train, split.validation])
-            print(f"computing the frozen layers below {teacher.unfreeze} for {len(rows)} clips, once")
-            with feature_source(frozen, dataset, rows, output.output_path.parent) as features:
-                history = fit(trained, features, split, targets, training)
+    options = [data, training, network, teacher, views]
+    with training_state(output, settings_of(options, dataset, split, {"--weights": teacher.weights})) as state:
+        set_seeds(training)
+        clips = clip_source(dataset, network.input_shape, views, fresh=True)
+        targets = {"labels": dataset.labels}
+        if teacher.task == TASK_FROM_SCRATCH:
+            model = build(build_c3d, dataset, network)
+            if not state.history:
+                initialise(model, dataset, split, training)
+            history = fit(model, clips, split, targets, training, state=state)
         else:
-            history = fit(model, clips, split, targets, training)
-    about = {"kind": "C3D teacher", "seconds": time.perf_counter() - started}
-    return finish(model, history, dataset, split, output, [data, training, network, teacher, views], about)
+            model = build(build_c3d, dataset, network, block_dropout=0.0, sports1m_preprocessing=True)
+            file = sports1m.weights_file(teacher.weights)
+            with as_user_error(f"--weights {file} does not fit --width {network.width} and --input_size"):
+                set_sports1m_weights(model, sports1m.read_weights(file))
+            with as_user_error("--unfreeze"):
+                frozen, trained = split_at(model, teacher.unfreeze)
+            if frozen.count_params():
+                rows = np.concatenate([split.train, split.validation])
+                print(f"computing the frozen layers below {teacher.unfreeze} for {len(rows)} clips, once")
+                with feature_source(frozen, dataset, rows, output.output_path.parent) as features:
+                    history = fit(trained, features, split, targets, training, state=state)
+            else:
+                history = fit(model, clips, split, targets, training, state=state)
+        return finish(model, history, dataset, split, output, options, {"kind": "C3D teacher"}, state)
 
 
 def train_student(
@@ -108,7 +109,6 @@ def train_student(
     not at all at `alpha` 1, where an epoch is still as long as with them, so that both take equally many steps.
     Raises UserError for what a user can mend.
     """
-    started = time.perf_counter()
     dataset, split = open_data(data, network.input_shape)
     targets, epoch_clips, has_teacher = {"labels": dataset.labels}, len(split.train), distillation.alpha < 1
     about = {"kind": "distilled student" if has_teacher else "student"}
@@ -117,20 +117,23 @@ def train_student(
         taught, targets["labels"] = with_few_labels(
             dataset, split, distillation.labels_per_class, keep_unlabelled=has_teacher
         )
-    if has_teacher:
-        teacher = load_teacher(distillation)
-        check_teacher(teacher, dataset, split)
-        targets["teacher_logits"] = teacher_logits(teacher, dataset, split, views)
-        about["teacher"] = teacher.fingerprint
-        del teacher  # its memory is the student's from here on
-    set_seeds(training)
-    student = build(build_student, dataset, network)
-    initialise(student, dataset, split, training)  # not `taught`: alone and distilled start from equal weights
-    distiller = Distiller(student, temperature=distillation.temperature, alpha=distillation.alpha)
-    clips = clip_source(dataset, network.input_shape, views)
-    history = fit(distiller, clips, taught, targets, training, epoch_clips=epoch_clips)
-    about["seconds"] = time.perf_counter() - started
-    return finish(student, history, dataset, split, output, [data, training, network, distillation, views], about)
+    options = [data, training, network, distillation, views]
+    source = distillation.source if has_teacher else None
+    with training_state(output, settings_of(options, dataset, split, {"--source": source})) as state:
+        if has_teacher:
+            teacher = load_teacher(distillation)
+            check_teacher(teacher, dataset, split)
+            targets["teacher_logits"] = teacher_logits(teacher, dataset, split, views)
+            about["teacher"] = teacher.fingerprint
+            del teacher  # its memory is the student's from here on
+        set_seeds(training)
+        student = build(build_student, dataset, network)
+        if not state.history:
+            initialise(student, dataset, split, training)  # not `taught`: alone and distilled start from equal weights
+        distiller = Distiller(student, temperature=distillation.temperature, alpha=distillation.alpha)
+        clips = clip_source(dataset, network.input_shape, views)
+        history = fit(distiller, clips, taught, targets, training, epoch_clips=epoch_clips, state=state)
+        return finish(student, history, dataset, split, output, options, about, state)
 
 
 def evaluate(
@@ -202,17 +205,26 @@ def finish(
     output: OutputOptions,
     options: Sequence,
     about: dict,
+    state: TrainingState,
 ) -> Trained:
-    """Saves model, record and history, and says where they are; `about` goes into the record as it is."""
+    """Saves history, model and record, and says where they are; the record takes `about` as it is.
+
+    Then `state` is removed, unless there are epochs to come.
+    """
     path = output.output_path
     history_path = save_history(history, output.log_path, title=f"{about['kind']}: {path.name}")
     best = dict(zip(history.dtype.names, history[best_epoch(history)].item()))
+    about = about | {"seconds": state.seconds()}
     record = about | make_record(
         dataset, split, input_shape=model.input_shape[1:], options=options, best=best, history_path=history_path
     )
     save_recognizer(model, path, record)
+    if state.ended:
+        state.remove()
     print(
         f"saved {path} ({model.count_params():,} parameters) as of epoch {best['epoch']}: "
         f"validation accuracy {100 * best['val_accuracy']:.1f} %; history in {history_path}"
     )
+    if not state.ended:
+        print(f"note: {state.kept()}")
     return Trained(path, record, history)

@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,11 @@ from utils.devices import jit_compile
 from utils.errors import UserError
 from utils.figures import best_epoch
 from utils.history import history_array
+from utils.interruption import between_steps
 from utils.options import TrainingOptions
 from utils.splits import Split
 from utils.stopping import no_better_epoch, out_of_time
+from utils.training_state import TrainingState, assign, own_variables
 from utils.waiting import WaitClock
 
 WARM_UP_SHARE = 0.1
@@ -61,26 +63,32 @@ def fit(
     options: TrainingOptions,
     *,
     epoch_clips: int | None = None,
+    state: TrainingState | None = None,
 ) -> np.ndarray:
     """Trains `model` on the split's training rows and leaves it with the weights of its best epoch on validation.
 
     A Distiller brings its own loss; any other model returns logits and is trained by cross entropy. `targets` holds
     arrays with one entry a row of the dataset: `labels`, and for a Distiller with alpha < 1 `teacher_logits`. An
     epoch is `epoch_clips` long, by default one pass over the training rows. Class weights are for training alone:
-    validation figures stay comparable.
-    Returns the history, a structured array with one row an epoch (see utils/history.py).
+    validation figures stay comparable. `state` keeps each epoch that ends; those that it holds are not trained again.
+    Returns the history, a structured array with one row an epoch (see utils/history.py). Raises Interrupted after
+    the step in which a signal asks for the end.
     """
     import keras
 
     from models.distiller import Distiller
 
+    state = state or TrainingState()
     rows, batch_size = split.train, options.batch_size
     weighted = targets
     if options.class_weights == "balanced":
         weighted = {**targets, "label_weights": balanced_label_weights(targets["labels"], rows)}
-    train = training_batches(source, rows, weighted, batch_size=batch_size, seed=options.seed)
-    validation = evaluation_batches(source, split.validation, targets, batch_size=batch_size)
     steps = (epoch_clips or len(rows)) // batch_size
+    done = len(state.history)
+    passes, skipped = divmod(done * steps, max(1, len(rows) // batch_size))
+    train = training_batches(source, rows, weighted, batch_size=batch_size, seed=options.seed, first_epoch=passes)
+    train = train.skip(skipped)
+    validation = evaluation_batches(source, split.validation, targets, batch_size=batch_size)
     compile_settings = {"optimizer": optimizer(options, steps), "jit_compile": jit_compile()}
     if isinstance(model, Distiller):
         model.compile(**compile_settings)
@@ -91,19 +99,54 @@ def fit(
 
     clock = WaitClock()
     clock.attach(model)
-    log = epoch_log(options, clock, clips_per_epoch=steps * batch_size)
-    callbacks = [log, *tensorboard(options.tensorboard)]
-    model.fit(
-        train,
-        steps_per_epoch=steps,
-        epochs=options.epochs,
-        validation_data=validation,
-        callbacks=callbacks,
-        verbose=1 if sys.stdout.isatty() else 0,
-        shuffle=False,  # the order is that of training_batches
-    )
-    model.set_weights(log.best_weights)
+    log = epoch_log(options, clock, steps * batch_size, state)
+    if not state.ended:
+        if done:
+            print(f"continuing from epoch {done + 1} of {options.epochs}")
+        with between_steps() as check:
+            model.fit(
+                train,
+                steps_per_epoch=steps,
+                initial_epoch=done,
+                epochs=options.epochs,
+                validation_data=validation,
+                callbacks=[after_each_step(check), log, *tensorboard(options.tensorboard), keeping(state, log)],
+                verbose=1 if sys.stdout.isatty() else 0,
+                shuffle=False,  # the order is that of training_batches
+            )
+    assign(own_variables(model), log.best_weights)
     return history_array(log.epochs)
+
+
+def after_each_step(check: Callable[[], None]):
+    """A callback that calls `check` after each step of training and validation."""
+    import keras
+
+    class AfterEachStep(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            check()
+
+        def on_test_batch_end(self, batch, logs=None):
+            check()
+
+    return AfterEachStep()
+
+
+def keeping(state: TrainingState, log):
+    """A callback, the last of its list, that puts each epoch of the callback `log` into `state` as it ends."""
+    import keras
+
+    class Keeping(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.model.optimizer.build(self.model.trainable_variables)
+            state.require_space(self.model)
+            state.restore(self.model)
+
+        def on_epoch_end(self, epoch, logs=None):
+            best = None if best_epoch(history_array(log.epochs)) == epoch else log.best_weights
+            state.save(self.model, log.epochs, best, ended=log.ended)
+
+    return Keeping()
 
 
 def keras_targets(clips, targets: Mapping):
@@ -120,14 +163,21 @@ def tensorboard(folder: Path | None) -> list:
     return [keras.callbacks.TensorBoard(str(folder), write_graph=False)] if folder else []
 
 
-def epoch_log(options: TrainingOptions, clock: WaitClock, clips_per_epoch: int):
-    """A callback that collects the history, keeps the best epoch's weights, prints a line an epoch and ends early."""
+def epoch_log(options: TrainingOptions, clock: WaitClock, clips_per_epoch: int, state: TrainingState):
+    """A callback that collects the history, keeps the best epoch's weights, prints a line an epoch and ends early.
+
+    It begins with what `state` holds. Its `ended` says that no epoch is to follow, in a continued training either.
+    """
     import keras
 
     class EpochLog(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.epochs: list[dict[str, float]] = list(state.history)
+            self.best_weights = state.best()
+            self.ended = False
+
         def on_train_begin(self, logs=None):
-            self.epochs: list[dict[str, float]] = []
-            self.best_weights = None
             self.begun = time.perf_counter()
 
         def on_epoch_begin(self, epoch, logs=None):
@@ -153,19 +203,22 @@ def epoch_log(options: TrainingOptions, clock: WaitClock, clips_per_epoch: int):
             history = history_array(self.epochs)
             is_best = best_epoch(history) == epoch
             if is_best:
-                self.best_weights = self.model.get_weights()
+                self.best_weights = [variable.numpy() for variable in own_variables(self.model)]
             print(epoch_line(self.epochs[-1], options.epochs, is_best=is_best), flush=True)
             if not np.isfinite(logs["loss"]):
                 if not any(np.isfinite(earlier["val_loss"]) for earlier in self.epochs):
                     raise UserError(f"--learning_rate must be lower, the loss is {logs['loss']} in epoch {epoch + 1}")
                 print(f"note: stopped, since the loss is {logs['loss']}; a lower --learning_rate may help")
-                self.model.stop_training = True
+                self.ended = self.model.stop_training = True
             elif len(history) < options.epochs:
                 seconds = time.perf_counter() - self.begun
-                reason = no_better_epoch(history, options) or out_of_time(history, options, seconds)
+                final = no_better_epoch(history, options)
+                reason = final or out_of_time(history, options, seconds)
                 if reason is not None:
                     print(f"note: stopped after epoch {epoch + 1}: {reason}")
-                    self.model.stop_training = True
+                    self.ended, self.model.stop_training = final is not None, True
+            else:
+                self.ended = True
 
     return EpochLog()
 

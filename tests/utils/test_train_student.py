@@ -17,7 +17,7 @@ def test_a_student_of_few_labels_is_tested_by_the_split_of_all(data, tmp_path, m
     """It trains on 2 clips a class alone; yet the split is the one that others have, and eval.py must find it so."""
     fitted = {}
 
-    def remembered(model, source, split, targets, options, *, epoch_clips):
+    def remembered(model, source, split, targets, options, *, epoch_clips, state):
         fitted.update(split=split, labels=targets["labels"], epoch_clips=epoch_clips)
         row = (1, 1.0, 0.5, 1.0, 1.0, 0.5)
         names = ["epoch", "loss", "accuracy", "val_loss", "val_hard_loss", "val_accuracy"]
