@@ -262,6 +262,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--patience", type=positive_int, help="ends after so many epochs without a better one")
     group.add_argument("--max_minutes", type=positive_float, help="begins no epoch that would end later than this")
+    group.add_argument("--keep_going", action="store_true", help="trains on where it seems hopeless")
     group.add_argument("--tensorboard", type=output_folder, help="folder for TensorBoard scalars")
 
 

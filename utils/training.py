@@ -13,6 +13,7 @@ from utils.class_weights import balanced_label_weights
 from utils.devices import jit_compile
 from utils.errors import UserError
 from utils.figures import best_epoch
+from utils.guards import Guard, hopeless_ends
 from utils.history import history_array
 from utils.interruption import between_steps
 from utils.options import TrainingOptions
@@ -103,14 +104,21 @@ def fit(
     if not state.ended:
         if done:
             print(f"continuing from epoch {done + 1} of {options.epochs}")
-        with between_steps() as check:
+        guard = Guard(model, source, split, targets, options, past=lambda: log.epochs)
+        with between_steps() as check, hopeless_ends(kept=lambda: bool(log.epochs)):
             model.fit(
                 train,
                 steps_per_epoch=steps,
                 initial_epoch=done,
                 epochs=options.epochs,
                 validation_data=validation,
-                callbacks=[after_each_step(check), log, *tensorboard(options.tensorboard), keeping(state, log)],
+                callbacks=[
+                    after_each_step(check),
+                    guard.callback(),
+                    log,
+                    *tensorboard(options.tensorboard),
+                    keeping(state, log),
+                ],
                 verbose=1 if sys.stdout.isatty() else 0,
                 shuffle=False,  # the order is that of training_batches
             )
@@ -205,12 +213,7 @@ def epoch_log(options: TrainingOptions, clock: WaitClock, clips_per_epoch: int, 
             if is_best:
                 self.best_weights = [variable.numpy() for variable in own_variables(self.model)]
             print(epoch_line(self.epochs[-1], options.epochs, is_best=is_best), flush=True)
-            if not np.isfinite(logs["loss"]):
-                if not any(np.isfinite(earlier["val_loss"]) for earlier in self.epochs):
-                    raise UserError(f"--learning_rate must be lower, the loss is {logs['loss']} in epoch {epoch + 1}")
-                print(f"note: stopped, since the loss is {logs['loss']}; a lower --learning_rate may help")
-                self.ended = self.model.stop_training = True
-            elif len(history) < options.epochs:
+            if len(history) < options.epochs:
                 seconds = time.perf_counter() - self.begun
                 final = no_better_epoch(history, options)
                 reason = final or out_of_time(history, options, seconds)

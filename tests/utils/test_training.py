@@ -223,25 +223,8 @@ def test_training_ends_early_and_says_why(capsys):
 
 def test_a_rate_that_is_too_high_is_one_error(arrays):
     """Hours of NaN, and a network that answers NaN under a good name, help nobody."""
-    with pytest.raises(UserError, match=r"--learning_rate must be lower, the loss is nan in epoch 1"):
+    with pytest.raises(UserError, match=r"the loss is \S+ in step \d of epoch 1: --learning_rate 1e\+30 is likely too"):
         trained(arrays, replace(OPTIONS, learning_rate=1e30))
-
-
-def test_what_was_learned_before_a_divergence_is_kept(arrays, monkeypatch, capsys):
-    """A loss that breaks in epoch 40 must not cost the 39 before it."""
-    options = replace(OPTIONS, epochs=4, schedule="constant")
-
-    def breaking(options, steps):
-        return keras.optimizers.Adam(
-            keras.optimizers.schedules.PiecewiseConstantDecay([2 * steps - 1], [options.learning_rate, 1e30])
-        )
-
-    monkeypatch.setattr("utils.training.optimizer", breaking)
-    model, history = trained(arrays, options)
-    assert len(history) == 3
-    assert best_epoch(history) < 2
-    assert np.isfinite(np.concatenate([weights.ravel() for weights in model.get_weights()])).all()
-    assert "note: stopped, since the loss is nan" in capsys.readouterr().out
 
 
 def test_tensorboard_scalars_are_written_or_their_package_asked_for(arrays, tmp_path):
