@@ -1,61 +1,59 @@
-"""All stages in one command: videos to a teacher, a student alone, a distilled student, and their comparison."""
+"""The result table in one command: teachers, the student alone, and students distilled from each teacher."""
 
 import argparse
 import sys
 from pathlib import Path
 
 from utils import cli
+from utils.folds import ALL_FOLDS
 
 RECIPES = Path(__file__).parent / "recipes"
+TEACHERS = ("scratch", "sports1m")
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = cli.ArgumentParser(
-        f"{__doc__} With no arguments on built-in synthetic videos; with --videos or --data on your own."
+        f"{__doc__} With no arguments on built-in synthetic videos; with --videos or --data on your own. Each finished "
+        "training is kept: the same command continues, and with one more seed or temperature trains only what is new."
     )
     parser.add_argument(
         "--config", type=cli.existing_file, help="a recipe; by default demo.yaml, or default.yaml on own data"
     )
-    parser.add_argument(
-        "--output_path", type=cli.output_folder, default="demo", help="folder for everything that is made"
-    )
-    parser.add_argument("--seeds", type=cli.seed, nargs="+", default=[0], help="repeats all trainings with each seed")
+    parser.add_argument("--output_path", type=cli.output_folder, default="demo", help="folder for all that is made")
+    parser.add_argument("--dry_run", action="store_true", help="lists the trainings with an estimate of their time")
+    parser.add_argument("--fail_on_leak", action="store_true", help="refuses to train if test clips leak into training")
     own = parser.add_argument_group("own data, instead of synthetic videos")
     own.add_argument("--videos", type=cli.existing_folder, help="folder of class folders of videos")
     own.add_argument("--data", type=cli.existing_file, help="frames.npy of video_to_frames.py")
     own.add_argument("--annotations", type=cli.existing_file, help="labels.npy of video_to_frames.py")
     own.add_argument("--paths", type=cli.existing_file, help="video_file_paths.npy; by default the one beside --data")
-    synthetic = parser.add_argument_group("synthetic videos")
-    synthetic.add_argument("--classes", type=cli.positive_int, default=10, help="kinds of action, an even number")
-    synthetic.add_argument("--subjects", type=cli.positive_int, default=10, help="people; test people are never seen")
-    synthetic.add_argument("--clips", type=cli.positive_int, default=6, help="clips of each action by each person")
-    synthetic.add_argument("--video_seed", type=cli.seed, default=0, help="what the videos look like")
-    synthetic.add_argument("--clutter", type=cli.non_negative_float, default=1.0, help="strength of the backdrop")
-    synthetic.add_argument("--noise", type=cli.non_negative_float, default=5.0, help="of the sensor, in grey levels")
-    synthetic.add_argument("--jitter", type=cli.non_negative_float, default=1.0, help="shaking of the camera")
-    synthetic.add_argument(
-        "--phase_spread", type=cli.share, default=0.25, help="1: a motion starts anywhere in its loop"
-    )
+    cli.add_synthetic_arguments(parser)
     extraction = parser.add_argument_group("extraction")
     extraction.add_argument("--sequence_length", type=cli.positive_int, default=16, help="frames a clip")
     extraction.add_argument("--frame_size", type=cli.input_size, default="112", help="SIDE or HEIGHTxWIDTH, pixels")
     cli.add_split_arguments(parser, default="auto")
-    training = parser.add_argument_group("training")
-    training.add_argument(
-        "--input_size", type=cli.input_size, default="112", help="SIDE or HEIGHTxWIDTH of the networks"
+    grid = parser.add_argument_group("what is trained")
+    grid.add_argument("--folds", type=cli.positive_int, nargs="+", help=f"only these folds; --split {ALL_FOLDS}")
+    grid.add_argument("--seeds", type=cli.seed, nargs="+", default=[0], help=f"one training each: {cli.SEED_HELP}")
+    grid.add_argument("--teachers", choices=TEACHERS, nargs="+", help="by default scratch, and sports1m if at hand")
+    grid.add_argument("--weights", type=cli.existing_file, help="Sports-1M weights (.h5); else the downloaded ones")
+    grid.add_argument("--unfreeze", default="fc8", help="fine-tuning from Sports-1M trains from this layer up")
+    grid.add_argument(
+        "--temperatures", type=cli.positive_float, nargs="+", default=[1, 5, 10, 15, 20], help="of distillation"
     )
-    training.add_argument("--teacher_width", type=cli.positive_float, default=1.0, help="multiplies C3D's filters")
-    training.add_argument(
-        "--student_width", type=cli.positive_float, default=1.0, help="multiplies the student's filters"
-    )
-    training.add_argument("--dropout", type=cli.share, default=1.0, help="multiplies the dropout rates of both")
-    training.add_argument("--teacher_epochs", type=cli.positive_int, default=50, help="passes over the training clips")
-    training.add_argument("--student_epochs", type=cli.positive_int, default=100, help="passes over the training clips")
-    training.add_argument("--batch_size", type=cli.positive_int, default=8, help="clips a step")
-    training.add_argument("--learning_rate", type=cli.positive_float, default=3e-4, help="the peak rate")
-    training.add_argument("--temperature", type=cli.positive_float, default=10.0, help="softens both outputs")
-    training.add_argument("--alpha", type=cli.share, default=0.1, help="weight of the labels in distillation")
-    training.add_argument("--labels_per_class", type=cli.positive_int, help="so many labels for the students")
+    grid.add_argument("--alphas", type=cli.share, nargs="+", default=[0.1], help="weights of the labels")
+    grid.add_argument("--labels_per_class", type=cli.positive_int, help="so many labels for the students")
+    network = parser.add_argument_group("networks")
+    network.add_argument("--input_size", type=cli.input_size, default="112", help="SIDE or HEIGHTxWIDTH, pixels")
+    network.add_argument("--teacher_width", type=cli.positive_float, default=1.0, help="multiplies C3D's filters")
+    network.add_argument("--student_width", type=cli.positive_float, default=1.0, help="multiplies the student's")
+    network.add_argument("--dropout", type=cli.share, default=1.0, help="multiplies the dropout rates of both")
+    cli.add_training_arguments(parser, several=True)
+    cli.add_view_arguments(parser, views_help="views of each clip that students learn from, beside the whole one")
+    training = parser.add_argument_group("training, by network")
+    training.add_argument("--teacher_epochs", type=cli.positive_int, default=50, help=cli.EPOCHS_HELP)
+    training.add_argument("--student_epochs", type=cli.positive_int, default=100, help=cli.EPOCHS_HELP)
+    training.add_argument("--teacher_learning_rate", type=cli.positive_float, help="by default --learning_rate")
     return parser
 
 
@@ -73,6 +71,8 @@ def parse_arguments() -> argparse.Namespace:
 
     settings = parser.parse_args([*arguments_of_recipe(recipe, set(vars(typed)) - {"config"}), *sys.argv[1:]])
     settings.config = recipe
+    if settings.weights and "sports1m" not in (settings.teachers or TEACHERS):
+        parser.error(f"--weights goes with --teachers sports1m, got --teachers {' '.join(settings.teachers)}")
     return settings
 
 
@@ -81,7 +81,7 @@ def main() -> None:
     cli.start_tensorflow()
     from utils import experiment
 
-    experiment.run(experiment.Experiment(**vars(settings)))
+    (experiment.dry_run if settings.dry_run else experiment.run)(experiment.from_arguments(settings))
 
 
 if __name__ == "__main__":

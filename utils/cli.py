@@ -16,11 +16,13 @@ from utils.files import disk_error
 from utils.interruption import raise_interrupted
 from utils.options import DataOptions, NetworkOptions, TrainingOptions, ViewOptions
 
+EPOCHS_HELP = "passes over the training clips"
 MODEL_SUFFIXES = (".keras", ".h5")
 CHANNELS = ("rgb", "bgr")
 CHANNELS_HELP = "channel order of a model without a record"
 PROTOCOLS = "auto, random, group, logo:K, fold:K/N, official:K or list:FILE"
 SCALES = ("0..255", "0..1", "-1..1")
+SEED_HELP = "initialisation, order of batches, dropout"
 SCALES_HELP = "values that a model without a record takes"
 
 
@@ -211,6 +213,19 @@ def add_split_arguments(parser: argparse.ArgumentParser, *, default: str | None)
     group.add_argument("--group_pattern", help="regular expression; what it captures in a path is the clip's group")
 
 
+def add_synthetic_arguments(parser: argparse.ArgumentParser) -> None:
+    """How many synthetic videos, and what they look like."""
+    group = parser.add_argument_group("synthetic videos")
+    group.add_argument("--classes", type=positive_int, default=10, help="kinds of action, an even number")
+    group.add_argument("--subjects", type=positive_int, default=10, help="people; test people are never seen")
+    group.add_argument("--clips", type=positive_int, default=6, help="clips of each action by each person")
+    group.add_argument("--video_seed", type=seed, default=0, help="what the videos look like")
+    group.add_argument("--clutter", type=non_negative_float, default=1.0, help="strength of the backdrop")
+    group.add_argument("--noise", type=non_negative_float, default=5.0, help="of the sensor, in grey levels")
+    group.add_argument("--jitter", type=non_negative_float, default=1.0, help="shaking of the camera")
+    group.add_argument("--phase_spread", type=share, default=0.25, help="1: a motion starts anywhere in its loop")
+
+
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """The network's size."""
     group = parser.add_argument_group("network")
@@ -225,12 +240,16 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--input_frames", type=positive_int, default=defaults.input_frames, help="frames of its input")
 
 
-def add_training_arguments(parser: argparse.ArgumentParser) -> None:
-    """How the network is fitted, and where the history goes."""
+def add_training_arguments(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """How a network is fitted; `several`: without the number of epochs and the seed, of which a script has several."""
     defaults = TrainingOptions()
     group = parser.add_argument_group("training")
     group.add_argument("--batch_size", type=positive_int, default=defaults.batch_size, help="clips a step")
-    group.add_argument("--epochs", type=positive_int, default=defaults.epochs, help="passes over the training clips")
+    if not several:
+        group.add_argument("--epochs", type=positive_int, default=defaults.epochs, help=EPOCHS_HELP)
+        group.add_argument("--seed", type=seed, default=defaults.seed, help=SEED_HELP)
+        group.add_argument("--max_minutes", type=positive_float, help="begins no epoch that would end later than this")
+        group.add_argument("--tensorboard", type=output_folder, help="folder for TensorBoard scalars")
     group.add_argument("--learning_rate", type=positive_float, default=defaults.learning_rate, help="the peak rate")
     group.add_argument(
         "--schedule",
@@ -250,7 +269,6 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         default=defaults.initialisation,
         help="from scratch: data: weights scaled by some training clips, random: as drawn",
     )
-    group.add_argument("--seed", type=seed, default=defaults.seed, help="initialisation, order of batches, dropout")
     group.add_argument(
         "--weight_decay", type=non_negative_float, default=defaults.weight_decay, help="AdamW's, of kernels; 0: Adam"
     )
@@ -261,9 +279,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="balanced: labels of rare classes weigh more",
     )
     group.add_argument("--patience", type=positive_int, help="ends after so many epochs without a better one")
-    group.add_argument("--max_minutes", type=positive_float, help="begins no epoch that would end later than this")
     group.add_argument("--keep_going", action="store_true", help="trains on where it seems hopeless")
-    group.add_argument("--tensorboard", type=output_folder, help="folder for TensorBoard scalars")
 
 
 def add_view_arguments(parser: argparse.ArgumentParser, *, views_help: str) -> None:

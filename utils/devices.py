@@ -2,8 +2,11 @@
 
 import contextlib
 import os
+import platform
+import re
 import sys
 import tempfile
+from pathlib import Path
 
 
 @contextlib.contextmanager
@@ -52,3 +55,24 @@ def has_gpu() -> bool:
 def jit_compile() -> bool | str:
     """Keras' `jit_compile`: automatic on a GPU, off on a CPU, where XLA makes Conv3D about 20 times slower."""
     return "auto" if has_gpu() else False
+
+
+def hardware() -> str:
+    """The machine in a few words, for the caption of a table: cores, processor, memory, GPUs."""
+    import joblib
+    import psutil
+    import tensorflow as tf
+
+    gpus = [
+        tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+    memory = f"{psutil.virtual_memory().total / 2**30:.0f} GiB"
+    return f"{joblib.cpu_count()} cores of {processor()}, {memory}, {', '.join(gpus) or 'no GPU'}"
+
+
+def processor() -> str:
+    """The processor's name as the system gives it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    names = re.findall(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.is_file() else []
+    return names[0] if names else platform.processor() or platform.machine()

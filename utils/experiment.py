@@ -1,231 +1,258 @@
-"""The whole chain on one set of videos: teacher, student alone, distilled student, compared on clips they never saw."""
+"""An experiment: a grid of trainings on folds and seeds, kept as they finish, and one table of what they are worth."""
 
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import argparse
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from utils import intervals, stages
-from utils.cost import milliseconds_per_clip
-from utils.extraction import extract
-from utils.figures import AccuracyBars, save_figure
-from utils.files import write_json, write_text
+import numpy as np
+
+from utils import folds, stages
+from utils.cells import Cell, Row
+from utils.cli import options_of
+from utils.clips import ClipDataset, digest, open_clips
+from utils.evaluation import answer, choose_test_clips
+from utils.experiment_arrays import ClipSource, arrays
+from utils.experiment_report import report
+from utils.files import exclusive_lock, file_fingerprint, write_json
+from utils.metrics import correct_answers
 from utils.options import (
+    TASK_FROM_SCRATCH,
+    TASKS_FINE_TUNING,
     DataOptions,
     DistillationOptions,
     NetworkOptions,
     OutputOptions,
     TeacherOptions,
     TrainingOptions,
+    ViewOptions,
 )
+from utils.prepared import known_groups, split_of
 from utils.progress import progress
 from utils.recognizer import load_recognizer
-from utils.records import plain
-from utils.report import markdown_table, percent_with_interval
-from utils.synthetic import render_dataset
+from utils.records import installed_versions, plain
+from utils.report import result_of
+from utils.sports1m import MD5, file_at_hand
 
-ROLES = {"teacher": "teacher (C3D)", "student_alone": "student alone", "student_distilled": "student distilled"}
+SYNTHETIC = ("classes", "subjects", "clips", "clutter", "noise", "jitter", "phase_spread")
+TASKS = {"scratch": TASK_FROM_SCRATCH, "sports1m": TASKS_FINE_TUNING[0]}
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """The settings of one experiment, named as the arguments of reproduce.py."""
+    """What reproduce.py was asked for.
 
-    config: Path
+    data: the split and its seed; its arrays are those of `clips`. teachers: "scratch", "sports1m"; None for the first,
+    and the second where its weights are at hand. arguments: all of the command line and the recipe, for the record.
+    """
+
     output_path: Path
-    seeds: list[int]
-    videos: Path | None
-    data: Path | None
-    annotations: Path | None
-    paths: Path | None
-    classes: int
-    subjects: int
-    clips: int
-    video_seed: int
-    clutter: float
-    noise: float
-    jitter: float
-    phase_spread: float
-    sequence_length: int
-    frame_size: tuple[int, int]
+    clips: ClipSource
     split: str
+    folds: Sequence[int] | None
     split_seed: int
     split_dir: Path | None
     group_pattern: str | None
-    input_size: tuple[int, int]
-    teacher_width: float
-    student_width: float
-    dropout: float
-    teacher_epochs: int
-    student_epochs: int
-    batch_size: int
-    learning_rate: float
-    temperature: float
-    alpha: float
+    seeds: Sequence[int]
+    teachers: Sequence[str] | None
+    teacher: TeacherOptions
+    temperatures: Sequence[float]
+    alphas: Sequence[float]
     labels_per_class: int | None
+    teacher_training: TrainingOptions
+    student_training: TrainingOptions
+    teacher_network: NetworkOptions
+    student_network: NetworkOptions
+    views: ViewOptions
+    arguments: dict
+
+
+def from_arguments(args: argparse.Namespace) -> Experiment:
+    """The experiment that reproduce.py's command line and recipe name."""
+    synthetic = {name: getattr(args, name) for name in SYNTHETIC} | {"seed": args.video_seed}
+    own = (args.data, args.annotations, args.paths, args.videos)
+    training = options_of(TrainingOptions, args)
+    teacher_rate = args.teacher_learning_rate or args.learning_rate
+    network = options_of(NetworkOptions, args)
+    return Experiment(
+        output_path=args.output_path,
+        clips=ClipSource(*own, synthetic, args.sequence_length, args.frame_size),
+        split=args.split,
+        folds=args.folds,
+        split_seed=args.split_seed,
+        split_dir=args.split_dir,
+        group_pattern=args.group_pattern,
+        seeds=list(dict.fromkeys(args.seeds)),
+        teachers=args.teachers and list(dict.fromkeys(args.teachers)),
+        teacher=options_of(TeacherOptions, args),
+        temperatures=sorted(set(args.temperatures)),
+        alphas=sorted(set(args.alphas)),
+        labels_per_class=args.labels_per_class,
+        teacher_training=replace(training, epochs=args.teacher_epochs, learning_rate=teacher_rate),
+        student_training=replace(training, epochs=args.student_epochs),
+        teacher_network=replace(network, width=args.teacher_width),
+        student_network=replace(network, width=args.student_width),
+        views=options_of(ViewOptions, args),
+        arguments=vars(args),
+    )
 
 
 def run(experiment: Experiment) -> dict:
-    """Runs every stage, prints progress and a table, and writes all that it makes to its `output_path`.
+    """Trains what is missing, tests it at the end, prints and writes the table; returns what results.json holds.
 
-    The test clips are read once, at the end. Returns what results.json holds. Raises UserError for a user's mistakes.
+    Everything lies in `output_path`: a cell (one training) a folder in `cells/`, by settings, so that a killed or
+    extended experiment computes only what is missing and cells of other settings are never mixed in. Test clips are
+    read when all cells are trained. Raises UserError for a user's mistakes.
     """
-    start = time.perf_counter()
-    folder = experiment.output_path
-    write_json(folder / "settings.json", plain(asdict(experiment)))
-    data = arrays(experiment)
-    seconds = {}
-    for seed in experiment.seeds:
-        for role in ROLES:
-            heading(f"{ROLES[role]}, seed {seed}")
-            trained = train(role, experiment, data, seed)
-            seconds[role, seed] = trained.record["seconds"]
+    with exclusive_lock(experiment.output_path / ".experiment.lock", what=f"--output_path {experiment.output_path}"):
+        write_json(experiment.output_path / "settings.json", plain(experiment.arguments))
+        grid = make_grid(experiment, arrays(experiment.clips, experiment.output_path))
+        train_missing(grid)
+        test_missing(grid)
+        heading("result")
+        return report(grid.cells, grid.groups, experiment.arguments, experiment.output_path)
 
-    tests = {}
-    for seed in experiment.seeds:
-        heading(f"evaluation, seed {seed}")
-        paths = [model_path(folder, role, seed) for role in ROLES]
-        tests[seed] = stages.evaluate(data_for_test(data), paths, output_path=folder / f"seed_{seed}" / "test")
-    rows = [summarise(role, experiment, tests, seconds) for role in ROLES]
-    heading(f"result ({time.perf_counter() - start:.0f} s in all)")
-    table = result_table(rows, experiment)
-    print(table)
-    write_text(folder / "results.md", table + "\n")
-    save_figure(AccuracyBars([row["role"] for row in rows], [row["interval"] for row in rows]), folder / "results.png")
-    results = {"rows": rows, "settings": plain(asdict(experiment))}
-    write_json(folder / "results.json", results)
-    print(f"everything is in {folder}")
-    return results
+
+@dataclass(frozen=True)
+class Grid:
+    """The cells of an experiment on its arrays, each after the cell of its teacher.
+
+    groups: the group of each row of the arrays (N,), None where the clips' names show none.
+    """
+
+    experiment: Experiment
+    data: DataOptions
+    cells: tuple[Cell, ...]
+    groups: np.ndarray | None
+
+
+def make_grid(experiment: Experiment, data: DataOptions) -> Grid:
+    """Every fold with every seed: the student alone, each teacher, and the students of each teacher."""
+    dataset = open_clips(data.data, data.annotations, data.paths)
+    pattern = experiment.group_pattern
+    data = replace(data, split_seed=experiment.split_seed, split_dir=experiment.split_dir, group_pattern=pattern)
+    cells = []
+    for fold in folds.protocols(experiment.split, experiment.folds, paths=dataset.paths, group_pattern=pattern):
+        split = split_of(replace(data, split=fold), dataset)
+        rows = np.concatenate([split.train, [-1], split.validation, [-1], split.test])
+        common = {
+            "arrays": dataset.fingerprint(),
+            "split": {"protocol": split.protocol, "seed": split.split_seed, "rows": digest(rows.tobytes())},
+            "versions": installed_versions(),
+        }
+        for seed in experiment.seeds:
+            cells += cells_of(experiment, fold, seed, common)
+    known = known_groups(dataset, pattern)
+    return Grid(experiment, data, tuple(cells), known.keys if known else None)
+
+
+def cells_of(experiment: Experiment, fold: str, seed: int, common: dict) -> Iterator[Cell]:
+    """The cells of one fold and seed; `common` is what the settings of all of them hold."""
+    root = experiment.output_path / "cells"
+
+    def cell(row: Row, training: TrainingOptions, network: NetworkOptions, other: dict, teacher: Cell | None = None):
+        options = asdict(replace(training, seed=seed)) | asdict(network) | asdict(experiment.views) | other
+        return Cell(row, fold, seed, common | {"role": row.role} | plain(options), root, teacher)
+
+    def student(row: Row, teacher: Cell | None = None) -> Cell:
+        other = {
+            "temperature": row.temperature,
+            "alpha": row.alpha,
+            "labels_per_class": experiment.labels_per_class,
+            "teacher": teacher.key if teacher else None,
+        }
+        return cell(row, experiment.student_training, experiment.student_network, other, teacher)
+
+    yield student(Row("alone"))
+    for name in teachers_of(experiment):
+        other = {"task": TASKS[name]}
+        if name == "sports1m":
+            weights = experiment.teacher.weights
+            other |= {"weights": file_fingerprint(weights) if weights else MD5, "unfreeze": experiment.teacher.unfreeze}
+        teacher = cell(Row("teacher", name), experiment.teacher_training, experiment.teacher_network, other)
+        yield teacher
+        for temperature, alpha in itertools.product(experiment.temperatures, experiment.alphas):
+            yield student(Row("distilled", name, temperature, alpha), teacher)
+
+
+def teachers_of(experiment: Experiment) -> Sequence[str]:
+    """The teachers asked for; by default one from scratch, and one from Sports-1M where its weights are at hand."""
+    if experiment.teachers is not None:
+        return experiment.teachers
+    fits = experiment.teacher_network.width == 1
+    at_hand = experiment.teacher.weights is not None or file_at_hand() is not None
+    return ("scratch", "sports1m") if at_hand and fits else ("scratch",)
 
 
 def heading(text: str) -> None:
     print(f"\n== {text}", flush=True)
 
 
-def arrays(experiment: Experiment) -> DataOptions:
-    """The arrays to train on: the user's, or those of the user's or of synthetic videos."""
-    data, annotations, paths = experiment.data, experiment.annotations, experiment.paths
-    if data is None:
-        videos = experiment.videos
-        if videos is None:
-            heading("synthetic videos")
-            videos = experiment.output_path / "videos"
-            names = ("classes", "subjects", "clips", "clutter", "noise", "jitter", "phase_spread")
-            settings = {name: getattr(experiment, name) for name in names}
-            render_dataset(videos, **settings, seed=experiment.video_seed, progress=progress)
-        heading("extraction")
-        frames = experiment.output_path / "frames"
-        height, width = experiment.frame_size
-        print(
-            extract(videos, frames, sequence_length=experiment.sequence_length, frame_height=height, frame_width=width)
-        )
-        data, annotations, paths = (frames / name for name in ("frames.npy", "labels.npy", "video_file_paths.npy"))
-    return DataOptions(
-        data,
-        annotations,
-        paths,
-        split=experiment.split,
-        split_seed=experiment.split_seed,
-        split_dir=experiment.split_dir,
-        group_pattern=experiment.group_pattern,
-    )
+def train_missing(grid: Grid) -> None:
+    """Trains each cell that is not there yet."""
+    missing = [cell for cell in grid.cells if not cell.is_trained]
+    if len(missing) < len(grid.cells):
+        print(f"{len(grid.cells) - len(missing)} of {len(grid.cells)} trainings are already there")
+    for number, cell in enumerate(missing, start=1):
+        heading(f"training {number} of {len(missing)}: {cell.row.name}; {cell.fold}, seed {cell.seed}")
+        train(grid, cell)
 
 
-def data_for_test(data: DataOptions) -> DataOptions:
-    """The same arrays, with the choice of test clips left to the records."""
-    return DataOptions(data.data, data.annotations, data.paths, split=None)
+def train(grid: Grid, cell: Cell) -> None:
+    """Trains one cell by the stage of its role and keeps what it found on validation."""
+    import keras
 
-
-def model_path(folder: Path, role: str, seed: int) -> Path:
-    return folder / f"seed_{seed}" / f"{role}.keras"
-
-
-def train(role: str, experiment: Experiment, data: DataOptions, seed: int) -> stages.Trained:
-    """Trains the network of one row of the table."""
-    folder, is_teacher, is_alone = experiment.output_path, role == "teacher", role == "student_alone"
-    output_path = model_path(folder, role, seed)
-    training = TrainingOptions(
-        batch_size=experiment.batch_size,
-        epochs=experiment.teacher_epochs if is_teacher else experiment.student_epochs,
-        learning_rate=experiment.learning_rate,
-        seed=seed,
-    )
-    network = NetworkOptions(
-        width=experiment.teacher_width if is_teacher else experiment.student_width,
-        dropout=experiment.dropout,
-        input_size=experiment.input_size,
-    )
-    output = OutputOptions(output_path, output_path.with_name(f"history_{role}"))
+    keras.backend.clear_session()  # or the graphs of all earlier cells stay in memory
+    experiment, is_teacher = grid.experiment, cell.row.role == "teacher"
+    data = replace(grid.data, split=cell.fold)
+    training = experiment.teacher_training if is_teacher else experiment.student_training
+    training = replace(training, seed=cell.seed)
+    output = OutputOptions(cell.model_path, cell.folder / "history")
     if is_teacher:
-        return stages.train_teacher(data, training, network, TeacherOptions(), output)
-    distillation = DistillationOptions(
-        source=None if is_alone else model_path(folder, "teacher", seed),
-        temperature=experiment.temperature,
-        alpha=1.0 if is_alone else experiment.alpha,
-        labels_per_class=experiment.labels_per_class,
-    )
-    return stages.train_student(data, training, network, distillation, output)
-
-
-def summarise(role: str, experiment: Experiment, tests: dict[int, dict], seconds: dict) -> dict:
-    """One row of the table: accuracy over the seeds, or over test clips where there is one seed, and what it costs."""
-    position = list(ROLES).index(role)
-    results = {seed: test["recognizers"][position] for seed, test in tests.items()}
-    if len(results) > 1:
-        interval = asdict(intervals.over_runs({(seed, 0): result["top1"] for seed, result in results.items()}))
+        teacher = replace(experiment.teacher, task=TASKS[cell.row.teacher])
+        trained = stages.train_teacher(data, training, experiment.teacher_network, teacher, output, experiment.views)
     else:
-        interval = next(iter(results.values()))["interval"]
-    first = next(iter(results.values()))
-    recognizer = load_recognizer(model_path(experiment.output_path, role, experiment.seeds[0]), argument="--recognizer")
-    return {
-        "role": ROLES[role],
-        "interval": interval,
-        "by_seed": {str(seed): result["top1"] for seed, result in results.items()},
-        "clips": first["clips"],
-        "split": first["split"],
-        "parameters": first["parameters"],
-        "multiply_accumulates": first["multiply_accumulates"],
-        "megabytes": first["megabytes"],
-        "milliseconds_per_clip": milliseconds_per_clip(recognizer.model),
-        "training_seconds": sum(seconds[role, seed] for seed in experiment.seeds) / len(experiment.seeds),
+        distillation = DistillationOptions(labels_per_class=experiment.labels_per_class, alpha=1.0)
+        if cell.teacher:
+            row = cell.row
+            distillation = replace(
+                distillation, source=cell.teacher.model_path, temperature=row.temperature, alpha=row.alpha
+            )
+        trained = stages.train_student(
+            data, training, experiment.student_network, distillation, output, experiment.views
+        )
+    validation = trained.record["validation"]
+    found = {
+        "validation_accuracy": validation["val_accuracy"],
+        "validation_loss": validation.get("val_hard_loss", validation["val_loss"]),
+        "best_epoch": trained.record["best_epoch"],
+        "seconds": trained.record["seconds"],
     }
+    cell.write("trained", found)
 
 
-def result_table(rows: Sequence[dict], experiment: Experiment) -> str:
-    """The table in Markdown, and what its interval means."""
-    header = ["recogniser", "accuracy (95 % interval)", "parameters", "MB", "ms a clip", "training (s)"]
-    cells = [
-        [
-            row["role"],
-            percent_with_interval(row["interval"]),
-            f"{row['parameters']:,}",
-            f"{row['megabytes']:.1f}",
-            f"{row['milliseconds_per_clip']:.1f}",
-            f"{row['training_seconds']:.0f}",
-        ]
-        for row in rows
-    ]
-    labels = experiment.labels_per_class
-    interval = rows[0]["interval"]
-    lines = [
-        markdown_table(header, cells),
-        "",
-        f"{rows[0]['clips']} test clips (split: {rows[0]['split']}). Training seeds: "
-        f"{' '.join(map(str, experiment.seeds))}. "
-        f"Interval: {interval['method']}. {interval['caution']}".strip(),
-    ]
-    if labels is not None:
-        lines.append(f"The teacher learns from all labels, the students from {labels} a class.")
-    alone = rows[list(ROLES).index("student_alone")]
-    for row in rows:
-        if row is not alone and len(experiment.seeds) > 1:
-            lines.append(f"{row['role']} minus {alone['role']}: {points_by_seed(row, alone)}, paired by seed.")
-    return "\n".join(lines)
+def test_missing(grid: Grid) -> None:
+    """Tests each cell that has not been tested, now that nothing is left to be chosen."""
+    missing = [cell for cell in grid.cells if not cell.is_tested]
+    if not missing:
+        return
+    heading(f"test of {len(missing)} networks")
+    dataset = open_clips(grid.data.data, grid.data.annotations, grid.data.paths)
+    with progress(len(missing), done=0, unit="networks tested") as advance:
+        for cell in missing:
+            test(cell, dataset)
+            advance()
 
 
-def points_by_seed(row: dict, other: dict) -> str:
-    """The mean difference of two rows' accuracies over the seeds in percentage points, with its t interval."""
-    values, others = ({(seed, 0): value for seed, value in part["by_seed"].items()} for part in (row, other))
-    difference = intervals.paired_over_runs(values, others)
-    low, high = 100 * difference.low, 100 * difference.high
-    return f"{100 * difference.estimate:+.1f} points ({low:+.1f} to {high:+.1f})"
+def test(cell: Cell, dataset: ClipDataset) -> None:
+    """Tests one cell on the clips that its record keeps for that."""
+    recognizer = load_recognizer(cell.model_path, argument="--output_path")
+    clips = choose_test_clips(recognizer, dataset, None)
+    answers = answer(recognizer, dataset, clips, batch_size=16)
+    result = result_of(answers, dataset, None)
+    names = ("top1", "top5", "mean_class_accuracy", "loss", "calibration_error")
+    costs = ("parameters", "multiply_accumulates", "megabytes", "clips_per_second")
+    correct = correct_answers(clips.labels, answers.logits)
+    found = {name: result[name] for name in (*names, *costs)}
+    cell.write("tested", found | {"rows": clips.rows.tolist(), "correct": correct.astype(int).tolist()})

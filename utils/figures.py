@@ -123,3 +123,69 @@ class AccuracyBars:
         axes.grid(axis="x", alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         return figure
+
+
+@dataclass(frozen=True)
+class AccuracyByTemperature:
+    """Test accuracy of distilled students by temperature, a line a teacher and alpha, beside teacher and student alone.
+
+    `rows` are those of an experiment's results.json.
+    """
+
+    rows: list[dict]
+
+    def plot(self):
+        figure, axes = plt.subplots(figsize=(7, 4.2))
+        colours = iter(plt.get_cmap("tab10").colors)
+        distilled = [row for row in self.rows if row["role"] == "distilled"]
+        for row in self.rows:
+            if row["role"] in ("alone", "teacher"):
+                axes.axhline(100 * row["interval"]["estimate"], color=next(colours), linestyle="--", label=row["name"])
+        temperatures = sorted({row["temperature"] for row in distilled})
+        position = {temperature: place for place, temperature in enumerate(temperatures)}
+        lines = list(dict.fromkeys((row["teacher"], row["alpha"]) for row in distilled))
+        for number, (teacher, alpha) in enumerate(lines):
+            line = sorted(
+                (row for row in distilled if (row["teacher"], row["alpha"]) == (teacher, alpha)),
+                key=lambda row: row["temperature"],
+            )
+            places = np.array([position[row["temperature"]] for row in line])
+            shift, colour = 0.08 * (number - (len(lines) - 1) / 2), next(colours)
+            label = line[0]["name"].partition(", T ")[0] + f", alpha {alpha:g}"
+            draw_with_intervals(axes, places + shift, [row["interval"] for row in line], colour, label)
+            validation = [100 * row["validation_accuracy"] for row in line]
+            axes.plot(places + shift, validation, color=colour, linestyle=":", marker="x", label=f"{label}, validation")
+        axes.set_xticks(range(len(temperatures)), [f"{temperature:g}" for temperature in temperatures])
+        axes.set(xlabel="temperature", ylabel="accuracy (%), test with 95 % interval", ylim=(0, 102))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1))
+        return figure
+
+
+def draw_with_intervals(axes, places: np.ndarray, intervals: list[dict], colour, label: str, **style) -> None:
+    """Estimates (0..1) as points in %, each with a bar from low to high where there is an interval."""
+    axes.plot(places, [100 * interval["estimate"] for interval in intervals], "o-", color=colour, label=label, **style)
+    for place, interval in zip(places, intervals):
+        if interval["low"] is not None:
+            axes.plot([place, place], [100 * interval["low"], 100 * interval["high"]], color=colour, linewidth=1)
+
+
+@dataclass(frozen=True)
+class AccuracyByCost:
+    """Test accuracy against multiply-accumulates a clip (logarithmic), one point a line of an experiment's table."""
+
+    rows: list[dict]
+
+    def plot(self):
+        figure, axes = plt.subplots(figsize=(7, 4.2))
+        colours = [*plt.get_cmap("tab20").colors]
+        costs = [row["multiply_accumulates"] / 1e9 for row in self.rows]
+        for number, (row, cost) in enumerate(zip(self.rows, costs)):
+            same = [other for other, value in enumerate(costs) if value == cost]
+            place = cost * 1.06 ** (same.index(number) - (len(same) - 1) / 2)  # beside each other, not on each other
+            draw_with_intervals(axes, np.array([place]), [row["interval"]], colours[number % 20], row["name"])
+        axes.set_xscale("log")
+        axes.set(xlabel="billion multiply-accumulates a clip", ylabel="test accuracy (%), 95 % interval", ylim=(0, 102))
+        axes.grid(alpha=0.3, which="both")
+        axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1))
+        return figure

@@ -115,6 +115,25 @@ def compare(
     return Comparison(difference, float(p_value), test)
 
 
+def mean_over_groups(values: np.ndarray, groups: np.ndarray, *, confidence: float = 0.95, seed: int = 0) -> Interval:
+    """The mean of a number of each clip, and a bootstrap interval over groups as in `accuracy_interval`.
+
+    values: float (N,), for example the share of training seeds that recognise the clip, or the difference of two such
+    shares. groups: the group of each clip (N,). Clips may come from several folds, each tested by networks that never
+    saw its groups. The interval speaks of other groups; what training seeds do is in it only as far as it differs
+    from group to group. None where all groups have one mean, or there is one group.
+    """
+    values = np.asarray(values, np.float64)
+    sums, clips = _sums_by_group(values, groups)
+    count, estimate = len(clips), float(values.mean())
+    method = "bootstrap over groups"
+    if count < 2 or np.allclose(sums / clips, estimate, rtol=0, atol=1e-12):
+        caution = "All groups have the same mean, which gives no interval."
+        return Interval(estimate, None, None, method, len(values), count, caution)
+    limits = _bootstrap(sums, clips, confidence, seed)
+    return Interval(estimate, *limits, method, len(values), count, _caution(count))
+
+
 def over_runs(values: Mapping[tuple[Hashable, Hashable], float], *, confidence: float = 0.95) -> Interval:
     """The mean over runs and its t interval.
 
@@ -159,15 +178,16 @@ def paired_over_runs(
 
 
 def _sums_by_group(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """The sum of `values` and the number of clips of each group, int64 (G,)."""
+    """The sum of `values` (int64, or float64 if they are floats) and the number of clips of each group, (G,)."""
     if values.ndim != 1 or not len(values):
         raise ValueError(f"Expected one answer for each clip (N,). Received {values.shape}")
+    kind = np.float64 if np.issubdtype(values.dtype, np.floating) else np.int64
     if groups is None:
-        return values.astype(np.int64), np.ones(len(values), np.int64)
+        return values.astype(kind), np.ones(len(values), np.int64)
     if np.shape(groups) != values.shape:
         raise ValueError(f"Expected one group for each clip {values.shape}. Received {np.shape(groups)}")
     _, group_of_clip, clips = np.unique(groups, return_inverse=True, return_counts=True)
-    sums = np.zeros(len(clips), np.int64)
+    sums = np.zeros(len(clips), kind)
     np.add.at(sums, group_of_clip, values)
     return sums, clips
 

@@ -1,5 +1,6 @@
 """The Sports-1M weights of C3D: where to get the file, and how to read it."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,13 @@ from utils.errors import UserError
 
 URL = "https://github.com/adamcasson/c3d/releases/download/v0.1/sports1M_weights_tf.h5"
 MD5 = "b7a93b2f9156ccbebe3ca24b41fc5402"
+
+
+def file_at_hand() -> Path | None:
+    """The published file, if it has been downloaded into the Keras cache."""
+    folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    path = folder / "models" / URL.rpartition("/")[2]
+    return path if path.is_file() else None
 
 
 def weights_file(given: Path | None) -> Path:

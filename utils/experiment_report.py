@@ -1,0 +1,149 @@
+"""What an experiment found, for people and programs: table with caption, CSV, JSON, figures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from utils.cells import Cell
+from utils.cost import milliseconds_per_clip
+from utils.devices import hardware
+from utils.experiment_lines import Line, lines_of, summarise
+from utils.figures import AccuracyBars, AccuracyByCost, AccuracyByTemperature, save_figure
+from utils.files import write_json, write_text
+from utils.recognizer import load_recognizer
+from utils.records import installed_versions, plain
+from utils.report import markdown_table, percent_with_interval, unique, write_csv
+
+
+def report(cells: Sequence[Cell], groups: np.ndarray | None, arguments: dict, folder: Path) -> dict:
+    """Prints the table of tested cells and writes results.csv, .json, .md and figures to `folder`; returns the JSON.
+
+    groups: the group of each row of the arrays (N,), or None. In the JSON all that differs between two equal
+    experiments (seconds, machine) stands under "times".
+    """
+    lines, chosen = lines_of(cells)
+    alone = next(line for line in lines if line.role == "alone")
+    teachers = {line.teacher: line for line in lines if line.role == "teacher"}
+    speed = milliseconds(lines)
+    rows = [
+        summarise(line, alone, teachers.get(line.teacher), groups) | {"milliseconds_per_clip": speed[line.name]}
+        for line in lines
+    ]
+    seconds = {line.name: float(np.mean([t["seconds"] for t in line.trainings])) for line in lines}
+    times = {
+        "training_seconds": seconds,
+        "milliseconds_per_clip": {row["name"]: row.pop("milliseconds_per_clip") for row in rows},
+        "all_trainings_seconds": sum(cell.read("trained")["seconds"] for cell in cells),
+        "hardware": hardware(),
+    }
+    results = {"rows": rows, "chosen": chosen, "arguments": plain(arguments), "versions": installed_versions()}
+    results |= {"times": times}
+    text = f"{result_table(rows, times)}\n\n{caption(lines, rows, results)}"
+    print(text)
+    write_text(folder / "results.md", text + "\n")
+    write_json(folder / "results.json", results)
+    write_csv(folder / "results.csv", *runs(lines))
+    save_figure(AccuracyBars([row["name"] for row in rows], [row["interval"] for row in rows]), folder / "results.png")
+    save_figure(AccuracyByCost(rows), folder / "accuracy_by_cost.png")
+    if len({line.row.temperature for line in lines if line.row and line.role == "distilled"}) > 1:
+        save_figure(AccuracyByTemperature(rows), folder / "accuracy_by_temperature.png")
+    print(f"everything is in {folder}")
+    return results
+
+
+def milliseconds(lines: Sequence[Line]) -> dict[str, float]:
+    """ms a clip by line; networks of one size are measured once, since they cost the same."""
+    measured, by_name = {}, {}
+    for line in lines:
+        test = next(iter(line.tests.values()))
+        size = (test["parameters"], test["multiply_accumulates"])
+        if size not in measured:
+            model_path = next(iter(line.cells.values())).model_path
+            measured[size] = milliseconds_per_clip(load_recognizer(model_path, argument="--output_path").model)
+        by_name[line.name] = measured[size]
+    return by_name
+
+
+def points(interval: dict | None) -> str:
+    """A difference in percentage points, with its interval."""
+    if interval is None:
+        return "-"
+    text = f"{100 * interval['estimate']:+.1f}"
+    if interval["low"] is None:
+        return text
+    return f"{text} ({100 * interval['low']:+.1f} to {100 * interval['high']:+.1f})"
+
+
+def result_table(rows: Sequence[dict], times: dict) -> str:
+    """The table in Markdown."""
+    header = ["recogniser", "validation", "test accuracy (95 % interval)", "minus student alone", "gap closed"]
+    header += ["parameters", "GMAC", "MB", "ms a clip", "training (s)"]
+    cells = [
+        [
+            row["name"],
+            f"{100 * row['validation_accuracy']:.1f} %",
+            percent_with_interval(row["interval"]),
+            points(row["minus_alone"]),
+            "-" if row["gap_closed"] is None else f"{100 * row['gap_closed']:.0f} %",
+            f"{row['parameters']:,}",
+            f"{row['multiply_accumulates'] / 1e9:.3f}",
+            f"{row['megabytes']:.1f}",
+            f"{times['milliseconds_per_clip'][row['name']]:.1f}",
+            f"{times['training_seconds'][row['name']]:.0f}",
+        ]
+        for row in rows
+    ]
+    return markdown_table(header, cells)
+
+
+def caption(lines: Sequence[Line], rows: Sequence[dict], results: dict) -> str:
+    """How the numbers were made: protocol, networks, time, machine and versions."""
+    arguments, times = results["arguments"], results["times"]
+    seeds, folds = (unique(run[part] for run in lines[0].cells) for part in (0, 1))
+    size = "x".join(str(side) for side in arguments["input_size"])
+    notes = unique(f"{row['interval']['method']}. {row['interval']['caution']}".strip() for row in rows)
+    protocol = (
+        f"{rows[0]['clips']} test clips; folds: {', '.join(folds)} (split seed {arguments['split_seed']}); training "
+        f"seeds: {' '.join(map(str, seeds))}; the kept epoch is chosen on validation clips. "
+        f"Interval: {' / '.join(notes)} Differences are paired. Gap closed: (student - student alone) / (teacher - "
+        "student alone), where the interval of the teacher's lead is above 0."
+    )
+    networks = (
+        f"C3D of width {arguments['teacher_width']:g} for {arguments['teacher_epochs']} epochs, student of width "
+        f"{arguments['student_width']:g} for {arguments['student_epochs']}, input {size}, batch "
+        f"{arguments['batch_size']}."
+    )
+    text = [protocol, networks]
+    if arguments["labels_per_class"] is not None:
+        text.append(f"The teacher learns from all labels, the students from {arguments['labels_per_class']} a class.")
+    if results["chosen"]:
+        choices = [
+            f"{c['fold']}: T {c['temperature']:g}, alpha {c['alpha']:g} ({c['teacher']})" for c in results["chosen"]
+        ]
+        text.append(f"Chosen by validation: {'; '.join(choices)}. The test clips were read once, after all trainings.")
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    text.append(f"{times['all_trainings_seconds'] / 60:.0f} minutes of training on {times['hardware']}; {versions}.")
+    return "\n".join(text)
+
+
+def runs(lines: Sequence[Line]) -> tuple[list[str], list[list]]:
+    """Header and rows of results.csv: one row a line of the table, fold and seed."""
+    header = ["recogniser", "role", "teacher", "temperature", "alpha", "fold", "seed"]
+    header += ["validation_accuracy", "test_accuracy", "test_clips", "parameters", "multiply_accumulates", "megabytes"]
+    header += ["training_seconds", "cell"]
+    found = []
+    for line in lines:
+        for (seed, fold), cell in line.cells.items():
+            trained, tested, row = cell.read("trained"), cell.read("tested"), cell.row
+            about = [line.name, line.role, row.teacher, row.temperature, row.alpha, fold, seed]
+            costs = [tested[name] for name in ("parameters", "multiply_accumulates", "megabytes")]
+            about += [
+                trained["validation_accuracy"],
+                tested["top1"],
+                len(tested["rows"]),
+                *costs,
+                f"{trained['seconds']:.1f}",
+            ]
+            found.append([*about, cell.folder.name])
+    return header, found
