@@ -3,9 +3,10 @@
     python benchmarks/shuffled_frames.py --experiment demo
 
 Reads the networks that reproduce.py left in the folder --experiment and tests each on its own test clips. Prints a
-table of accuracies (mean over the seeds) and, as its last line, JSON.
+table of accuracies (mean over seeds and folds) and, as its last line, JSON.
 """
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -25,7 +26,6 @@ def main() -> None:
     import numpy as np
 
     from utils.clips import open_clips
-    from utils.experiment import ROLES, model_path
     from utils.files import read_json
     from utils.metrics import accuracy
     from utils.recognizer import load_recognizer
@@ -35,22 +35,23 @@ def main() -> None:
     settings = read_json(args.experiment / "settings.json")
     data = Path(settings["data"] or args.experiment / "frames" / "frames.npy")
     dataset = open_clips(data, Path(settings["annotations"] or data.with_name("labels.npy")))
-    found = {role: {order: [] for order in ORDERS} for role in ROLES}
-    for seed in settings["seeds"]:
-        for role in ROLES:
-            recognizer = load_recognizer(model_path(args.experiment, role, seed), argument="--experiment")
-            rows = recorded_split(recognizer.record).test
-            clips = dataset.view_zero(rows, recognizer.input_shape)
-            shuffled = np.random.default_rng(0).permuted(np.tile(np.arange(clips.shape[1]), (len(clips), 1)), axis=1)
-            for order, changed in zip(
-                ORDERS, (clips, np.take_along_axis(clips, shuffled[:, :, None, None, None], axis=1), clips[:, ::-1])
-            ):
-                logits = np.concatenate(
-                    [recognizer.model.predict_on_batch(part) for part in np.array_split(changed, 8)]
-                )
-                found[role][order].append(accuracy(dataset.labels[rows], logits))
-    means = {role: {order: float(np.mean(values)) for order, values in by.items()} for role, by in found.items()}
-    rows = [[ROLES[role], *(f"{100 * by[order]:.1f} %" for order in ORDERS)] for role, by in means.items()]
+    found = {}
+    with open(args.experiment / "results.csv", newline="", encoding="utf-8") as file:
+        cells = [(line["recogniser"], args.experiment / "cells" / line["cell"]) for line in csv.DictReader(file)]
+    for name, folder in cells:
+        (model_path,) = folder.glob("*.keras")
+        recognizer = load_recognizer(model_path, argument="--experiment")
+        rows = recorded_split(recognizer.record).test
+        clips = dataset.view_zero(rows, recognizer.input_shape)
+        shuffled = np.random.default_rng(0).permuted(np.tile(np.arange(clips.shape[1]), (len(clips), 1)), axis=1)
+        by_order = found.setdefault(name, {order: [] for order in ORDERS})
+        for order, changed in zip(
+            ORDERS, (clips, np.take_along_axis(clips, shuffled[:, :, None, None, None], axis=1), clips[:, ::-1])
+        ):
+            logits = np.concatenate([recognizer.model.predict_on_batch(part) for part in np.array_split(changed, 8)])
+            by_order[order].append(accuracy(dataset.labels[rows], logits))
+    means = {name: {order: float(np.mean(values)) for order, values in by.items()} for name, by in found.items()}
+    rows = [[name, *(f"{100 * by[order]:.1f} %" for order in ORDERS)] for name, by in means.items()]
     print(markdown_table(["recogniser", *ORDERS], rows))
     print(f"\nchance {100 / len(dataset.class_names):.1f} %, seeds {' '.join(map(str, settings['seeds']))}")
     print(json.dumps(means))

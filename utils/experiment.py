@@ -13,7 +13,8 @@ from utils.cells import Cell, Row
 from utils.cli import options_of
 from utils.clips import ClipDataset, digest, open_clips
 from utils.evaluation import answer, choose_test_clips
-from utils.experiment_arrays import ClipSource, arrays
+from utils.experiment_arrays import ClipSource, arrays, arrays_at_hand, expected_clips
+from utils.experiment_plan import print_plan
 from utils.experiment_report import report
 from utils.files import exclusive_lock, file_fingerprint, write_json
 from utils.metrics import correct_answers
@@ -33,6 +34,7 @@ from utils.progress import progress
 from utils.recognizer import load_recognizer
 from utils.records import installed_versions, plain
 from utils.report import result_of
+from utils.splits import Split
 from utils.sports1m import MD5, file_at_hand
 
 SYNTHETIC = ("classes", "subjects", "clips", "clutter", "noise", "jitter", "phase_spread")
@@ -118,11 +120,13 @@ def run(experiment: Experiment) -> dict:
 class Grid:
     """The cells of an experiment on its arrays, each after the cell of its teacher.
 
-    groups: the group of each row of the arrays (N,), None where the clips' names show none.
+    splits: by fold. groups: the group of each row of the arrays (N,), None where the clips' names show none.
     """
 
     experiment: Experiment
     data: DataOptions
+    class_count: int
+    splits: dict[str, Split]
     cells: tuple[Cell, ...]
     groups: np.ndarray | None
 
@@ -130,21 +134,26 @@ class Grid:
 def make_grid(experiment: Experiment, data: DataOptions) -> Grid:
     """Every fold with every seed: the student alone, each teacher, and the students of each teacher."""
     dataset = open_clips(data.data, data.annotations, data.paths)
+    return grid_of(experiment, data, dataset, dataset.fingerprint())
+
+
+def grid_of(experiment: Experiment, data: DataOptions, clips: ClipDataset, fingerprint: dict) -> Grid:
+    """The grid for clips of which the labels and paths are known; `fingerprint` is that of their arrays."""
     pattern = experiment.group_pattern
     data = replace(data, split_seed=experiment.split_seed, split_dir=experiment.split_dir, group_pattern=pattern)
-    cells = []
-    for fold in folds.protocols(experiment.split, experiment.folds, paths=dataset.paths, group_pattern=pattern):
-        split = split_of(replace(data, split=fold), dataset)
+    splits, cells = {}, []
+    for fold in folds.protocols(experiment.split, experiment.folds, paths=clips.paths, group_pattern=pattern):
+        split = splits[fold] = split_of(replace(data, split=fold), clips)
         rows = np.concatenate([split.train, [-1], split.validation, [-1], split.test])
         common = {
-            "arrays": dataset.fingerprint(),
+            "arrays": fingerprint,
             "split": {"protocol": split.protocol, "seed": split.split_seed, "rows": digest(rows.tobytes())},
             "versions": installed_versions(),
         }
         for seed in experiment.seeds:
             cells += cells_of(experiment, fold, seed, common)
-    known = known_groups(dataset, pattern)
-    return Grid(experiment, data, tuple(cells), known.keys if known else None)
+    known = known_groups(clips, pattern)
+    return Grid(experiment, data, len(clips.class_names), splits, tuple(cells), known.keys if known else None)
 
 
 def cells_of(experiment: Experiment, fold: str, seed: int, common: dict) -> Iterator[Cell]:
@@ -185,6 +194,22 @@ def teachers_of(experiment: Experiment) -> Sequence[str]:
     return ("scratch", "sports1m") if at_hand and fits else ("scratch",)
 
 
+def dry_run(experiment: Experiment) -> None:
+    """Prints each cell, whether it is there, and the time that the missing ones are likely to take; trains nothing.
+
+    The time comes from a few steps of each network on random clips. Arrays that have still to be made are taken to
+    hold every video.
+    """
+    source, folder = experiment.clips, experiment.output_path
+    if (data := arrays_at_hand(source, folder)) is not None:
+        grid = make_grid(experiment, data)
+    else:
+        data, clips = expected_clips(source, folder)
+        print(f"no arrays yet: {len(clips.labels)} videos have to be read first, whose time is not in the estimate")
+        grid = grid_of(experiment, data, clips, {})
+    print_plan(grid)
+
+
 def heading(text: str) -> None:
     print(f"\n== {text}", flush=True)
 
@@ -211,7 +236,9 @@ def train(grid: Grid, cell: Cell) -> None:
     output = OutputOptions(cell.model_path, cell.folder / "history")
     if is_teacher:
         teacher = replace(experiment.teacher, task=TASKS[cell.row.teacher])
-        trained = stages.train_teacher(data, training, experiment.teacher_network, teacher, output, experiment.views)
+        trained = stages.train_teacher(
+            data, training, experiment.teacher_network, teacher, output, views=experiment.views
+        )
     else:
         distillation = DistillationOptions(labels_per_class=experiment.labels_per_class, alpha=1.0)
         if cell.teacher:
@@ -220,7 +247,7 @@ def train(grid: Grid, cell: Cell) -> None:
                 distillation, source=cell.teacher.model_path, temperature=row.temperature, alpha=row.alpha
             )
         trained = stages.train_student(
-            data, training, experiment.student_network, distillation, output, experiment.views
+            data, training, experiment.student_network, distillation, output, views=experiment.views
         )
     validation = trained.record["validation"]
     found = {

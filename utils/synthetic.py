@@ -69,8 +69,7 @@ def render_dataset(
     check_settings(classes=classes, subjects=subjects, clips=clips, look=look)
     folder = Path(output_path)
     settings = {"rendering": RENDERING, "classes": classes, "subjects": subjects, "clips": clips} | asdict(look)
-    class_names = sorted(tuple(ACTIONS)[:classes])
-    wanted = list(itertools.product(class_names, range(1, subjects + 1), range(1, clips + 1)))
+    class_names, wanted = videos_of(classes, subjects, clips)
     with exclusive_lock(folder / LOCK_NAME, what=f"the synthetic set in {folder}"):
         missing = missing_videos(folder, settings, wanted)
         needed_bytes = len(missing) * FRAME_COUNTS[1] * frame_height * frame_width * BYTES_PER_PIXEL
@@ -80,6 +79,17 @@ def render_dataset(
                 advance()
         write_json(folder / SETTINGS_NAME, settings)
     return SyntheticSet(folder, tuple(class_names), tuple(video_path(*video) for video in wanted), not missing)
+
+
+def videos_of(classes: int, subjects: int, clips: int) -> tuple[list[str], list[Video]]:
+    """The sorted class names of a set, and its videos in sorted order."""
+    class_names = sorted(tuple(ACTIONS)[:classes])
+    return class_names, list(itertools.product(class_names, range(1, subjects + 1), range(1, clips + 1)))
+
+
+def synthetic_paths(classes: int, subjects: int, clips: int) -> list[str]:
+    """The paths of the videos that `render_dataset` makes, below its `output_path`, in sorted order."""
+    return [video_path(*video) for video in videos_of(classes, subjects, clips)[1]]
 
 
 @contextlib.contextmanager
