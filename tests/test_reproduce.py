@@ -1,56 +1,120 @@
-"""reproduce.py: the whole chain in one command, on synthetic videos and on a user's arrays."""
+"""reproduce.py: the whole table in one command, on synthetic videos and on a user's arrays."""
 
+import csv
 import json
+import shutil
 
+import numpy as np
 import pytest
 
 from tests.test_stages import run
 
-TINY = ["--teacher_epochs", 1, "--student_epochs", 1, "--input_size", 32, "--frame_size", 32]
-TINY_WIDTHS = ["--teacher_width", 0.1, "--student_width", 0.1]
+TINY = ["--teacher_epochs", 1, "--student_epochs", 1, "--input_size", 32, "--frame_size", 32, "--views", 1]
+TINY += ["--teacher_width", 0.05, "--student_width", 0.05, "--batch_size", 4]
+SET = ["--classes", 2, "--subjects", 6, "--clips", 1, "--labels_per_class", 2, "--split", "fold:2", "--seeds", 0, 1]
+
+
+def without_times(results):
+    """results.json as two equal experiments must have it."""
+    return {name: value for name, value in results.items() if name not in ("times", "arguments")}
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """A tiny run on synthetic videos: 2 classes, 4 people, 2 clips each, 2 seeds."""
+    """A tiny run on synthetic videos: 2 classes, 6 people, 2 folds, 2 seeds, 2 temperatures; and what it printed."""
     folder = tmp_path_factory.mktemp("demo")
-    size = ["--classes", 2, "--subjects", 4, "--clips", 2, "--labels_per_class", 4, "--batch_size", 4]
-    printed = run("reproduce.py", *TINY, *TINY_WIDTHS, *size, "--seeds", 0, 1, "--output_path", "out", cwd=folder)
+    printed = run("reproduce.py", *TINY, *SET, "--temperatures", 1, 4, "--output_path", "out", cwd=folder)
     return folder / "out", printed
 
 
-def test_the_table_is_that_of_the_records(demo):
-    """Who has just cloned the project believes this table; it must be what the evaluation found."""
+def test_the_table_is_that_of_the_tests(demo):
+    """Who has just cloned the project believes this table; it must be what testing the networks found."""
     folder, printed = demo
     results = json.loads((folder / "results.json").read_text())
-    assert [row["role"] for row in results["rows"]] == ["teacher (C3D)", "student alone", "student distilled"]
-    for position, row in enumerate(results["rows"]):
-        found = [
-            json.loads((folder / f"seed_{seed}/test/results.json").read_text())["recognizers"][position]["top1"]
-            for seed in (0, 1)
-        ]
-        assert list(row["by_seed"].values()) == found
-        assert row["interval"]["estimate"] == pytest.approx(sum(found) / 2)
-        assert row["interval"]["method"] == "t over 2 seeds"
-    teacher, alone, _ = ([*row["by_seed"].values()] for row in results["rows"])
-    points = 50 * (teacher[0] - alone[0] + teacher[1] - alone[1])
-    assert f"teacher (C3D) minus student alone: {points:+.1f} points" in printed
+    names = ["student alone", "teacher: C3D (scratch)", "student of C3D (scratch), T 1, alpha 0.1"]
+    names += ["student of C3D (scratch), T 4, alpha 0.1", "student of C3D (scratch), T and alpha by validation"]
+    assert [row["name"] for row in results["rows"]] == names
+    with open(folder / "results.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 5 * 2 * 2
+    for row in results["rows"]:
+        found = [line for line in lines if line["recogniser"] == row["name"]]
+        correct = []
+        for line in found:
+            tested = json.loads((folder / "cells" / line["cell"] / "tested.json").read_text())
+            assert float(line["test_accuracy"]) == np.mean(tested["correct"])
+            correct += tested["correct"]
+        assert row["interval"]["estimate"] == pytest.approx(np.mean(correct))
+        assert row["clips"] == 12  # every clip once
+        assert row["interval"]["method"] == "bootstrap over groups"
     assert (folder / "results.md").read_text().strip() in printed
-    assert (folder / "results.png").read_bytes().startswith(b"\x89PNG")
+    for picture in ("results", "accuracy_by_temperature", "accuracy_by_cost"):
+        assert (folder / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_all_networks_share_one_split_and_students_few_labels(demo):
+def test_a_fold_chooses_by_its_own_validation_clips(demo):
+    """A temperature chosen on test clips, or on those of another fold, would flatter the table."""
+    folder, _ = demo
+    results = json.loads((folder / "results.json").read_text())
+    with open(folder / "results.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    for choice in results["chosen"]:
+        merits = {}
+        for line in lines:
+            if line["role"] == "distilled" and line["fold"] == choice["fold"]:
+                trained = json.loads((folder / "cells" / line["cell"] / "trained.json").read_text())
+                merits.setdefault(float(line["temperature"]), []).append(
+                    (trained["validation_accuracy"], -trained["validation_loss"])
+                )
+        best = max(merits, key=lambda temperature: tuple(np.mean(merits[temperature], axis=0)))
+        assert choice["temperature"] == best
+        chosen = [line for line in lines if line["role"] == "chosen" and line["fold"] == choice["fold"]]
+        assert {float(line["temperature"]) for line in chosen} == {best}
+
+
+def test_teachers_and_settings_are_shared_by_their_students(demo):
     """A comparison on different test clips, or with more labels for one student, is none."""
     folder, printed = demo
     records = [
-        json.loads((folder / f"seed_{seed}/{role}.json").read_text())
-        for seed in (0, 1)
-        for role in ("teacher", "student_alone", "student_distilled")
+        json.loads(path.read_text()) for path in folder.glob("cells/*/*.json") if "class_names" in path.read_text()
     ]
-    assert len({record["split"]["test"] for record in records}) == 1
-    assert [record["arguments"].get("labels_per_class") for record in records] == [None, 4, 4] * 2
-    assert [record["arguments"].get("alpha") for record in records] == [None, 1.0, 0.1] * 2
-    assert "labels: 8 of 8 training clips, 4 a class" in printed
+    assert len(records) == 2 * 2 * 4
+    assert len({record["split"]["test"] for record in records}) == 2  # one a fold
+    students = [record["arguments"] for record in records if record["kind"] != "C3D teacher"]
+    assert {student["labels_per_class"] for student in students} == {2}
+    assert sorted({student["source"] or "" for student in students}) == sorted(
+        ["", *(str(path.relative_to(folder.parent)) for path in folder.glob("cells/teacher*/teacher.keras"))]
+    )
+    assert printed.count("== training") == 16
+
+
+def test_an_extended_experiment_trains_what_is_new(demo, tmp_path):
+    """Otherwise one more seed would cost the whole table again, or another epoch count would be mixed in."""
+    folder, _ = demo
+    shutil.copytree(folder, tmp_path / "out")
+    before = without_times(json.loads((folder / "results.json").read_text()))
+    again = run("reproduce.py", *TINY, *SET, "--temperatures", 1, 4, "--output_path", "out", cwd=tmp_path)
+    assert "16 of 16 trainings are already there" in again
+    assert "== training" not in again
+    assert without_times(json.loads((tmp_path / "out/results.json").read_text())) == before
+    more = run("reproduce.py", *TINY, *SET, "--temperatures", 4, 9, "--output_path", "out", cwd=tmp_path)
+    assert "12 of 16 trainings are already there" in more
+    assert more.count("T 9") >= 4
+    assert more.count("== training") == 4
+    other = [*TINY, *SET, "--temperatures", 4, "--student_epochs", 2, "--output_path", "out"]
+    plan = run("reproduce.py", *other, "--dry_run", cwd=tmp_path)
+    assert "12 trainings (8 to do, 4 tested)" in plan  # the teachers stay
+    assert "about" in plan
+
+
+def test_a_moved_cell_is_refused(demo, tmp_path):
+    """A cell copied from an experiment with other settings would put a wrong number into the table."""
+    folder, _ = demo
+    shutil.copytree(folder, tmp_path / "out")
+    one, other = sorted((tmp_path / "out/cells").glob("alone*"))[:2]
+    shutil.copy(one / "trained.json", other / "trained.json")
+    printed = run("reproduce.py", *TINY, *SET, "--output_path", "out", cwd=tmp_path, expect=2)
+    assert "was made with other settings than the experiment's" in printed
 
 
 def test_merged_settings_are_saved(demo):
@@ -59,28 +123,38 @@ def test_merged_settings_are_saved(demo):
     settings = json.loads((folder / "settings.json").read_text())
     assert settings["config"].endswith("demo.yaml")
     assert settings["classes"] == 2
-    assert settings["temperature"] == 4.0  # of the recipe
+    assert settings["learning_rate"] == 0.0005  # of the recipe
 
 
-def test_own_arrays(make_arrays, tmp_path):
+def test_own_arrays_and_a_plan_without_arrays(make_arrays, tmp_path):
     """The same comparison on what a user has extracted, without a recipe of the demonstration."""
     folder = make_arrays(groups=4, clips=2, height=32, width=32)
     arrays = ["--data", folder / "frames.npy", "--annotations", folder / "labels.npy"]
-    run("reproduce.py", *TINY, *TINY_WIDTHS, *arrays, "--batch_size", 4, "--output_path", "out", cwd=tmp_path)
+    run("reproduce.py", *TINY, *arrays, "--temperatures", 3, "--output_path", "out", cwd=tmp_path)
     settings = json.loads((tmp_path / "out/settings.json").read_text())
     assert settings["config"].endswith("default.yaml")
     results = json.loads((tmp_path / "out/results.json").read_text())
-    assert results["rows"][0]["split"] == "group, seed 0"
+    assert [row["role"] for row in results["rows"]] == ["alone", "teacher", "distilled"]
+    assert results["chosen"] == []
     assert not (tmp_path / "out/videos").exists()
+    plan = run("reproduce.py", *TINY, *SET, "--dry_run", "--output_path", "plan", cwd=tmp_path)
+    assert "no arrays yet: 12 videos have to be read first" in plan
+    assert "12 trainings (12 to do)" in plan
+    assert not (tmp_path / "plan").exists()
 
 
 def test_contradictions_are_refused_at_once(make_arrays, tmp_path):
     folder = make_arrays()
+    weights = folder / "weights.h5"
+    weights.touch()
+    arrays = ["--data", folder / "frames.npy", "--annotations", folder / "labels.npy"]
     for arguments, message in [
         (["--videos", folder, "--data", folder / "frames.npy"], "error: --videos and --data"),
         (["--data", folder / "frames.npy"], "error: --data and --annotations go together"),
         (["--teacher_width", "0"], "error: --teacher_width: must be a number above 0, got 0"),
         (["--config", folder / "labels.npy"], "error: --config:"),
+        (["--weights", weights, "--teachers", "scratch"], "error: --weights goes with --teachers sports1m"),
+        ([*arrays, "--split", "fold:3", "--folds", 4], "error: --folds must be among 1 2 3 for --split fold:3, got 4"),
     ]:
         printed = run("reproduce.py", *arguments, cwd=tmp_path, expect=2)
         assert printed.startswith(message)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from utils.intervals import accuracy_interval, compare, over_runs, paired_over_runs
+from utils.intervals import accuracy_interval, compare, mean_over_groups, over_runs, paired_over_runs
 
 
 def answers_by_group(generator, group_count, *, first=1.5, second=0.75):
@@ -221,3 +221,13 @@ def test_answers_must_fit(first, other, groups):
     """Otherwise answers to other clips would be compared."""
     with pytest.raises(ValueError, match="Expected"):
         compare(first, other, groups)
+
+
+def test_mean_over_groups_is_the_bootstrap_of_accuracies():
+    """The interval of a table over folds must be that of a single test where there is one fold and one seed."""
+    correct, groups = answers_by_group(np.random.default_rng(3), 12)
+    known, found = accuracy_interval(correct, groups), mean_over_groups(correct.astype(float), groups)
+    assert (found.estimate, found.low, found.high) == pytest.approx((known.estimate, known.low, known.high))
+    same = mean_over_groups(np.full(6, 0.1), np.repeat([0, 1], 3))
+    assert (same.estimate, same.low, same.high) == (pytest.approx(0.1), None, None)
+    assert "All groups have the same mean" in same.caution
