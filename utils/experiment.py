@@ -162,6 +162,7 @@ def cells_of(experiment: Experiment, fold: str, seed: int, common: dict) -> Iter
 
     def cell(row: Row, training: TrainingOptions, network: NetworkOptions, other: dict, teacher: Cell | None = None):
         options = asdict(replace(training, seed=seed)) | asdict(network) | asdict(experiment.views) | other
+        del options["tensorboard"], options["max_minutes"], options["keep_going"]  # no weight depends on them
         return Cell(row, fold, seed, common | {"role": row.role} | plain(options), root, teacher)
 
     def student(row: Row, teacher: Cell | None = None) -> Cell:
