@@ -1,11 +1,14 @@
 """Batches for training and evaluation as tf.data: order, views, targets, reading ahead."""
 
-from collections.abc import Callable, Mapping
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from utils.errors import UserError
+from utils.interruption import between_steps
 from utils.options import ViewOptions
 
 READ_AHEAD = 4  # batches that wait, decoded, while the network computes
@@ -117,3 +120,22 @@ def load_batches(order, source: Source, targets: Mapping[str, np.ndarray]):
         return tf.ensure_shape(inputs, (None, *source.shape)), dict(zip(tables, entries))
 
     return order.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(READ_AHEAD)
+
+
+@contextlib.contextmanager
+def batch_loop() -> Iterator[Callable[[], None]]:
+    """Around a loop over batches; yields a function to call after each, where Ctrl-C and SIGTERM end the loop.
+
+    Raises Interrupted there (see utils/interruption.py), and a read's UserError as such, not as TensorFlow's report of
+    it.
+    """
+    import tensorflow as tf
+
+    try:
+        with between_steps() as check:
+            yield check
+    except tf.errors.OpError as error:
+        reported = re.search("UserError: (.*)", error.message)
+        if reported is None:
+            raise
+        raise UserError(reported[1]) from None

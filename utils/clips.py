@@ -34,6 +34,7 @@ class FrameFile:
         self.shape = array.shape
         self._offset = array.offset
         self._file = open(self.path, "rb")  # noqa: SIM115 - closed with this object
+        self._written = self._last_written()
 
     def read(self, row: int, frames: np.ndarray | None = None) -> np.ndarray:
         """One clip, uint8 `(T, H, W, 3)`, or its frames of the given ascending numbers."""
@@ -44,13 +45,16 @@ class FrameFile:
             return self._read(start, length * frame_bytes).reshape(length, *picture)
         return np.stack([self._read(start + int(f) * frame_bytes, frame_bytes).reshape(picture) for f in frames])
 
+    def _last_written(self) -> int:
+        return os.fstat(self._file.fileno()).st_mtime_ns
+
     def _read(self, start: int, size: int) -> np.ndarray:
         buffer = np.empty(size, np.uint8)
         view, done = memoryview(buffer), 0
         while done < size:  # one call reads at most 2 GB
             count = os.preadv(self._file.fileno(), [view[done:]], start + done)
-            if count == 0:
-                raise UserError(f"--data: {self.path} ended early; it was changed or cut while in use")
+            if count == 0 or self._last_written() != self._written:
+                raise UserError(f"--data: {self.path} was changed or cut while it was in use")
             done += count
         return buffer
 

@@ -23,7 +23,7 @@ def written_beside(path: str | os.PathLike) -> Iterator[Path]:
 
     The temporary name keeps the suffix of `path` (Keras and NumPy choose a format by it). A missing folder is made.
     The bytes reach the disk before the rename, so a file under its final name is complete even after a power cut.
-    An OSError, as of a full disk, names `path`.
+    The OSError of a full disk names `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,17 +34,11 @@ def written_beside(path: str | os.PathLike) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename is not None:
+        if error.errno is None or error.filename is not None:
             raise
-        raise OSError(errno_of(error), str(error), str(path)) from error
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def errno_of(error: OSError) -> int | None:
-    """The system's number of an error; h5py has it in the text alone."""
-    in_text = re.search(r"errno = (\d+)", str(error))
-    return int(in_text[1]) if error.errno is None and in_text else error.errno
 
 
 def disk_error(error: OSError) -> str | None:
@@ -61,10 +55,15 @@ def remove_partial(path: str | os.PathLike) -> None:
         left.unlink(missing_ok=True)
 
 
+def write_bytes(path: str | os.PathLike, content: bytes) -> None:
+    """Writes bytes under their final name at once or not at all."""
+    with written_beside(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes UTF-8 text under its final name at once or not at all."""
-    with written_beside(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode())
 
 
 def write_json(path: str | os.PathLike, content) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.batches import Source, clip_source, evaluation_batches
+from utils.batches import Source, batch_loop, clip_source, evaluation_batches
 from utils.clips import ClipDataset
 from utils.devices import jit_compile
 from utils.files import require_free_space
@@ -26,8 +26,10 @@ def feature_source(features, dataset: ClipDataset, rows: np.ndarray, folder: Pat
     features.jit_compile = jit_compile()
     batches = evaluation_batches(clip_source(dataset, features.input_shape[1:]), rows, {}, batch_size=16)
     with tempfile.TemporaryFile(dir=folder) as file:
-        for clips, _ in batches.as_numpy_iterator():
-            np.asarray(features.predict_on_batch(clips), np.float32).tofile(file)
+        with batch_loop() as check:
+            for clips, _ in batches.as_numpy_iterator():
+                file.write(np.ascontiguousarray(features.predict_on_batch(clips), np.float32))
+                check()
         file.flush()
         stored = np.memmap(file, np.float32, mode="r", shape=(len(rows), *shape))
         position = np.full(len(dataset), len(rows))  # out of range: a clip that was not meant to be read is an error

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.files import write_text, written_beside
+from utils.files import write_bytes, write_text
 
 TIMING_FIELDS = ("seconds", "clips_per_second", "wait_share")  # what differs when a training is repeated
 
@@ -30,8 +30,9 @@ def save_history(history: np.ndarray, log_path: Path, *, title: str) -> Path:
     from utils.figures import TrainingCurves, save_figure
 
     array_path, table_path, picture_path = history_paths(log_path)
-    with written_beside(array_path) as temporary:
-        np.save(temporary, history, allow_pickle=False)
+    array = io.BytesIO()
+    np.save(array, history, allow_pickle=False)
+    write_bytes(array_path, array.getvalue())
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(history.dtype.names)

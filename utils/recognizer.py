@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.batches import clip_source, evaluation_batches
+from utils.batches import batch_loop, clip_source, evaluation_batches
 from utils.clips import ClipDataset
 from utils.devices import jit_compile
 from utils.errors import UserError
-from utils.files import file_fingerprint, read_json, write_json, written_beside
+from utils.files import file_fingerprint, read_json, write_bytes, write_json, written_beside
 from utils.options import ViewOptions
 from utils.records import record_path
 
@@ -56,7 +56,11 @@ class Recognizer:
         """Logits of one view of the dataset's clips `rows`, float32 `(len(rows), C)`; `options` say what a view is."""
         source = clip_source(dataset, self.input_shape, options)
         batches = evaluation_batches(source, rows, {}, batch_size=batch_size, view=view)
-        answers = [np.asarray(self.model.predict_on_batch(clips)) for clips, _ in batches.as_numpy_iterator()]
+        answers = []
+        with batch_loop() as check:
+            for clips, _ in batches.as_numpy_iterator():
+                answers.append(np.asarray(self.model.predict_on_batch(clips)))
+                check()
         return np.concatenate(answers).astype(np.float32)
 
 
@@ -68,8 +72,24 @@ def save_model(model, path: str | os.PathLike) -> None:
     import keras
 
     network = keras.Model(model.inputs[0], model.outputs[0], name=model.name)  # the same layers, never compiled
-    with written_beside(path) as temporary:
-        network.save(temporary)
+    if Path(path).suffix == ".h5":
+        write_bytes(path, hdf5_bytes(network))
+    else:
+        with written_beside(path) as temporary:
+            network.save(temporary)
+
+
+def hdf5_bytes(model) -> bytes:
+    """The content of a model's .h5 file, made in memory: HDF5 ends the process by a fault if a disk is full."""
+    import h5py
+
+    class InMemory(h5py.File):
+        def __str__(self):  # Keras takes an open file, and tells its format by the end of this text
+            return self.filename
+
+    with InMemory("model.h5", "w", driver="core", backing_store=False) as file:
+        model.save(file)
+        return file.id.get_file_image()
 
 
 def save_recognizer(model, path: str | os.PathLike, record: dict) -> None:

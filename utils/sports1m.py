@@ -1,6 +1,7 @@
 """The Sports-1M weights of C3D: where to get the file, and how to read it."""
 
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,14 @@ def file_at_hand() -> Path | None:
 def weights_file(given: Path | None) -> Path:
     """The file given by `--weights`, or the published one, downloaded once into the Keras cache (320 MB).
 
-    Raises UserError with the way out if there is no network.
+    Raises UserError with the way out if there is no network, or if the given file is a teacher of this project.
     """
     if given is not None:
+        if is_own_network(given):
+            raise UserError(
+                f"--weights: {given} must be a file of Sports-1M weights for BGR input, found a network that scales "
+                "its RGB input itself, as Teacher_training.py saves it"
+            )
         return given
     import keras
 
@@ -34,6 +40,20 @@ def weights_file(given: Path | None) -> Path:
             f"--weights: the Sports-1M weights could not be downloaded ({first_line(error)}); get {URL} on a "
             "machine with a network and name the file with --weights, or use --task train_local_teacher"
         ) from None
+
+
+def is_own_network(path: Path) -> bool:
+    """Whether a file is a C3D or student of this project: its first layer scales the input (models/c3d.py)."""
+    import h5py
+
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return "config.json" in archive.namelist() and '"preprocessing"' in archive.read("config.json").decode()
+    try:
+        with h5py.File(path, "r") as file:
+            return "preprocessing" in file.get("model_weights", file)
+    except OSError:  # no HDF5 file: `read_weights` will say so
+        return False
 
 
 def read_weights(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:

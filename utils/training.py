@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.batches import Source, evaluation_batches, training_batches
+from utils.batches import Source, batch_loop, evaluation_batches, training_batches
 from utils.class_weights import balanced_label_weights
 from utils.devices import jit_compile
 from utils.errors import UserError
 from utils.figures import best_epoch
 from utils.guards import Guard, hopeless_ends
 from utils.history import history_array
-from utils.interruption import between_steps
 from utils.options import TrainingOptions
 from utils.splits import Split
 from utils.stopping import no_better_epoch, out_of_time
@@ -105,7 +104,7 @@ def fit(
         if done:
             print(f"continuing from epoch {done + 1} of {options.epochs}")
         guard = Guard(model, source, split, targets, options, past=lambda: log.epochs)
-        with between_steps() as check, hopeless_ends(kept=lambda: bool(log.epochs)):
+        with batch_loop() as check, hopeless_ends(kept=lambda: bool(log.epochs)):
             model.fit(
                 train,
                 steps_per_epoch=steps,
@@ -122,6 +121,7 @@ def fit(
                 verbose=1 if sys.stdout.isatty() else 0,
                 shuffle=False,  # the order is that of training_batches
             )
+        state.ended = not log.out_of_time
     assign(own_variables(model), log.best_weights)
     return history_array(log.epochs)
 
@@ -174,7 +174,7 @@ def tensorboard(folder: Path | None) -> list:
 def epoch_log(options: TrainingOptions, clock: WaitClock, clips_per_epoch: int, state: TrainingState):
     """A callback that collects the history, keeps the best epoch's weights, prints a line an epoch and ends early.
 
-    It begins with what `state` holds. Its `ended` says that no epoch is to follow, in a continued training either.
+    It begins with what `state` holds. `ended` says that no epoch is to follow; after `out_of_time` a run may continue.
     """
     import keras
 
@@ -183,7 +183,7 @@ def epoch_log(options: TrainingOptions, clock: WaitClock, clips_per_epoch: int, 
             super().__init__()
             self.epochs: list[dict[str, float]] = list(state.history)
             self.best_weights = state.best()
-            self.ended = False
+            self.ended = self.out_of_time = False
 
         def on_train_begin(self, logs=None):
             self.begun = time.perf_counter()
@@ -219,7 +219,7 @@ def epoch_log(options: TrainingOptions, clock: WaitClock, clips_per_epoch: int, 
                 reason = final or out_of_time(history, options, seconds)
                 if reason is not None:
                     print(f"note: stopped after epoch {epoch + 1}: {reason}")
-                    self.ended, self.model.stop_training = final is not None, True
+                    self.ended, self.out_of_time, self.model.stop_training = final is not None, final is None, True
             else:
                 self.ended = True
 

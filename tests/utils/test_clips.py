@@ -1,5 +1,7 @@
 """The arrays as one dataset: rows read right, mistakes named in one line."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -141,5 +143,19 @@ def test_a_file_cut_while_in_use_is_noticed(make_arrays):
     frames = FrameFile(folder / "frames.npy")
     with open(folder / "frames.npy", "rb+") as file:
         file.truncate(1000)
-    with pytest.raises(UserError, match="ended early"):
+    with pytest.raises(UserError, match="changed or cut while it was in use"):
+        frames.read(29)
+
+
+def test_a_file_changed_while_in_use_is_noticed(make_arrays):
+    """Half an epoch on other clips than the labels are of would leave no trace."""
+    folder = make_arrays()
+    frames = FrameFile(folder / "frames.npy")
+    frames.read(29)
+    status = os.stat(folder / "frames.npy")
+    with open(folder / "frames.npy", "rb+") as file:
+        file.seek(1000)
+        file.write(b"1")
+    os.utime(folder / "frames.npy", ns=(status.st_atime_ns, status.st_mtime_ns + 1000))
+    with pytest.raises(UserError, match="changed or cut while it was in use"):
         frames.read(29)

@@ -95,6 +95,15 @@ def test_a_file_of_something_else_is_named(tmp_path, write, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_a_teacher_of_ours_is_refused(tmp_path, suffix):
+    """Its first layer takes RGB: turned round as Sports-1M's is, it would train on, only worse."""
+    path = tmp_path / f"teacher{suffix}"
+    build_c3d(5, input_shape=(16, 32, 32, 3), width=0.1).save(path)
+    with pytest.raises(UserError, match=rf"^--weights: .*teacher\{suffix} must be a file of Sports-1M weights"):
+        weights_file(path)
+
+
 @pytest.mark.parametrize("problem", [TimeoutError(), Exception("URL fetch failure\non two lines")])
 def test_without_a_network_the_way_out_is_told(monkeypatch, problem):
     """The file can be fetched on another machine; a user must learn where it is and which flag takes it."""

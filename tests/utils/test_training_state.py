@@ -1,6 +1,7 @@
 """A training that was stopped goes on as if it had not been; what it keeps is whole, small, and of its own settings."""
 
 import os
+import resource
 import signal
 from dataclasses import replace
 
@@ -12,11 +13,16 @@ from models.distiller import Distiller
 from tests.utils.test_training import OPTIONS, SHAPE, arrays, tiny_network, without_times  # noqa: F401
 from utils.batches import clip_source
 from utils.errors import UserError
-from utils.files import exclusive_lock
+from utils.figures import TrainingCurves, save_figure
+from utils.files import disk_error, exclusive_lock, write_text
+from utils.history import save_history
 from utils.interruption import Interrupted
 from utils.options import OutputOptions
+from utils.recognizer import save_model
 from utils.training import fit, set_seeds
 from utils.training_state import own_variables, settings_of, training_state
+
+HISTORY = [("epoch", "i8"), *((name, "f8") for name in ("loss", "accuracy", "val_loss", "val_accuracy"))]
 
 
 class Killed(BaseException):
@@ -65,7 +71,7 @@ def killed_in_save(number):
 
 @pytest.mark.parametrize(
     "how",
-    [{}, {"distil": {"alpha": 1.0}}, {"distil": {"alpha": 1.0}, "few": 7}],
+    [{}, {"distil": {"alpha": 1.0}}, {"distil": {"alpha": 1.0}, "few": 13}],
     ids=["teacher", "student", "few labels"],
 )
 def test_a_killed_and_continued_training_ends_as_an_undisturbed_one(arrays, tmp_path, capsys, how):  # noqa: F811
@@ -202,6 +208,80 @@ def test_a_training_out_of_time_is_saved_and_continues(arrays, tmp_path):  # noq
     np.testing.assert_array_equal(without_times(continued), without_times(history))
     for expected, found in zip(weights, again):
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.fixture
+def small_disk():
+    """A function that limits the size of files until the test ends."""
+    before, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, before)
+
+
+def test_a_full_disk_leaves_the_epochs_before(arrays, tmp_path, small_disk):  # noqa: F811
+    """The save that fails must not take the one before it along; one line says what is left."""
+    options = replace(OPTIONS, epochs=3)
+    weights, history = run(arrays, options, tmp_path / "whole")
+
+    def full_in_second_save(state):
+        save = state.save
+
+        def saving(model, history, best, *, ended):
+            if len(history) == 2:
+                small_disk(state.path.stat().st_size // 2)
+            save(model, history, best, ended=ended)
+
+        state.save = saving
+
+    with pytest.raises(UserError, match=r"net\.training: File too large: epoch 1 is kept in .*net\.training, and the"):
+        run(arrays, options, tmp_path / "full", during=full_in_second_save)
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["net.training"]
+    small_disk(-1)
+    again, continued = run(arrays, options, tmp_path / "full")
+    np.testing.assert_array_equal(without_times(continued), without_times(history))
+    for expected, found in zip(weights, again):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("size", [100, 3000])
+def test_no_writer_of_a_training_hides_a_full_disk(tmp_path, small_disk, suffix, size):
+    """HDF5, zip, NumPy and PNG fail each in their way; a user needs one line with the file, and the old file intact."""
+    history = np.array([(epoch, 1.0, 0.5, 1.0, 0.5) for epoch in range(1, 1000)], dtype=HISTORY)
+    writers = {
+        f"net{suffix}": lambda: save_model(tiny_network(), tmp_path / f"net{suffix}"),
+        "net.npy": lambda: save_history(history, tmp_path / "net", title="net"),
+        "net.csv": lambda: write_text(tmp_path / "net.csv", "1," * 3000),
+        "net.png": lambda: save_figure(TrainingCurves(history, "net"), tmp_path / "net.png"),
+    }
+    for name, write in writers.items():
+        (tmp_path / name).write_text("old")
+        small_disk(size)
+        with pytest.raises(OSError, match="File too large") as error:
+            write()
+        small_disk(-1)
+        assert disk_error(error.value) == f"{tmp_path / name}: File too large"
+        assert (tmp_path / name).read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(writers)
+
+
+def test_frames_cut_while_training_are_one_line(arrays, tmp_path):  # noqa: F811
+    """TensorFlow's account of it is forty lines; the epochs before are kept."""
+    dataset, _ = arrays
+
+    def cut_after_an_epoch(state):
+        save = state.save
+
+        def saving(model, history, best, *, ended):
+            save(model, history, best, ended=ended)
+            os.truncate(dataset.frames.path, 1000)
+
+        state.save = saving
+
+    with pytest.raises(UserError, match=r"^--data: .*frames\.npy was changed or cut while it was in use$"):
+        run(arrays, replace(OPTIONS, epochs=9), tmp_path / "cut", during=cut_after_an_epoch)
+    assert [path.name for path in (tmp_path / "cut").iterdir()] == ["net.training"]
 
 
 def test_a_second_training_of_the_same_output_is_refused(arrays, tmp_path):  # noqa: F811
