@@ -52,6 +52,16 @@ def has_gpu() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))
 
 
+def device_name() -> str:
+    """The processors that TensorFlow computes on, for a person to read."""
+    import tensorflow as tf
+    from joblib import cpu_count
+
+    gpus = tf.config.list_physical_devices("GPU")
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
+    return ", ".join(names) if names else f"CPU, {cpu_count()} cores"
+
+
 def jit_compile() -> bool | str:
     """Keras' `jit_compile`: automatic on a GPU, off on a CPU, where XLA makes Conv3D about 20 times slower."""
     return "auto" if has_gpu() else False

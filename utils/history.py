@@ -19,10 +19,15 @@ def history_array(epochs: Sequence[Mapping[str, float]]) -> np.ndarray:
     return np.array([tuple(epoch[name] for name in names) for epoch in epochs], dtype=dtype)
 
 
-def history_paths(log_path: Path) -> tuple[Path, Path, Path]:
-    """The .npy, .csv and .png of `--log_path`, which may or may not end in .npy."""
+def beside_history(log_path: Path, suffix: str) -> Path:
+    """The file with this suffix at `--log_path`, which may or may not end in .npy."""
     stem = log_path.with_suffix("") if log_path.suffix == ".npy" else log_path
-    return tuple(stem.with_name(stem.name + suffix) for suffix in (".npy", ".csv", ".png"))
+    return stem.with_name(stem.name + suffix)
+
+
+def history_paths(log_path: Path) -> tuple[Path, Path, Path]:
+    """The .npy, .csv and .png at `--log_path`."""
+    return tuple(beside_history(log_path, suffix) for suffix in (".npy", ".csv", ".png"))
 
 
 def save_history(history: np.ndarray, log_path: Path, *, title: str) -> Path:

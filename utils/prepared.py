@@ -1,5 +1,6 @@
 """Arrays opened, checked and divided: what every stage after the first begins with."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ from utils.clips import ClipDataset, open_clips
 from utils.errors import UserError
 from utils.groups import Groups, read_groups
 from utils.options import DataOptions
+from utils.run_log import log_only
 from utils.splits import Split, make_split
 
 
@@ -21,6 +23,7 @@ def open_data(data: DataOptions, input_shape: tuple[int, int, int, int]) -> tupl
     print(
         f"split {split.protocol}: {len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test"
     )
+    log_only(f"arrays: {json.dumps(dataset.fingerprint())}")
     for note in split.notes:
         print(f"note: {note}")
     return dataset, split

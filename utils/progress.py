@@ -10,6 +10,14 @@ from tqdm import tqdm
 SECONDS_BETWEEN_LINES = 30
 
 
+def duration(seconds: float) -> str:
+    """A time for a person: 45 s, 12 min, 3 h 20 min."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
 @contextlib.contextmanager
 def progress(total: int, *, done: int = 0, unit: str) -> Iterator[Callable[[], None]]:
     """Yields a function to call once per finished unit; writes to stderr. `done` units were finished before."""

@@ -32,6 +32,7 @@ from utils.options import (
 from utils.prepared import check_length, known_groups, open_data, split_of, with_few_labels
 from utils.recognizer import load_recognizer, save_recognizer
 from utils.records import make_record, same_clips
+from utils.run_log import logged
 from utils.splits import Split
 from utils.teachers import check_teacher, load_teacher, teacher_logits
 from utils.training import fit, set_seeds
@@ -50,6 +51,7 @@ class Trained:
     history: np.ndarray
 
 
+@logged
 def train_teacher(
     data: DataOptions,
     training: TrainingOptions,
@@ -93,6 +95,7 @@ def train_teacher(
         return finish(model, history, dataset, split, output, options, {"kind": "C3D teacher"}, state)
 
 
+@logged
 def train_student(
     data: DataOptions,
     training: TrainingOptions,

@@ -1,7 +1,6 @@
 """One fit loop for teacher, baseline and student: seeds, schedule, best epoch, progress, history."""
 
 import importlib.util
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,8 +15,10 @@ from utils.figures import best_epoch
 from utils.guards import Guard, hopeless_ends
 from utils.history import history_array
 from utils.options import TrainingOptions
+from utils.progress import duration
 from utils.splits import Split
 from utils.stopping import no_better_epoch, out_of_time
+from utils.training_progress import loss_text, progress_bar
 from utils.training_state import TrainingState, assign, own_variables
 from utils.waiting import WaitClock
 
@@ -104,7 +105,12 @@ def fit(
         if done:
             print(f"continuing from epoch {done + 1} of {options.epochs}")
         guard = Guard(model, source, split, targets, options, past=lambda: log.epochs)
-        with batch_loop() as check, hopeless_ends(kept=lambda: bool(log.epochs)):
+        pace = {"steps": steps, "batch_size": batch_size, "clock": clock}
+        with (
+            batch_loop() as check,
+            hopeless_ends(kept=lambda: bool(log.epochs)),
+            progress_bar(first_epoch=done, epochs=options.epochs, **pace) as bar,
+        ):
             model.fit(
                 train,
                 steps_per_epoch=steps,
@@ -113,12 +119,13 @@ def fit(
                 validation_data=validation,
                 callbacks=[
                     after_each_step(check),
+                    *bar,
                     guard.callback(),
                     log,
                     *tensorboard(options.tensorboard),
                     keeping(state, log),
                 ],
-                verbose=1 if sys.stdout.isatty() else 0,
+                verbose=0,
                 shuffle=False,  # the order is that of training_batches
             )
         state.ended = not log.out_of_time
@@ -228,12 +235,11 @@ def epoch_log(options: TrainingOptions, clock: WaitClock, clips_per_epoch: int, 
 
 def epoch_line(epoch: Mapping[str, float], epochs: int, *, is_best: bool) -> str:
     """One epoch for a person to read."""
-    parts = [f"epoch {epoch['epoch']:>{len(str(epochs))}}/{epochs}", f"loss {epoch['loss']:.3f}"]
-    if "soft_loss" in epoch:
-        parts.append(f"(hard {epoch['hard_loss']:.3f}, soft {epoch['soft_loss']:.3f})")
-    parts.append(f"accuracy {100 * epoch['accuracy']:.1f} %")
+    parts = [f"epoch {epoch['epoch']:>{len(str(epochs))}}/{epochs}", loss_text(epoch)]
     parts.append(f"| validation loss {epoch['val_loss']:.3f}, accuracy {100 * epoch['val_accuracy']:.1f} %")
     if "val_agreement" in epoch:
         parts.append(f"(agrees with teacher {100 * epoch['val_agreement']:.1f} %)")
     parts.append(f"| {epoch['clips_per_second']:.1f} clips/s, waiting for data {100 * epoch['wait_share']:.1f} %")
+    if epoch["epoch"] < epochs:
+        parts[-1] += f", {duration((epochs - epoch['epoch']) * epoch['seconds'])} left"
     return "  ".join(parts) + ("  best so far" if is_best else "")
