@@ -16,6 +16,9 @@ def parse_arguments() -> argparse.Namespace:
     group.add_argument("--input_scale", choices=cli.SCALES, default="0..255", help=cli.SCALES_HELP)
     group.add_argument("--batch_size", type=cli.positive_int, default=16, help="clips that are answered at a time")
     group.add_argument("--force", action="store_true", help="test by --split even if a record contradicts it")
+    group.add_argument(
+        "--fail_on_leak", action="store_true", help="an error if test clips share anything with seen ones"
+    )
     output = parser.add_argument_group("output")
     output.add_argument(
         "--output_path", type=cli.output_folder, help="folder for results.json, results.md, answers and figures"
@@ -44,6 +47,7 @@ def main() -> None:
         input_scale=args.input_scale,
         batch_size=args.batch_size,
         force=args.force,
+        fail_on_leak=args.fail_on_leak,
     )
     print(json.dumps(results))
 

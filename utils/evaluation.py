@@ -7,6 +7,8 @@ import numpy as np
 
 from utils.clips import ClipDataset
 from utils.errors import UserError
+from utils.leak_report import LeakReport
+from utils.leaks import LeakFinder
 from utils.recognizer import Recognizer
 from utils.records import recorded_split, same_clips
 from utils.split_checks import overlap, refuse_contradiction, split_differences
@@ -20,6 +22,8 @@ class ChosenClips:
     rows: int64 (n,), rows of the arrays, ascending. labels: int64 (n,), in the recogniser's numbering of classes.
     class_names: the recogniser's. protocol: how the rows were chosen, for tables.
     notes: whole sentences that say what is not known or not as it should be; they stand in all that is written.
+    trained_by: the split whose training and validation clips it has seen: its record's, else the one asked for, else
+    None.
     """
 
     rows: np.ndarray
@@ -27,16 +31,21 @@ class ChosenClips:
     class_names: tuple[str, ...]
     protocol: str
     notes: tuple[str, ...]
+    trained_by: Split | None = None
 
 
 @dataclass(frozen=True)
 class Answers:
-    """A recogniser's logits (n, C) for its test clips, and how fast they came, reading and rendering included."""
+    """A recogniser's logits (n, C) for its test clips, and how fast they came, reading and rendering included.
+
+    leaks: what these clips share with those that it has seen; None if it is not known which those are.
+    """
 
     recognizer: Recognizer
     clips: ChosenClips
     logits: np.ndarray
     clips_per_second: float
+    leaks: LeakReport | None = None
 
 
 def choose_test_clips(
@@ -57,7 +66,7 @@ def choose_test_clips(
             )
         notes = [f"{name} has no record, so it cannot be known which of these clips it was trained on."]
         rows, protocol = asked_rows(dataset, asked)
-        return ChosenClips(rows, dataset.labels[rows], dataset.class_names, protocol, tuple(notes))
+        return ChosenClips(rows, dataset.labels[rows], dataset.class_names, protocol, tuple(notes), asked)
     if not same_clips(recognizer.record, dataset):
         rows, protocol = asked_rows(dataset, asked)
         rows, labels, notes = matched_by_name(recognizer, dataset, rows)
@@ -65,7 +74,7 @@ def choose_test_clips(
             f"These are not the arrays that {name} was trained on: classes are matched by name, and whether it has "
             "seen any of these clips cannot be known."
         )
-        return ChosenClips(rows, labels, recognizer.class_names, protocol, (warning, *notes))
+        return ChosenClips(rows, labels, recognizer.class_names, protocol, (warning, *notes), asked)
 
     recorded, notes = recorded_split(recognizer.record), []
     if asked is not None:
@@ -81,7 +90,7 @@ def choose_test_clips(
     split = asked or recorded
     labels = dataset.labels[split.test]
     protocol = f"{described(split)}, FORCED" if notes else described(split)
-    return ChosenClips(split.test, labels, recognizer.class_names, protocol, (*notes, *split.notes))
+    return ChosenClips(split.test, labels, recognizer.class_names, protocol, (*notes, *split.notes), recorded)
 
 
 def asked_rows(dataset: ClipDataset, asked: Split | None) -> tuple[np.ndarray, str]:
@@ -112,6 +121,27 @@ def matched_by_name(recognizer: Recognizer, dataset: ClipDataset, rows: np.ndarr
     if unknown:
         notes.append(f"{(labels < 0).sum()} clips of classes that it does not know are left out: {', '.join(unknown)}.")
     return rows[labels >= 0], labels[labels >= 0], notes
+
+
+def leaks_of_test(
+    finder: LeakFinder, recognizer: Recognizer, clips: ChosenClips, group_pattern: str | None, *, fail_on_leak: bool
+) -> LeakReport | None:
+    """What a recogniser's test clips share with clips that it has seen; None if it is not known which those are.
+
+    With `fail_on_leak` raises UserError if there is anything, or if it is not known.
+    """
+    split = clips.trained_by
+    if split is None:
+        if fail_on_leak:
+            raise UserError(
+                f"--fail_on_leak: {recognizer.path} must have a record of these arrays, or --split must say what it "
+                "was trained on; found neither"
+            )
+        return None
+    report = finder.find(clips.rows, split.train, split.validation, group_pattern=group_pattern)
+    if fail_on_leak:
+        report.refuse()
+    return report
 
 
 def answer(recognizer: Recognizer, dataset: ClipDataset, clips: ChosenClips, *, batch_size: int) -> Answers:

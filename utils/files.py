@@ -1,15 +1,17 @@
 """Files that are either complete or absent: write beside then rename, locks, fingerprints, free space."""
 
 import contextlib
+import csv
 import errno
 import fcntl
 import glob
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from utils.errors import UserError
@@ -64,6 +66,15 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Writes UTF-8 text under its final name at once or not at all."""
     write_bytes(path, text.encode())
+
+
+def write_csv(path: str | os.PathLike, header: Sequence[str], rows: Sequence[Sequence]) -> None:
+    """Writes a CSV file, complete or not at all."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def write_json(path: str | os.PathLike, content) -> None:

@@ -1,7 +1,5 @@
 """What a test found: one result a recogniser, as a table, as JSON, and as files for a closer look."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,9 +13,10 @@ from utils.clips import ClipDataset
 from utils.cost import multiply_accumulates
 from utils.evaluation import Answers
 from utils.figures import ConfusionMatrix, save_figure
-from utils.files import write_json, write_text
+from utils.files import write_csv, write_json, write_text
 from utils.groups import Groups
 from utils.intervals import accuracy_interval, compare
+from utils.leak_report import short_form
 
 TOP = 5
 
@@ -25,7 +24,8 @@ TOP = 5
 def result_of(answers: Answers, dataset: ClipDataset, groups: Groups | None) -> dict:
     """Everything about one recogniser that a table or another program may want; plain values for JSON.
 
-    Shares are 0..1, `loss` is cross entropy in nats, `top5` None where there are no more than 5 classes.
+    Shares are 0..1, `loss` is cross entropy in nats, `top5` None where there are no more than 5 classes, `leaks` None
+    where it is not known which clips the recogniser has seen.
     """
     clips, logits = answers.clips, answers.logits
     keys = groups.keys[clips.rows] if groups else None
@@ -46,6 +46,7 @@ def result_of(answers: Answers, dataset: ClipDataset, groups: Groups | None) -> 
         "multiply_accumulates": multiply_accumulates(answers.recognizer.model),
         "megabytes": path.stat().st_size / 1e6,
         "notes": list(clips.notes),
+        "leaks": None if answers.leaks is None else answers.leaks.as_dict(),
     }
 
 
@@ -135,6 +136,7 @@ def summary(results: Sequence[dict], compared: Sequence[dict]) -> str:
             f"({comparison['test']}); same answer on {100 * comparison['same_answer']:.1f} % of clips"
         )
     lines += unique(f"note: {note}" for result in results for note in result["notes"])
+    lines += unique(short_form(result["leaks"]) for result in results if result["leaks"] is not None)
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -150,10 +152,13 @@ def write_results(
     compared: Sequence[dict],
     dataset: ClipDataset,
 ) -> None:
-    """Writes results.json and results.md; for each recogniser its answers, a table of classes, a confusion matrix."""
+    """Writes results.json and results.md; for each recogniser its answers, a table of classes, a confusion matrix and
+    what its test clips share with those that it has seen."""
     write_json(folder / "results.json", {"recognizers": list(results), "comparisons": list(compared)})
     write_text(folder / "results.md", summary(results, compared) + "\n")
     for name, answers in zip(file_names(all_answers), all_answers):
+        if answers.leaks is not None:
+            answers.leaks.write(folder / f"leaks_{name}.csv")
         clips, logits = answers.clips, answers.logits
         names, predicted = clips.class_names, logits.argmax(axis=1)
         confidence = softmax(logits.astype(np.float64), axis=1).max(axis=1)
@@ -191,12 +196,3 @@ def file_names(all_answers: Sequence[Answers]) -> list[str]:
     if len(set(stems)) == len(stems):
         return stems
     return [f"{stem}_{number}" for number, stem in enumerate(stems, start=1)]
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence]) -> None:
-    """Writes a CSV file, complete or not at all."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,11 @@ from utils import report, sports1m
 from utils.batches import clip_source
 from utils.clips import ClipDataset, open_clips
 from utils.errors import UserError
-from utils.evaluation import answer, choose_test_clips
+from utils.evaluation import answer, choose_test_clips, leaks_of_test
 from utils.figures import best_epoch
 from utils.frozen import feature_source
 from utils.history import save_history
+from utils.leaks import LeakFinder
 from utils.options import (
     TASK_FROM_SCRATCH,
     DataOptions,
@@ -148,13 +149,16 @@ def evaluate(
     input_scale: str = "0..255",
     batch_size: int = 16,
     force: bool = False,
+    fail_on_leak: bool = False,
 ) -> dict:
     """Stage 4: tests each recogniser on the clips that its record keeps for testing; compares the first with others.
 
     `data.split` None leaves the choice to the records. Prints a table, writes what there is to `output_path` if given,
-    and returns {"recognizers": [...], "comparisons": [...]} of plain values. Raises UserError for what a user can mend.
+    and returns {"recognizers": [...], "comparisons": [...]} of plain values. Raises UserError for what a user can mend,
+    and with `fail_on_leak` if test clips share anything with clips that a recogniser has seen, or if that is unknown.
     """
     dataset = open_clips(data.data, data.annotations, data.paths)
+    finder = LeakFinder(dataset)
     asked = None if data.split is None else split_of(data, dataset)
     group_pattern = data.group_pattern
     all_answers = []
@@ -164,7 +168,8 @@ def evaluate(
             group_pattern = recognizer.record["arguments"]["group_pattern"]
         check_length(data, dataset, recognizer.input_shape)
         clips = choose_test_clips(recognizer, dataset, asked, force=force)
-        all_answers.append(answer(recognizer, dataset, clips, batch_size=batch_size))
+        leaks = leaks_of_test(finder, recognizer, clips, group_pattern, fail_on_leak=fail_on_leak)
+        all_answers.append(replace(answer(recognizer, dataset, clips, batch_size=batch_size), leaks=leaks))
     groups = known_groups(dataset, group_pattern)
     results = [report.result_of(answers, dataset, groups) for answers in all_answers]
     compared = report.comparisons(all_answers, groups)
