@@ -279,6 +279,12 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, several: bool = F
         help="balanced: labels of rare classes weigh more",
     )
     group.add_argument("--patience", type=positive_int, help="ends after so many epochs without a better one")
+    group.add_argument(
+        "--precision",
+        choices=["auto", "float32", "mixed_bfloat16", "mixed_float16"],
+        default=defaults.precision,
+        help="number format of training; auto: float32 on a CPU, what a GPU is fastest in",
+    )
     group.add_argument("--keep_going", action="store_true", help="trains on where it seems hopeless")
 
 

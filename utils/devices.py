@@ -52,14 +52,13 @@ def has_gpu() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-def device_name() -> str:
-    """The processors that TensorFlow computes on, for a person to read."""
+def compute_capability() -> float | None:
+    """The CUDA compute capability of the weakest GPU, as 8.6; None without a GPU, or where it is not known."""
     import tensorflow as tf
-    from joblib import cpu_count
 
-    gpus = tf.config.list_physical_devices("GPU")
-    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
-    return ", ".join(names) if names else f"CPU, {cpu_count()} cores"
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    found = [float("{}.{}".format(*gpu["compute_capability"])) for gpu in details if "compute_capability" in gpu]
+    return min(found) if details and len(found) == len(details) else None
 
 
 def jit_compile() -> bool | str:

@@ -9,6 +9,7 @@ import numpy as np
 from utils.batches import Source
 from utils.errors import UserError
 from utils.options import TrainingOptions
+from utils.precision import is_mixed
 from utils.splits import Split
 
 PROBE_CLIPS = 8  # whose scores are compared
@@ -190,7 +191,8 @@ class Guard:
 
     def cause(self) -> str:
         rate, clipping = self.options.learning_rate, " and --clip_norm 1" if self.options.clip_norm is None else ""
-        return f"--learning_rate {rate:g} is likely too high, try {rate / 10:g}{clipping}"
+        rounding = " or --precision float32" if is_mixed(self.model) else ""
+        return f"--learning_rate {rate:g} is likely too high, try {rate / 10:g}{clipping}{rounding}"
 
     def found(self, kind: str, reason: str) -> None:
         if not self.options.keep_going:

@@ -35,6 +35,7 @@ class TrainingOptions:
     class_weights: str = "none"  # "balanced": labels of rare classes weigh more, see utils/class_weights.py
     patience: int | None = None  # epochs without a better one after which training ends; None: never
     max_minutes: float | None = None  # no epoch is begun that would end later; None: no limit
+    precision: str = "auto"  # or a Keras dtype policy, see utils/precision.py
     keep_going: bool = False  # trains on where utils/guards.py would end it
     tensorboard: Path | None = None
 

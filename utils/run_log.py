@@ -17,7 +17,7 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
-from utils.devices import device_name
+from utils.devices import hardware
 from utils.errors import UserError
 from utils.history import beside_history
 from utils.progress import duration
@@ -98,7 +98,7 @@ def opening(options: Sequence) -> list[str]:
         f"=== {shlex.join([Path(sys.executable).name, *sys.argv])}",
         f"in {os.getcwd()}, process {os.getpid()}",
         f"python {'.'.join(map(str, sys.version_info[:3]))}, {versions}",
-        f"device: {device_name()}",
+        f"device: {hardware()}",
         f"settings: {json.dumps(settings)}",
     ]
 
@@ -117,8 +117,9 @@ def logged(stage: Callable) -> Callable:
 
     @functools.wraps(stage)
     def with_log(*arguments, **named):
-        given = inspect.signature(stage).bind(*arguments, **named).arguments
-        with run_log(beside_history(given["output"].log_path, ".log"), list(given.values())):
+        given = inspect.signature(stage).bind(*arguments, **named)
+        given.apply_defaults()
+        with run_log(beside_history(given.arguments["output"].log_path, ".log"), list(given.arguments.values())):
             return stage(*arguments, **named)
 
     return with_log

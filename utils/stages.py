@@ -30,6 +30,7 @@ from utils.options import (
     TrainingOptions,
     ViewOptions,
 )
+from utils.precision import training_precision
 from utils.prepared import check_length, known_groups, open_data, split_of, with_few_labels
 from utils.recognizer import load_recognizer, save_recognizer
 from utils.records import make_record, same_clips
@@ -68,6 +69,7 @@ def train_teacher(
     computed once a clip, for view 0. Where nothing is frozen, each epoch reads a new view of each clip, unless
     `views.views` is 0. Raises UserError for what a user can mend.
     """
+    training_precision(training.precision)  # refuses what the device cannot do before any work
     dataset, split = open_data(data, network.input_shape)
     options = [data, training, network, teacher, views]
     with training_state(output, settings_of(options, dataset, split, {"--weights": teacher.weights})) as state:
@@ -113,6 +115,7 @@ def train_student(
     not at all at `alpha` 1, where an epoch is still as long as with them, so that both take equally many steps.
     Raises UserError for what a user can mend.
     """
+    training_precision(training.precision)  # refuses what the device cannot do before any work
     dataset, split = open_data(data, network.input_shape)
     targets, epoch_clips, has_teacher = {"labels": dataset.labels}, len(split.train), distillation.alpha < 1
     about = {"kind": "distilled student" if has_teacher else "student"}

@@ -15,7 +15,9 @@ from utils.figures import best_epoch
 from utils.guards import Guard, hopeless_ends
 from utils.history import history_array
 from utils.options import TrainingOptions
+from utils.precision import computing_in, scaled_for, training_precision
 from utils.progress import duration
+from utils.run_log import log_only
 from utils.splits import Split
 from utils.stopping import no_better_epoch, out_of_time
 from utils.training_progress import loss_text, progress_bar
@@ -90,7 +92,9 @@ def fit(
     train = training_batches(source, rows, weighted, batch_size=batch_size, seed=options.seed, first_epoch=passes)
     train = train.skip(skipped)
     validation = evaluation_batches(source, split.validation, targets, batch_size=batch_size)
-    compile_settings = {"optimizer": optimizer(options, steps), "jit_compile": jit_compile()}
+    precision = training_precision(options.precision)
+    log_only(f"trains in {precision}")
+    compile_settings = {"optimizer": scaled_for(precision, optimizer(options, steps)), "jit_compile": jit_compile()}
     if isinstance(model, Distiller):
         model.compile(**compile_settings)
     else:
@@ -108,6 +112,7 @@ def fit(
         pace = {"steps": steps, "batch_size": batch_size, "clock": clock}
         with (
             batch_loop() as check,
+            computing_in(model, precision),
             hopeless_ends(kept=lambda: bool(log.epochs)),
             progress_bar(first_epoch=done, epochs=options.epochs, **pace) as bar,
         ):
