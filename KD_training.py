@@ -3,7 +3,15 @@
 import argparse
 
 from utils import cli
-from utils.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions, ViewOptions
+from utils.options import (
+    SCORES_SUFFIX,
+    DataOptions,
+    DistillationOptions,
+    NetworkOptions,
+    OutputOptions,
+    TrainingOptions,
+    ViewOptions,
+)
 
 OPTIONS = (DataOptions, TrainingOptions, NetworkOptions, DistillationOptions, OutputOptions)
 
@@ -17,7 +25,19 @@ def parse_arguments() -> argparse.Namespace:
     cli.add_view_arguments(parser, views_help="so many views of each clip, beside the whole one, are learnt from")
     cli.add_model_arguments(parser)
     distillation = parser.add_argument_group("distillation")
-    distillation.add_argument("--source", type=cli.existing_model, help="the teacher; not needed with --alpha 1")
+    distillation.add_argument(
+        "--source",
+        type=cli.existing_teacher,
+        nargs="+",
+        help="the teacher, a model or a .npy of class scores; several are averaged; none is needed with --alpha 1",
+    )
+    distillation.add_argument(
+        "--teacher",
+        choices=["cached", "live"],
+        default="cached",
+        help="cached: answers once for each view; live: answers in every step, for a new view of each clip an epoch",
+    )
+    distillation.add_argument("--cache", type=cli.output_scores, help=".npy for its answers; by default beside it")
     distillation.add_argument("--temperature", type=cli.positive_float, default=10.0, help="softens both outputs")
     distillation.add_argument("--alpha", type=cli.share, default=0.1, help="weight of the labels; 1: no teacher")
     distillation.add_argument("--labels_per_class", type=cli.positive_int, help="only so many clips keep their labels")
@@ -29,10 +49,28 @@ def parse_arguments() -> argparse.Namespace:
         "--log_path", type=cli.output_stem, default="KD_training_histories/student", help="history: .npy, .csv, .png"
     )
     cli.add_overwrite_argument(output)
+    output.add_argument(
+        "--write_views",
+        type=cli.output_folder,
+        help="writes the views there at --input_size, for a teacher of another framework to answer; trains nothing",
+    )
     args = parser.parse_args()
-    if args.source is not None and args.source.resolve().with_suffix("") == args.output_path.resolve().with_suffix(""):
-        parser.error(f"--output_path: must not replace the teacher or its record, got {args.output_path}")
+    check_together(parser, args)
     return args
+
+
+def check_together(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuses arguments that are right alone and wrong together."""
+    sources = args.source or []
+    output, models = args.output_path.resolve(), [source for source in sources if source.suffix != SCORES_SUFFIX]
+    if any(source.resolve().with_suffix("") == output.with_suffix("") for source in sources):
+        parser.error(f"--output_path: must not replace the teacher or its record, got {args.output_path}")
+    if args.cache is not None and (args.teacher == "live" or len(models) != 1):
+        parser.error(f"--cache: must go with --teacher cached and one model as --source, got {len(models)}")
+    if args.cache is not None and args.cache.resolve() in [source.resolve() for source in sources]:
+        parser.error(f"--cache: must not replace scores that are a --source, got {args.cache}")
+    if args.teacher == "live" and sources and (len(sources) > 1 or not models):
+        parser.error("--teacher live: must have one model as --source, got " + " ".join(map(str, sources)))
 
 
 def main() -> None:
@@ -40,6 +78,10 @@ def main() -> None:
     cli.start_tensorflow()
     from utils import stages
 
+    if args.write_views:
+        kinds = (DataOptions, NetworkOptions, ViewOptions)
+        stages.write_views(*(cli.options_of(kind, args) for kind in kinds), output_path=args.write_views)
+        return
     stages.train_student(*(cli.options_of(kind, args) for kind in OPTIONS), views=cli.options_of(ViewOptions, args))
 
 

@@ -55,7 +55,8 @@ class Distiller(keras.Model):
 
     Targets are a dict of `labels` `(B,)` and `teacher_logits` `(B, C)`, the teacher's answers computed beforehand. Or a
     `teacher` (a model of the same clips that returns logits) stays in the step, frozen and without dropout, and
-    targets are `labels` alone, as a dict or as an array.
+    targets are `labels` alone, as a dict or as an array; or `labels` and `teacher_clips`, the same views at the size
+    of the teacher's input.
     Logs `hard_loss` and `soft_loss` (the loss's two terms before weighting), `accuracy` (of the clips with a label),
     and `agreement`: the share of clips for which student and teacher choose the same class. With `alpha` 1 no teacher
     is needed and neither `soft_loss` nor `agreement` is logged: the student alone, trained by the very same code.
@@ -86,14 +87,19 @@ class Distiller(keras.Model):
         return self.student(clips, training=training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        targets = dict(y) if isinstance(y, dict) else {"labels": y}
-        if self.teacher is not None and self.distillation_loss.alpha < 1:
-            targets["teacher_logits"] = ops.stop_gradient(self.teacher(x, training=False))
+        targets = self.with_teacher_logits(x, y if isinstance(y, dict) else {"labels": y})
         self._log(targets, y_pred, sample_weight)
         loss = self.distillation_loss(targets, y_pred, sample_weight)
         for penalty in self.student.losses:
             loss += self._aggregate_additional_loss(penalty)
         return loss
+
+    def with_teacher_logits(self, clips, targets: dict) -> dict:
+        """The targets of a batch, with the answers of the teacher in the step if there is one."""
+        if self.teacher is None or self.distillation_loss.alpha == 1:
+            return targets
+        logits = ops.stop_gradient(self.teacher(targets.get("teacher_clips", clips), training=False))
+        return {**targets, "teacher_logits": logits}
 
     def _log(self, targets, student_logits, sample_weight):
         labels = ops.cast(targets["labels"], "int32")

@@ -177,6 +177,11 @@ def test_errors_are_one_line_and_leave_nothing(workplace):
     new = ["--output_path", "models/new.h5", "--log_path", "logs/new", "--epochs", 1]
     for arguments, message in [
         (["--source", "arrays/labels.h5"], "error: --source: must be an existing file, got arrays/labels.h5"),
+        (["--source", "videos"], "error: --source: must end in .keras or .h5, or in .npy for class scores, got videos"),
+        (["--source", "arrays/labels.npy"], "error: --source: arrays/labels.npy must hold class scores as floats"),
+        (["--source", "arrays/labels.npy", "--teacher", "live"], "error: --teacher live: must have one model"),
+        (["--source", "models/teacher.h5", "--cache", "arrays/labels.npy"], "error: --cache: arrays/labels.npy holds"),
+        (["--cache", "kept.npy"], "error: --cache: must go with --teacher cached and one model as --source, got 0"),
         (["--temperature", "0"], "error: --temperature: must be a number above 0, got 0"),
         ([], "error: --source must name a teacher unless --alpha is 1, got none"),
         (["--source", "models/teacher.h5", "--split_seed", "3"], "error: --source models/teacher.h5 has seen"),
@@ -186,6 +191,25 @@ def test_errors_are_one_line_and_leave_nothing(workplace):
         assert printed.count("\n") == 1
     assert not (folder / "models/new.h5").exists()
     assert not list(folder.rglob("*.partial*"))
+
+
+def test_an_ensemble_and_a_teacher_of_another_framework(workplace):
+    """Views out as files, scores back as a .npy, and averaged with our own teacher: as the README describes it."""
+    folder, arrays, _ = workplace
+    views = ["--views", 1, "--write_views", "views", "--input_size", 24]
+    printed = run("KD_training.py", *arrays, *views, cwd=folder)
+    assert "wrote 42 clips in 2 views to views" in printed
+    scores = np.full((30, 2, 3), np.nan, np.float32)
+    for view in range(2):
+        colours = np.load(folder / f"views/view_{view}.npy").astype(float).mean(axis=(1, 2, 3))
+        scores[np.load(folder / f"views/rows_{view}.npy"), view] = colours / 10
+    np.save(folder / "scores.npy", scores)
+    (folder / "scores.json").write_bytes((folder / "views/views.json").read_bytes())
+    both = ["--source", "models/teacher.h5", "scores.npy", "--views", 1, "--epochs", 1, "--log_path", "logs/both"]
+    printed = run("KD_training.py", *arrays, *SMALL, *both, "--output_path", "models/both.keras", cwd=folder)
+    assert "teacher average of 2:" in printed
+    assert len(json.loads((folder / "models/both.json").read_text())["teacher"]) == 2
+    assert np.load(folder / "logs/both.npy")["gradient_ratio"][0] > 0
 
 
 def test_a_contradicting_split_needs_force(workplace):

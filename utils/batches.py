@@ -24,7 +24,7 @@ class Source:
 
     read: Callable[[np.ndarray, np.ndarray], np.ndarray]
     shape: tuple[int, ...]
-    dtype: type
+    dtype: type | np.dtype
     views: int = 0
     fresh: bool = False
 
@@ -59,7 +59,7 @@ def views_of_epoch(source: Source, rows: np.ndarray, *, seed: int, epoch: int) -
 def training_batches(
     source: Source,
     rows: np.ndarray,
-    targets: Mapping[str, np.ndarray],
+    targets: Mapping[str, np.ndarray | Source],
     *,
     batch_size: int,
     seed: int,
@@ -70,8 +70,8 @@ def training_batches(
     Every epoch is a full permutation of `rows`, each in the view that `views_of_epoch` says, a function of (seed,
     epoch) alone; a last partial batch is dropped (under several replicas it would weigh its clips more). `targets`
     holds arrays with one entry a row of the dataset, or one a row and view: `(N, ...)` of at most two axes, or `(N,
-    views + 1, C)`. Batches hold, under the same names, the entries of their rows and views. Raises UserError if there
-    are fewer rows than one batch.
+    views + 1, C)`; or Sources. Batches hold, under the same names, the entries of their rows and views. Raises
+    UserError if there are fewer rows than one batch.
     """
     import tensorflow as tf
 
@@ -91,7 +91,7 @@ def training_batches(
 
 
 def evaluation_batches(
-    source: Source, rows: np.ndarray, targets: Mapping[str, np.ndarray], *, batch_size: int, view: int = 0
+    source: Source, rows: np.ndarray, targets: Mapping[str, np.ndarray | Source], *, batch_size: int, view: int = 0
 ):
     """One pass over one view of `rows` in their order, the last batch as small as it is; else as `training_batches`."""
     import tensorflow as tf
@@ -101,23 +101,30 @@ def evaluation_batches(
     return load_batches(order.batch(batch_size), source, targets)
 
 
-def load_batches(order, source: Source, targets: Mapping[str, np.ndarray]):
+def as_source(values: np.ndarray | Source) -> Source:
+    """What `targets` may hold, as a Source: an array with an entry a row, or of three axes with one a row and view."""
+    if isinstance(values, Source):
+        return values
+    values = np.asarray(values)
+    if values.ndim == 3:
+        return Source(lambda rows, views: values[rows, views], values.shape[2:], values.dtype)
+    return Source(lambda rows, _: values[rows], values.shape[1:], values.dtype)
+
+
+def load_batches(order, source: Source, targets: Mapping[str, np.ndarray | Source]):
     """Batches of (row, view) `(B, 2)` to batches of `(inputs, targets)`, read ahead on all cores, in order."""
     import tensorflow as tf
 
-    tables = {name: np.asarray(values) for name, values in targets.items()}
+    sources = [source, *(as_source(values) for values in targets.values())]
 
     def read(order):
         rows, views = order.T
-        entries = [table[rows, views] if table.ndim == 3 else table[rows] for table in tables.values()]
-        return [source.read(rows, views), *entries]
+        return [each.read(rows, views) for each in sources]
 
     def load(order):
-        kinds = [tf.as_dtype(source.dtype), *(tf.as_dtype(table.dtype) for table in tables.values())]
-        inputs, *entries = tf.numpy_function(read, [order], kinds, stateful=False)
-        shapes = [table.shape[2:] if table.ndim == 3 else table.shape[1:] for table in tables.values()]
-        entries = [tf.ensure_shape(entry, (None, *shape)) for entry, shape in zip(entries, shapes)]
-        return tf.ensure_shape(inputs, (None, *source.shape)), dict(zip(tables, entries))
+        found = tf.numpy_function(read, [order], [tf.as_dtype(each.dtype) for each in sources], stateful=False)
+        inputs, *entries = [tf.ensure_shape(part, (None, *each.shape)) for part, each in zip(found, sources)]
+        return inputs, dict(zip(targets, entries))
 
     return order.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(READ_AHEAD)
 

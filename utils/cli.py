@@ -14,7 +14,7 @@ from pathlib import Path
 from utils.errors import UserError
 from utils.files import disk_error
 from utils.interruption import raise_interrupted
-from utils.options import DataOptions, NetworkOptions, TrainingOptions, ViewOptions
+from utils.options import SCORES_SUFFIX, DataOptions, NetworkOptions, TrainingOptions, ViewOptions
 
 EPOCHS_HELP = "passes over the training clips"
 MODEL_SUFFIXES = (".keras", ".h5")
@@ -174,6 +174,23 @@ def output_model(text: str) -> Path:
 def existing_model(text: str) -> Path:
     """A path of a model file that is there and ends in .keras or .h5."""
     return existing_file(str(with_model_suffix(text)))
+
+
+def existing_teacher(text: str) -> Path:
+    """A path of a model file, or of a .npy of class scores, that is there."""
+    path = Path(text)
+    if path.suffix not in (*MODEL_SUFFIXES, SCORES_SUFFIX):
+        raise argparse.ArgumentTypeError(f"must end in .keras or .h5, or in .npy for class scores, got {text}")
+    return existing_file(text)
+
+
+def output_scores(text: str) -> Path:
+    """A path to keep scores at: it ends in .npy, and its folder is there or can be made."""
+    path = Path(text)
+    if path.suffix != SCORES_SUFFIX or path.is_dir():
+        raise argparse.ArgumentTypeError(f"must be a file that ends in .npy, got {text}")
+    output_folder(str(path.parent))
+    return path
 
 
 def with_model_suffix(text: str) -> Path:

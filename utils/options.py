@@ -6,6 +6,8 @@ from pathlib import Path
 TASK_FROM_SCRATCH = "train_local_teacher"
 TASKS_FINE_TUNING = ("fintuning_C3D_Sports1M", "finetuning_C3D_Sports1M")  # the first is the published spelling
 
+SCORES_SUFFIX = ".npy"
+
 
 @dataclass(frozen=True)
 class DataOptions:
@@ -76,12 +78,26 @@ class TeacherOptions:
 class DistillationOptions:
     """What a student learns from."""
 
-    source: Path | None = None  # the teacher; None with alpha 1
+    source: Path | tuple[Path, ...] | None = None  # the teacher or several: models, or .npy scores; None with alpha 1
+    teacher: str = "cached"  # its answers are computed once for each view; "live": in every step, for ever new views
+    cache: Path | None = None  # where the answers are kept; None: beside the teacher
     temperature: float = 10.0
     alpha: float = 0.1  # weight of the labels; 1: no teacher
     labels_per_class: int | None = None  # None: all
     source_channels: str = "rgb"
     source_input_scale: str = "0..255"
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """All of `source`."""
+        if self.source is None:
+            return ()
+        return (self.source,) if isinstance(self.source, Path) else tuple(self.source)
+
+    @property
+    def models(self) -> tuple[Path, ...]:
+        """Those of `source` that are networks and not scores."""
+        return tuple(path for path in self.sources if path.suffix != SCORES_SUFFIX)
 
 
 @dataclass(frozen=True)

@@ -120,22 +120,28 @@ def load_recognizer(
     if not isinstance(output_shape, tuple) or len(output_shape) != 2:
         raise UserError(f"{argument}: {path} must give class scores (B, C), gives {output_shape}")
 
-    record = None
-    if record_path(path).is_file():
-        record = read_json(record_path(path))
-        if not isinstance(record, dict) or record.get("fingerprint") != file_fingerprint(path):
-            raise UserError(
-                f"{argument}: {record_path(path)} is the record of another file than {path}; "
-                "restore the pair, or remove the record to use the model as one from elsewhere"
-            )
-        if (channels, input_scale) != ("rgb", "0..255"):
-            raise UserError(
-                f"--channels and --input_scale are for models without a record; {path} has one and takes RGB 0..255"
-            )
+    record = read_record(path, argument=argument)
+    if record is not None and (channels, input_scale) != ("rgb", "0..255"):
+        raise UserError(
+            f"--channels and --input_scale are for models without a record; {path} has one and takes RGB 0..255"
+        )
     if record is None:
         model = with_conventions(with_logits(model), channels, input_scale)
     model.jit_compile = jit_compile()
     return Recognizer(Path(path), model, record)
+
+
+def read_record(path: str | os.PathLike, *, argument: str) -> dict | None:
+    """The content of NAME.json beside a model file, or None. Raises UserError if it is the record of another file."""
+    if not record_path(path).is_file():
+        return None
+    record = read_json(record_path(path))
+    if not isinstance(record, dict) or record.get("fingerprint") != file_fingerprint(path):
+        raise UserError(
+            f"{argument}: {record_path(path)} is the record of another file than {path}; "
+            "restore the pair, or remove the record to use the model as one from elsewhere"
+        )
+    return record
 
 
 def with_logits(model):

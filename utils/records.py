@@ -54,6 +54,8 @@ def plain(value):
     """`value` with paths as text, so that JSON can hold it."""
     if isinstance(value, dict):
         return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
 
 

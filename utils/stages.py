@@ -11,12 +11,14 @@ from models.c3d import build_c3d, set_sports1m_weights, split_at
 from models.distiller import Distiller
 from models.initialisation import initialise_by_data
 from models.student import build_student
-from utils import report, sports1m
+from utils import report, sports1m, written_views
+from utils.answer_key import Question
 from utils.batches import clip_source
 from utils.clips import ClipDataset, open_clips
 from utils.errors import UserError
 from utils.evaluation import answer, choose_test_clips, leaks_of_test
 from utils.figures import best_epoch
+from utils.files import file_fingerprint
 from utils.frozen import feature_source
 from utils.history import save_history
 from utils.leaks import LeakFinder
@@ -36,7 +38,7 @@ from utils.recognizer import load_recognizer, save_recognizer
 from utils.records import make_record, same_clips
 from utils.run_log import logged
 from utils.splits import Split
-from utils.teachers import check_teacher, load_teacher, teacher_logits
+from utils.teachers import named_sources, teaching
 from utils.training import fit, set_seeds
 from utils.training_state import TrainingState, settings_of, training_state
 
@@ -110,7 +112,9 @@ def train_student(
 ) -> Trained:
     """Stage 3: the compact student, from the labels and the answers of the teacher `distillation.source`.
 
-    At `alpha` 1 from the labels alone. The teacher answers once a clip, before the student starts. `labels_per_class`
+    At `alpha` 1 from the labels alone. The teacher answers once for each view of a clip, before the student starts
+    (utils/teacher_cache.py); with `distillation.teacher` "live" in every step, and each epoch reads new views, at
+    `alpha` 1 too. `labels_per_class`
     leaves only so many training clips of each class their labels: the others teach through the teacher's answers, and
     not at all at `alpha` 1, where an epoch is still as long as with them, so that both take equally many steps.
     Raises UserError for what a user can mend.
@@ -125,22 +129,30 @@ def train_student(
             dataset, split, distillation.labels_per_class, keep_unlabelled=has_teacher
         )
     options = [data, training, network, distillation, views]
-    source = distillation.source if has_teacher else None
-    with training_state(output, settings_of(options, dataset, split, {"--source": source})) as state:
+    is_live = distillation.teacher == "live"  # with alpha 1 too: the baseline of such students sees what they see
+    sources = named_sources(distillation) if has_teacher else {}
+    if has_teacher:
+        fingerprints = [file_fingerprint(source) for source in sources.values()]
+        about["teacher"] = fingerprints if len(fingerprints) > 1 else fingerprints[0]
+    with training_state(output, settings_of(options, dataset, split, sources)) as state:
+        teacher = None
         if has_teacher:
-            teacher = load_teacher(distillation)
-            check_teacher(teacher, dataset, split)
-            targets["teacher_logits"] = teacher_logits(teacher, dataset, split, views)
-            about["teacher"] = teacher.fingerprint
-            del teacher  # its memory is the student's from here on
+            teacher, answers = teaching(distillation, Question(dataset, split, views), network.input_shape)
+            targets |= answers
         set_seeds(training)
         student = build(build_student, dataset, network)
         if not state.history:
             initialise(student, dataset, split, training)  # not `taught`: alone and distilled start from equal weights
-        distiller = Distiller(student, temperature=distillation.temperature, alpha=distillation.alpha)
-        clips = clip_source(dataset, network.input_shape, views)
+        distiller = Distiller(student, teacher, temperature=distillation.temperature, alpha=distillation.alpha)
+        clips = clip_source(dataset, network.input_shape, views, fresh=is_live)
         history = fit(distiller, clips, taught, targets, training, epoch_clips=epoch_clips, state=state)
         return finish(student, history, dataset, split, output, options, about, state)
+
+
+def write_views(data: DataOptions, network: NetworkOptions, views: ViewOptions, *, output_path: Path) -> None:
+    """Stage 3 for a teacher of another framework: what it is to answer, as files; see utils/written_views.py."""
+    dataset, split = open_data(data, network.input_shape)
+    written_views.write_views(output_path, Question(dataset, split, views), network.input_shape)
 
 
 def evaluate(

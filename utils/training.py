@@ -20,6 +20,7 @@ from utils.progress import duration
 from utils.run_log import log_only
 from utils.splits import Split
 from utils.stopping import no_better_epoch, out_of_time
+from utils.term_gradients import gradient_log
 from utils.training_progress import loss_text, progress_bar
 from utils.training_state import TrainingState, assign, own_variables
 from utils.waiting import WaitClock
@@ -73,7 +74,8 @@ def fit(
     A Distiller brings its own loss; any other model returns logits and is trained by cross entropy. `targets` holds
     arrays with one entry a row of the dataset: `labels`, and for a Distiller with alpha < 1 `teacher_logits`. An
     epoch is `epoch_clips` long, by default one pass over the training rows. Class weights are for training alone:
-    validation figures stay comparable. `state` keeps each epoch that ends; those that it holds are not trained again.
+    validation figures stay comparable. A Distiller with two terms logs the ratio of their gradients' norms
+    (utils/term_gradients.py). `state` keeps each epoch that ends; those that it holds are not trained again.
     Returns the history, a structured array with one row an epoch (see utils/history.py). Raises Interrupted after
     the step in which a signal asks for the end.
     """
@@ -108,6 +110,8 @@ def fit(
     if not state.ended:
         if done:
             print(f"continuing from epoch {done + 1} of {options.epochs}")
+        has_two_terms = isinstance(model, Distiller) and 0 < model.distillation_loss.alpha < 1
+        gradients = [gradient_log(model, source, split, targets)] if has_two_terms else []
         guard = Guard(model, source, split, targets, options, past=lambda: log.epochs)
         pace = {"steps": steps, "batch_size": batch_size, "clock": clock}
         with (
@@ -126,6 +130,7 @@ def fit(
                     after_each_step(check),
                     *bar,
                     guard.callback(),
+                    *gradients,
                     log,
                     *tensorboard(options.tensorboard),
                     keeping(state, log),
@@ -241,6 +246,8 @@ def epoch_log(options: TrainingOptions, clock: WaitClock, clips_per_epoch: int, 
 def epoch_line(epoch: Mapping[str, float], epochs: int, *, is_best: bool) -> str:
     """One epoch for a person to read."""
     parts = [f"epoch {epoch['epoch']:>{len(str(epochs))}}/{epochs}", loss_text(epoch)]
+    if "gradient_ratio" in epoch:
+        parts.append(f"soft/hard gradients {epoch['gradient_ratio']:.2g}")
     parts.append(f"| validation loss {epoch['val_loss']:.3f}, accuracy {100 * epoch['val_accuracy']:.1f} %")
     if "val_agreement" in epoch:
         parts.append(f"(agrees with teacher {100 * epoch['val_agreement']:.1f} %)")

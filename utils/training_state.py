@@ -30,7 +30,7 @@ HEADER = "header.json"
 DIGEST = "sha256:"
 ANEW = "start anew with --overwrite, or by removing it"
 FINGERPRINTED = ("data", "annotations", "paths", "split_dir", "source", "weights")  # what these hold counts, not where
-WITHOUT_EFFECT = ("keep_going", "max_minutes", "tensorboard")  # on an epoch's weights and history
+WITHOUT_EFFECT = ("cache", "keep_going", "max_minutes", "tensorboard")  # on an epoch's weights and history
 
 
 def settings_of(

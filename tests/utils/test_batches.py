@@ -101,3 +101,10 @@ def test_evaluation_reads_the_view_that_is_asked_for():
         for inputs, targets in evaluation_batches(VIEWS, ROWS, BY_VIEW, batch_size=4, view=view).as_numpy_iterator():
             assert (inputs[:, 1] == view).all()
             np.testing.assert_array_equal(targets["answers"], BY_VIEW["answers"][inputs[:, 0].astype(int), view])
+
+
+def test_a_source_among_the_targets_is_read_in_the_same_view():
+    """A teacher in the step, of another input size, must be shown what the student is shown."""
+    targets = {**BY_VIEW, "teacher_clips": Source(lambda rows, views: rows * 100 + views, (), np.int64)}
+    for inputs, found in training_batches(VIEWS, ROWS, targets, batch_size=5, seed=0).take(6).as_numpy_iterator():
+        np.testing.assert_array_equal(found["teacher_clips"], inputs[:, 0] * 100 + inputs[:, 1])
