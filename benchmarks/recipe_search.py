@@ -1,0 +1,119 @@
+"""Which settings train from scratch: each configuration on a few folds and seeds, judged on validation clips alone.
+
+    python benchmarks/recipe_search.py --data frames.npy --annotations labels.npy --network student \
+        --split fold:3 --folds 1 --seeds 0 1 --output_path search -- --width 0.5 --input_size 56 --epochs 60
+
+What follows `--` is passed to every training; CONFIGURATIONS lists what is tried. Each training is a run of
+Teacher_training.py or of KD_training.py --alpha 1; a finished one is not repeated. Prints a table, best first, and
+writes search.json, which holds every validation curve, and a picture of the curves. Test clips are not read.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from utils import cli  # noqa: E402
+from utils.folds import protocols  # noqa: E402
+
+CONFIGURATIONS = {
+    "published": "--initialisation random --schedule constant --learning_rate 1e-4 --clip_norm none --views 0",
+    "random": "--initialisation random --views 0",
+    "random, views": "--initialisation random",
+    "data": "--views 0",
+    "data, views": "",
+    "data, views, no dropout": "--dropout 0",
+    "data, views, half dropout": "--dropout 0.5",
+    "data, views, decay 0.05": "--weight_decay 0.05",
+    "data, views, rate 1e-4": "--learning_rate 1e-4",
+    "data, views, rate 1e-3": "--learning_rate 1e-3",
+    "data, views, no clipping": "--clip_norm none",
+    "data, views, balanced": "--class_weights balanced",
+    "random, views, no dropout": "--initialisation random --dropout 0",
+    "random, views, rate 1e-3": "--initialisation random --learning_rate 1e-3",
+    "random, views, half dropout": "--initialisation random --dropout 0.5",
+    "random, views, half dropout, rate 1e-3": "--initialisation random --dropout 0.5 --learning_rate 1e-3",
+}
+
+
+def train(args: argparse.Namespace, name: str, fold: str, seed: int) -> np.ndarray:
+    """The history of one training, which is run if it is not there."""
+    folder = args.output_path / "_".join([args.network, *name.split(), fold.replace("/", "-"), f"seed{seed}"])
+    history = folder / "history.npy"
+    if not history.is_file():
+        script = ["Teacher_training.py"] if args.network == "teacher" else ["KD_training.py", "--alpha", "1"]
+        command = [sys.executable, *script, "--data", args.data, "--annotations", args.annotations, "--split", fold]
+        command += ["--seed", seed, "--keep_going", "--output_path", folder / "model.keras"]
+        command += ["--log_path", history.with_suffix(""), *args.common, *CONFIGURATIONS[name].split()]
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / "output.txt", "w") as output:
+            subprocess.run([str(part) for part in command], cwd=ROOT, check=True, stdout=output, stderr=output)
+    return np.load(history)
+
+
+def main() -> None:
+    own, common = sys.argv[1:], []
+    if "--" in own:
+        own, common = own[: own.index("--")], own[own.index("--") + 1 :]
+    parser = cli.ArgumentParser(__doc__.splitlines()[0])
+    parser.add_argument("--data", type=lambda text: cli.existing_file(text).resolve(), required=True, help="frames.npy")
+    parser.add_argument(
+        "--annotations", type=lambda text: cli.existing_file(text).resolve(), required=True, help="labels"
+    )
+    parser.add_argument("--network", choices=["teacher", "student"], default="student", help="what is trained")
+    parser.add_argument("--configurations", choices=list(CONFIGURATIONS), nargs="+", help="by default all")
+    parser.add_argument("--split", default="fold:3", help="folds as in reproduce.py")
+    parser.add_argument("--folds", type=cli.positive_int, nargs="+", help="only these folds")
+    parser.add_argument("--seeds", type=cli.seed, nargs="+", default=[0], help="one training each")
+    parser.add_argument("--output_path", type=lambda text: cli.output_folder(text).resolve(), default="search")
+    args = parser.parse_args(own)
+    args.common = common
+    from matplotlib import pyplot as plt
+
+    paths = np.load(args.data.with_name("video_file_paths.npy"))
+    found = []
+    for name in args.configurations or CONFIGURATIONS:
+        curves = {}
+        for fold in protocols(args.split, args.folds, paths=paths):
+            for seed in args.seeds:
+                history = train(args, name, fold, seed)
+                curves[f"{fold} seed {seed}"] = [round(float(value), 4) for value in history["val_accuracy"]]
+        best = [max(curve) for curve in curves.values()]
+        last = [float(np.mean(curve[-5:])) for curve in curves.values()]
+        found.append(
+            {
+                "configuration": name,
+                "settings": CONFIGURATIONS[name],
+                "best": float(np.mean(best)),
+                "last_five": float(np.mean(last)),
+                "curves": curves,
+            }
+        )
+        print(f"{name}: best epoch {100 * np.mean(best):.1f} %, last five {100 * np.mean(last):.1f} %", flush=True)
+    found.sort(key=lambda entry: -entry["last_five"])
+
+    print(f"\n| configuration ({args.network}) | best epoch | last five epochs | by run |\n|---|---:|---:|---|")
+    for entry in found:
+        runs = " ".join(f"{100 * np.mean(curve[-5:]):.0f}" for curve in entry["curves"].values())
+        print(f"| {entry['configuration']} | {100 * entry['best']:.1f} % | {100 * entry['last_five']:.1f} % | {runs} |")
+    content = {"network": args.network, "common": common, "found": found}
+    (args.output_path / f"search_{args.network}.json").write_text(json.dumps(content) + "\n")
+    figure, axes = plt.subplots(figsize=(9, 5))
+    for entry, colour in zip(found, plt.get_cmap("tab20").colors):
+        length = min(map(len, entry["curves"].values()))
+        mean = np.mean([curve[:length] for curve in entry["curves"].values()], axis=0)
+        axes.plot(range(1, length + 1), 100 * mean, color=colour, label=entry["configuration"])
+    axes.set(xlabel="epoch", ylabel="validation accuracy (%), mean of the runs", ylim=(0, 102))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1))
+    figure.savefig(args.output_path / f"search_{args.network}.png", dpi=120, bbox_inches="tight")
+
+
+if __name__ == "__main__":
+    cli.run(main)
