@@ -142,7 +142,10 @@ def main() -> int:
         whole = outcome(base / "undisturbed")
         calls = kill_at_call(base / "counted", None)
         repeats = outcome(base / "counted") == whole
-        print(json.dumps({"undisturbed_run_repeats": repeats, "seconds": round(duration, 1), "file_calls": calls}))
+        print(
+            json.dumps({"undisturbed_run_repeats": repeats, "seconds": round(duration, 1), "file_calls": calls}),
+            flush=True,
+        )
 
         caught = 0
         for point in range(5):
