@@ -4,10 +4,10 @@ undisturbed run's.
     python benchmarks/kill_reproduce.py --points 20
 
 Half of the moments are random times of the whole run (rendering, extraction, training, test, report); the other half
-are random calls that touch files, which time alone would seldom hit. At each point the experiment is killed three
-times on its way. It must then end with the results.json of the undisturbed run, times apart, and with equal weights in
-every cell. A careless save, straight to the final names, is killed first: the benchmark fails if it does not catch
-that. Prints a JSON line a point.
+lie in its saves, which time alone would seldom hit: half of a file is written, or all of it but the rename is still to
+come, or has just been done. At each point the experiment is killed three times on its way. It must then end with the
+results.json of the undisturbed run, times apart, and with equal weights in every cell. A careless save, straight to the
+final names, is killed first: the benchmark fails if it does not catch that. Prints a JSON line a point.
 """
 
 import argparse
@@ -32,13 +32,10 @@ import h5py
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-FILE_CALLS = frozenset(
-    ("open", "write", "writestr", "pwrite", "tofile", "close", "fsync", "replace", "unlink", "rmdir", "mkdir")
-)
+MOMENTS = ("half written", "before the rename", "after the rename")
 EXPERIMENT = "--classes 2 --subjects 4 --clips 1 --frame_size 32 --input_size 32 --batch_size 2 --seeds 0"
 EXPERIMENT += " --teacher_width 0.05 --student_width 0.05 --teacher_epochs 2 --student_epochs 2 --temperatures 1 4"
 KILLS = 3  # of one experiment on its way to the end
-SAFE_CALLS = 50  # the first calls of a careless run are those of its settings
 
 
 def command(folder: Path) -> list[str]:
@@ -76,12 +73,12 @@ def kill_in_time(folder: Path, seconds: float) -> bool:
         return True
 
 
-def kill_at_call(folder: Path, number: int | None, *, careless: bool = False) -> int | None:
-    """Runs the experiment in a process that kills itself before its file call `number`.
+def kill_at_save(folder: Path, number: int | None, moment: str = "", *, careless: bool = False) -> int | None:
+    """Runs the experiment in a process that kills itself in its save `number`, at one of MOMENTS.
 
-    Returns the number of calls of a run that came to its end, None if it was killed.
+    Returns the number of saves of a run that came to its end, None if it was killed.
     """
-    order = json.dumps({"folder": str(folder), "kill": number, "careless": careless})
+    order = json.dumps({"folder": str(folder), "save": number, "moment": moment, "careless": careless})
     done = subprocess.run([sys.executable, __file__, "--victim", order], capture_output=True, text=True)
     if done.returncode == -signal.SIGKILL:
         return None
@@ -91,29 +88,32 @@ def kill_at_call(folder: Path, number: int | None, *, careless: bool = False) ->
 
 
 def victim(order: dict) -> None:
-    """Counts the calls of the project's code that touch files, and dies just before the one that is named."""
-    calls = 0
+    """Runs reproduce.py with its way of saving changed to one that counts, and dies at the moment that is named."""
+    from utils import files
 
-    def count(frame, event, argument):
-        nonlocal calls
-        if event == "c_call" and argument.__name__ in FILE_CALLS:
-            code = frame
-            while code is not None and not code.f_code.co_filename.startswith(str(ROOT / "utils")):
-                code = code.f_back
-            if code is not None:
-                calls += 1
-                if order["kill"] == calls:
-                    os.kill(os.getpid(), signal.SIGKILL)
+    careful, saves = files.written_beside, 0
 
-    if order["careless"]:
-        from utils import files
+    def die(path: Path | None = None) -> None:
+        if path is not None:
+            os.truncate(path, path.stat().st_size // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
 
-        files.written_beside = written_straight
+    @contextlib.contextmanager
+    def counted(path):
+        nonlocal saves
+        saves += 1
+        is_it = saves == order["save"]
+        with (written_straight if order["careless"] else careful)(path) as temporary:
+            yield temporary
+            if is_it and order["moment"] != MOMENTS[2]:
+                die(temporary if order["moment"] == MOMENTS[0] else None)
+        if is_it:
+            die()
+
+    files.written_beside = counted  # before any other module takes it from there
     sys.argv = command(Path(order["folder"]))[1:]
-    sys.setprofile(count)
     runpy.run_path(str(ROOT / "reproduce.py"), run_name="__main__")
-    sys.setprofile(None)
-    print(json.dumps(calls))
+    print(json.dumps(saves))
 
 
 @contextlib.contextmanager
@@ -140,17 +140,14 @@ def main() -> int:
             raise RuntimeError(fault)
         duration = time.monotonic() - start
         whole = outcome(base / "undisturbed")
-        calls = kill_at_call(base / "counted", None)
+        saves = kill_at_save(base / "counted", None)
         repeats = outcome(base / "counted") == whole
-        print(
-            json.dumps({"undisturbed_run_repeats": repeats, "seconds": round(duration, 1), "file_calls": calls}),
-            flush=True,
-        )
+        print(json.dumps({"undisturbed_run_repeats": repeats, "seconds": round(duration), "saves": saves}), flush=True)
 
         caught = 0
         for point in range(5):
             folder = base / f"careless{point}"
-            kill_at_call(folder, choose.randint(SAFE_CALLS, calls), careless=True)
+            kill_at_save(folder, choose.randint(1, saves), MOMENTS[0], careless=True)
             fault = finish(folder)
             caught += bool(fault) or outcome(folder) != whole
             shutil.rmtree(folder)
@@ -162,9 +159,9 @@ def main() -> int:
             kills = []
             for _ in range(KILLS):
                 if point % 2:
-                    call = choose.randint(1, calls)
-                    if kill_at_call(folder, call) is None:
-                        kills.append(f"at file call {call} of {calls}")
+                    number, moment = choose.randint(1, saves), choose.choice(MOMENTS)
+                    if kill_at_save(folder, number, moment) is None:
+                        kills.append(f"in save {number} of {saves}, {moment}")
                 else:
                     moment = choose.uniform(0, duration)
                     if kill_in_time(folder, moment):
