@@ -80,8 +80,9 @@ def main() -> None:
     settings = parse_arguments()
     cli.start_tensorflow()
     from utils import experiment
+    from utils.experiment_grid import from_arguments
 
-    (experiment.dry_run if settings.dry_run else experiment.run)(experiment.from_arguments(settings))
+    (experiment.dry_run if settings.dry_run else experiment.run)(from_arguments(settings))
 
 
 if __name__ == "__main__":

@@ -97,6 +97,9 @@ def test_an_extended_experiment_trains_what_is_new(demo, tmp_path):
     assert "16 of 16 trainings are already there" in again
     assert "== training" not in again
     assert without_times(json.loads((tmp_path / "out/results.json").read_text())) == before
+    sharing = ["--split", "random", "--fail_on_leak", "--output_path", "leaking"]
+    leaks = run("reproduce.py", *TINY, *SET[:6], *sharing, cwd=tmp_path, expect=2)
+    assert leaks.startswith("error: --fail_on_leak: ")
     more = run("reproduce.py", *TINY, *SET, "--temperatures", 4, 9, "--output_path", "out", cwd=tmp_path)
     assert "12 of 16 trainings are already there" in more
     assert more.count("T 9") >= 4

@@ -16,11 +16,13 @@ from utils.records import installed_versions, plain
 from utils.report import markdown_table, percent_with_interval, unique, write_csv
 
 
-def report(cells: Sequence[Cell], groups: np.ndarray | None, arguments: dict, folder: Path) -> dict:
+def report(
+    cells: Sequence[Cell], groups: np.ndarray | None, leaks: dict[str, dict], arguments: dict, folder: Path
+) -> dict:
     """Prints the table of tested cells and writes results.csv, .json, .md and figures to `folder`; returns the JSON.
 
-    groups: the group of each row of the arrays (N,), or None. In the JSON all that differs between two equal
-    experiments (seconds, machine) stands under "times".
+    groups: the group of each row of the arrays (N,), or None. leaks: LeakReport.as_dict by fold. In the JSON all that
+    differs between two equal experiments (seconds, machine) stands under "times".
     """
     lines, chosen = lines_of(cells)
     alone = next(line for line in lines if line.role == "alone")
@@ -38,7 +40,7 @@ def report(cells: Sequence[Cell], groups: np.ndarray | None, arguments: dict, fo
         "hardware": hardware(),
     }
     results = {"rows": rows, "chosen": chosen, "arguments": plain(arguments), "versions": installed_versions()}
-    results |= {"times": times}
+    results |= {"leaks": leaks, "times": times}
     text = f"{result_table(rows, times)}\n\n{caption(lines, rows, results)}"
     print(text)
     write_text(folder / "results.md", text + "\n")
@@ -122,6 +124,8 @@ def caption(lines: Sequence[Line], rows: Sequence[dict], results: dict) -> str:
             f"{c['fold']}: T {c['temperature']:g}, alpha {c['alpha']:g} ({c['teacher']})" for c in results["chosen"]
         ]
         text.append(f"Chosen by validation: {'; '.join(choices)}. The test clips were read once, after all trainings.")
+    counts = [f"{found['leaking_test_clips']} of {found['test_clips']}" for found in results["leaks"].values()]
+    text.append(f"Test clips that share a group or look alike with a training or validation clip: {', '.join(counts)}.")
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     text.append(f"{times['all_trainings_seconds'] / 60:.0f} minutes of training on {times['hardware']}; {versions}.")
     return "\n".join(text)
