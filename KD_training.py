@@ -38,6 +38,7 @@ def parse_arguments() -> argparse.Namespace:
         help="cached: answers once for each view; live: answers in every step, for a new view of each clip an epoch",
     )
     distillation.add_argument("--cache", type=cli.output_scores, help=".npy for its answers; by default beside it")
+    distillation.add_argument("--student", type=cli.student, default="compact3d", help=cli.STUDENT_HELP)
     distillation.add_argument("--temperature", type=cli.positive_float, default=10.0, help="softens both outputs")
     distillation.add_argument("--alpha", type=cli.share, default=0.1, help="weight of the labels; 1: no teacher")
     distillation.add_argument("--labels_per_class", type=cli.positive_int, help="only so many clips keep their labels")

@@ -46,6 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
     network = parser.add_argument_group("networks")
     network.add_argument("--input_size", type=cli.input_size, default="112", help="SIDE or HEIGHTxWIDTH, pixels")
     network.add_argument("--teacher_width", type=cli.positive_float, default=1.0, help="multiplies C3D's filters")
+    network.add_argument("--student", type=cli.student, default="compact3d", help=cli.STUDENT_HELP)
     network.add_argument("--student_width", type=cli.positive_float, default=1.0, help="multiplies the student's")
     network.add_argument("--dropout", type=cli.share, default=1.0, help="multiplies the dropout rates of both")
     cli.add_training_arguments(parser, several=True)

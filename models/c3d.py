@@ -61,8 +61,9 @@ def build_topology(
 ) -> keras.Model:
     """Eight 3x3x3 convolutions in five pooled blocks, two dense layers, logits.
 
-    `filters` and `dense_units` are multiplied by `width`. The layers lie in one chain, so
-    `model.layers` is the order of computation.
+    `filters` and `dense_units` are multiplied by `width`. With no `dense_units` the mean over time and picture of each
+    channel takes the place of the dense layers. The layers lie in one chain, so `model.layers` is the order of
+    computation.
     """
     frames, height, image_width, channels = input_shape
     if channels != 3:
@@ -94,7 +95,10 @@ def build_topology(
         x = keras.layers.MaxPooling3D(pool, strides=pool, name=f"pool{block}")(x)
         if block >= 3 and block_dropout:
             x = keras.layers.Dropout(block_dropout, name=f"dropout{block}")(x)
-    x = keras.layers.Flatten(name="flatten")(x)
+    if dense_units:
+        x = keras.layers.Flatten(name="flatten")(x)
+    else:
+        x = keras.layers.GlobalAveragePooling3D(name="average")(x)  # (B, filters[-1])
     for layer_name, units in zip(("fc6", "fc7"), dense_units):
         x = keras.layers.Dense(units, activation="relu", kernel_initializer="he_normal", name=layer_name)(x)
         if dense_dropout:

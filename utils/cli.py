@@ -6,11 +6,13 @@ Nothing here imports TensorFlow, Keras or matplotlib, so that `--help` and an ar
 import argparse
 import dataclasses
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from models.students import STUDENTS
 from utils.errors import UserError
 from utils.files import disk_error
 from utils.interruption import raise_interrupted
@@ -21,6 +23,7 @@ MODEL_SUFFIXES = (".keras", ".h5")
 CHANNELS = ("rgb", "bgr")
 CHANNELS_HELP = "channel order of a model without a record"
 PROTOCOLS = "auto, random, group, logo:K, fold:K/N, official:K or list:FILE"
+STUDENT_HELP = f"{', '.join(STUDENTS)}, or package.module:function that builds your own"
 SCALES = ("0..255", "0..1", "-1..1")
 SEED_HELP = "initialisation, order of batches, dropout"
 SCALES_HELP = "values that a model without a record takes"
@@ -199,6 +202,13 @@ def with_model_suffix(text: str) -> Path:
     if path.suffix not in MODEL_SUFFIXES:
         raise argparse.ArgumentTypeError(f"must end in .keras or .h5, got {text}")
     return path
+
+
+def student(text: str) -> str:
+    """The name of a built-in student, or of a function as package.module:function."""
+    if text not in STUDENTS and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", text):
+        raise argparse.ArgumentTypeError(f"must be {', '.join(STUDENTS)} or package.module:function, got {text}")
+    return text
 
 
 def input_size(text: str) -> tuple[int, int]:

@@ -101,7 +101,7 @@ def train(grid: Grid, cell: Cell) -> None:
             data, training, experiment.teacher_network, teacher, output, views=experiment.views
         )
     else:
-        distillation = DistillationOptions(labels_per_class=experiment.labels_per_class, alpha=1.0)
+        distillation = DistillationOptions(experiment.student, labels_per_class=experiment.labels_per_class, alpha=1.0)
         if cell.teacher:
             row = cell.row
             distillation = replace(

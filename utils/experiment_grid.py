@@ -27,6 +27,7 @@ from utils.prepared import known_groups, split_of
 from utils.records import installed_versions, plain
 from utils.splits import Split
 from utils.sports1m import MD5, file_at_hand
+from utils.students import source_file
 
 SYNTHETIC = ("classes", "subjects", "clips", "clutter", "noise", "jitter", "phase_spread")
 TASKS = {"scratch": TASK_FROM_SCRATCH, "sports1m": TASKS_FINE_TUNING[0]}
@@ -56,6 +57,7 @@ class Experiment:
     teacher_training: TrainingOptions
     student_training: TrainingOptions
     teacher_network: NetworkOptions
+    student: str
     student_network: NetworkOptions
     views: ViewOptions
     fail_on_leak: bool
@@ -86,6 +88,7 @@ def from_arguments(args: argparse.Namespace) -> Experiment:
         teacher_training=replace(training, epochs=args.teacher_epochs, learning_rate=teacher_rate),
         student_training=replace(training, epochs=args.student_epochs),
         teacher_network=replace(network, width=args.teacher_width),
+        student=args.student,
         student_network=replace(network, width=args.student_width),
         views=options_of(ViewOptions, args),
         fail_on_leak=args.fail_on_leak,
@@ -142,12 +145,16 @@ def cells_of(experiment: Experiment, fold: str, seed: int, common: dict) -> Iter
         del options["tensorboard"], options["max_minutes"], options["keep_going"]  # no weight depends on them
         return Cell(row, fold, seed, common | {"role": row.role} | plain(options), root, teacher)
 
+    code = source_file(experiment.student)
+
     def student(row: Row, teacher: Cell | None = None) -> Cell:
         other = {
             "temperature": row.temperature,
             "alpha": row.alpha,
             "labels_per_class": experiment.labels_per_class,
             "teacher": teacher.key if teacher else None,
+            "student": experiment.student,
+            "student_code": file_fingerprint(code) if code else None,
         }
         return cell(row, experiment.student_training, experiment.student_network, other, teacher)
 

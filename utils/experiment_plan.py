@@ -2,14 +2,15 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from models.c3d import build_c3d
-from models.student import build_student
 from utils import stages
 from utils.options import NetworkOptions, TrainingOptions
+from utils.students import student_builder
 
 STEPS = 3  # timed steps of training and of answering, after the first one
 
@@ -33,7 +34,8 @@ def print_plan(grid) -> None:
         if not cell.is_trained and role not in costs:
             network = experiment.teacher_network if role == "teacher" else experiment.student_network
             training = experiment.teacher_training if role == "teacher" else experiment.student_training
-            costs[role] = cost_of(role, classes, network, training)
+            builder = build_c3d if role == "teacher" else student_builder(experiment.student)
+            costs[role] = cost_of(builder, classes, network, training)
     total, states = 0.0, Counter()
     for cell in grid.cells:
         state = "tested" if cell.is_tested else "trained" if cell.is_trained else "to do"
@@ -61,14 +63,13 @@ def estimate(grid, cell, costs: dict[str, Cost]) -> float:
     return seconds
 
 
-def cost_of(role: str, classes: int, network: NetworkOptions, training: TrainingOptions) -> Cost:
+def cost_of(builder: Callable, classes: int, network: NetworkOptions, training: TrainingOptions) -> Cost:
     """What a network costs here: medians of a few steps on random clips."""
     import keras
 
     from utils.devices import jit_compile
 
     start = time.perf_counter()
-    builder = build_c3d if role == "teacher" else build_student
     size = {"input_shape": network.input_shape, "width": network.width, "dropout": network.dropout}
     with stages.as_user_error("--input_size or --input_frames"):
         model = builder(classes, **size)

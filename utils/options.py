@@ -76,8 +76,9 @@ class TeacherOptions:
 
 @dataclass(frozen=True)
 class DistillationOptions:
-    """What a student learns from."""
+    """Which student learns, and what from."""
 
+    student: str = "compact3d"  # a key of models.students.STUDENTS, or "package.module:function"; see utils/students.py
     source: Path | tuple[Path, ...] | None = None  # the teacher or several: models, or .npy scores; None with alpha 1
     teacher: str = "cached"  # its answers are computed once for each view; "live": in every step, for ever new views
     cache: Path | None = None  # where the answers are kept; None: beside the teacher

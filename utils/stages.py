@@ -9,8 +9,7 @@ import numpy as np
 
 from models.c3d import build_c3d, set_sports1m_weights, split_at
 from models.distiller import Distiller
-from models.initialisation import initialise_by_data
-from models.student import build_student
+from models.initialisation import can_be_initialised_by_data, initialise_by_data
 from utils import report, sports1m, written_views
 from utils.answer_key import Question
 from utils.batches import clip_source
@@ -38,6 +37,7 @@ from utils.recognizer import load_recognizer, save_recognizer
 from utils.records import make_record, same_clips
 from utils.run_log import logged
 from utils.splits import Split
+from utils.students import source_file, student_builder
 from utils.teachers import named_sources, teaching
 from utils.training import fit, set_seeds
 from utils.training_state import TrainingState, settings_of, training_state
@@ -134,13 +134,14 @@ def train_student(
     if has_teacher:
         fingerprints = [file_fingerprint(source) for source in sources.values()]
         about["teacher"] = fingerprints if len(fingerprints) > 1 else fingerprints[0]
-    with training_state(output, settings_of(options, dataset, split, sources)) as state:
+    inputs = sources | {"the code of --student": source_file(distillation.student)}
+    with training_state(output, settings_of(options, dataset, split, inputs)) as state:
+        set_seeds(training)
+        student = build(student_builder(distillation.student), dataset, network)  # whatever is wrong shows at once
         teacher = None
         if has_teacher:
             teacher, answers = teaching(distillation, Question(dataset, split, views), network.input_shape)
             targets |= answers
-        set_seeds(training)
-        student = build(build_student, dataset, network)
         if not state.history:
             initialise(student, dataset, split, training)  # not `taught`: alone and distilled start from equal weights
         distiller = Distiller(student, teacher, temperature=distillation.temperature, alpha=distillation.alpha)
@@ -204,7 +205,9 @@ def build(builder: Callable, dataset: ClipDataset, network: NetworkOptions, **se
 
 def initialise(model, dataset: ClipDataset, split: Split, training: TrainingOptions) -> None:
     """Fits random weights to some training clips, unless the options leave them as drawn."""
-    if training.initialisation == "data":
+    if training.initialisation == "data" and not can_be_initialised_by_data(model):
+        print("note: this network is no chain of 3D convolutions and dense layers; its weights stay as drawn.")
+    elif training.initialisation == "data":
         rows = np.random.default_rng(training.seed).permutation(split.train)[:INITIALISATION_CLIPS]
         initialise_by_data(model, dataset.view_zero(rows, model.input_shape[1:]))
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from models.c3d import build_c3d
-from models.initialisation import initialise_by_data
+from models.initialisation import can_be_initialised_by_data, initialise_by_data
+from models.student import build_student_gap
 
 
 @pytest.fixture
@@ -48,3 +49,43 @@ def test_clips_that_look_alike_are_told_apart(clips):
 
     assert share_in_common(before) > 3
     assert share_in_common(after) < 0.01
+
+
+def test_the_student_without_dense_layers_starts_alike(clips):
+    """Its logits follow a mean over time and picture; they too start small, centred and different for each clip."""
+    keras.utils.set_random_seed(0)
+    model = build_student_gap(5, input_shape=(16, 32, 32, 3), width=0.5)
+    initialise_by_data(model, clips)
+    logits = np.asarray(model(clips, training=False))
+    np.testing.assert_allclose(logits.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(logits.std(axis=0), 0.1, atol=1e-3)
+
+
+def chain(*layers):
+    return keras.Sequential([keras.Input((4, 6, 6, 3)), *layers, keras.layers.Flatten(), keras.layers.Dense(2)])
+
+
+@pytest.mark.parametrize(
+    ("layers", "can"),
+    [
+        ([keras.layers.Conv3D(4, 3), keras.layers.ReLU(), keras.layers.MaxPooling3D(2)], True),
+        ([keras.layers.Conv3D(4, 3, use_bias=False)], False),
+        ([keras.layers.Conv3D(4, 3), keras.layers.BatchNormalization()], False),
+        ([chain(), keras.layers.Reshape((2, 1))], False),
+    ],
+)
+def test_which_networks_can_be(layers, can):
+    """A network that cannot be scaled layer by layer must be left alone: half of it scaled is worse than none."""
+    assert can_be_initialised_by_data(chain(*layers)) is can
+
+
+def test_a_strided_convolution_is_scaled_where_it_looks():
+    """Statistics over positions that the layer skips would be those of another layer."""
+    clips = np.random.default_rng(0).integers(0, 256, (4, 4, 6, 6, 3)).astype(np.uint8)
+    clips[:, :, 1::2] = 0
+    layer = keras.layers.Conv3D(5, 1, strides=2, name="strided")
+    model = chain(layer)
+    initialise_by_data(model, clips)
+    values = np.asarray(layer(clips.astype(np.float32))).reshape(-1, 5)
+    np.testing.assert_allclose(values.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(values.std(axis=0), 1, atol=1e-3)

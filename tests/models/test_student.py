@@ -3,13 +3,24 @@
 import keras
 import numpy as np
 
-from models.student import build_student
+from models.student import build_student, build_student_gap
 
 
 def test_full_size_is_the_published_one():
     """The claim of the method is its size: a tenth of C3D's parameters."""
     assert build_student(101).count_params() == 7_298_405
     assert build_student(5).count_params() == 7_200_005
+    dense = [build_student(101).get_layer(name).count_params() for name in ("fc6", "fc7")]
+    assert sum(dense) / 7_298_405 > 0.86
+
+
+def test_without_dense_layers_an_eighth_is_left():
+    """Its size depends on classes alone, so that a larger picture costs no parameter."""
+    assert build_student_gap(101).count_params() == 913_381
+    model = build_student_gap(5, input_shape=(16, 64, 80, 3), width=0.1, dropout=0.5)
+    assert model.count_params() == build_student_gap(5, width=0.1).count_params()
+    assert [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)] == [0.1, 0.1, 0.1]
+    assert np.asarray(model(np.zeros((2, 16, 64, 80, 3), np.uint8))).shape == (2, 5)
 
 
 def test_dropout_and_names():
