@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: setup test lint demo bench clean
+.PHONY: setup test lint demo bench torture clean
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: requirements.txt requirements-dev.txt
@@ -26,6 +26,9 @@ demo: setup
 
 bench: setup
 	$(PY) benchmarks/extraction.py --short --output_path bench/extraction
+
+torture: setup
+	$(PY) benchmarks/kill_training.py --points 20
 
 clean:
 	rm -rf demo bench .pytest_cache .ruff_cache .hypothesis

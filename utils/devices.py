@@ -21,7 +21,7 @@ def native_output_held_back():
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:  # not Ctrl-C
             os.dup2(saved, 2)
             held.seek(0)
             os.write(2, held.read())

@@ -36,9 +36,11 @@ def written_beside(path: str | os.PathLike) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        if error.errno is None or error.filename is not None:
+        is_short = str(error).endswith(" written")  # NumPy's "N requested and M written" tells no number
+        number = errno.ENOSPC if error.errno is None and is_short else error.errno
+        if number is None or error.filename is not None:
             raise
-        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise OSError(number, os.strerror(number), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
