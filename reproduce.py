@@ -35,7 +35,12 @@ def make_parser() -> argparse.ArgumentParser:
     grid = parser.add_argument_group("what is trained")
     grid.add_argument("--folds", type=cli.positive_int, nargs="+", help=f"only these folds; --split {ALL_FOLDS}")
     grid.add_argument("--seeds", type=cli.seed, nargs="+", default=[0], help=f"one training each: {cli.SEED_HELP}")
-    grid.add_argument("--teachers", choices=TEACHERS, nargs="+", help="by default scratch, and sports1m if at hand")
+    grid.add_argument(
+        "--teachers", choices=[*TEACHERS, "none"], nargs="+", help="by default scratch, and sports1m if at hand"
+    )
+    grid.add_argument(
+        "--sources", nargs="+", help="further teachers as NAME=FILE: a model or .npy scores; FILE,FILE are averaged"
+    )
     grid.add_argument("--weights", type=cli.existing_file, help="Sports-1M weights (.h5); else the downloaded ones")
     grid.add_argument("--unfreeze", default="fc8", help="fine-tuning from Sports-1M trains from this layer up")
     grid.add_argument(

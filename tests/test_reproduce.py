@@ -146,6 +146,44 @@ def test_own_arrays_and_a_plan_without_arrays(make_arrays, tmp_path):
     assert not (tmp_path / "plan").exists()
 
 
+def test_given_teachers_have_a_row_and_students(make_arrays, tmp_path):
+    """A teacher of another framework is compared like one of ours; averaged with C3D too; NaN for the test: no row."""
+    folder = make_arrays(groups=4, clips=2, height=32, width=32)
+    labels = np.load(folder / "labels.npy")
+    scores = np.eye(3, dtype=np.float32)[(labels + (np.arange(len(labels)) % 4 == 0)) % 3] * 5  # 3 of 4 right
+    np.save(folder / "scores.npy", scores)
+    blind = scores.copy()
+    blind[::2] = np.nan
+    np.save(folder / "blind_group.npy", blind)
+    arrays = ["--data", folder / "frames.npy", "--annotations", folder / "labels.npy", "--temperatures", 3]
+    both = f"both=scratch,{folder}/scores.npy"
+    sources = ["--sources", f"oracle={folder}/scores.npy", both, "--output_path", "out"]
+    run("reproduce.py", *TINY, *arrays, *sources, cwd=tmp_path)
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    by_name = {row["name"]: row for row in results["rows"]}
+    assert list(by_name) == [
+        "student alone",
+        *("teacher: C3D (scratch)", "student of C3D (scratch), T 3, alpha 0.1"),
+        *("teacher: oracle", "student of oracle, T 3, alpha 0.1"),
+        *("teacher: both", "student of both, T 3, alpha 0.1"),
+    ]
+    (record,) = [json.loads(path.read_text()) for path in tmp_path.glob("out/cells/teacher-scratch*/teacher.json")]
+    test = record["split"]["rows"]["test"]
+    expected = np.mean(scores[test].argmax(axis=1) == labels[test])
+    assert by_name["teacher: oracle"]["interval"]["estimate"] == pytest.approx(expected)
+    assert by_name["teacher: oracle"]["parameters"] is None
+    student = json.loads(next(tmp_path.glob("out/cells/distilled-both*/student.json")).read_text())
+    assert len(student["arguments"]["source"]) == 2
+    for source, message in [
+        (f"a={folder}/nothing.npy", "error: --sources must name existing files"),
+        ("scores.npy", "error: --sources must be NAME=FILE"),
+        (f"a={folder}/blind_{{fold}}.npy", "error: --sources: "),
+    ]:
+        printed = run("reproduce.py", *TINY, *arrays, "--teachers", "none", "--sources", source, cwd=tmp_path, expect=2)
+        assert printed.startswith(message)
+        assert printed.count("\n") == 1
+
+
 def test_contradictions_are_refused_at_once(make_arrays, tmp_path):
     folder = make_arrays()
     weights = folder / "weights.h5"

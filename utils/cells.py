@@ -15,7 +15,8 @@ from utils.files import read_json, write_json
 class Row:
     """One line of the table, and what its cells have in common: all but fold and seed.
 
-    role: "teacher", "alone" or "distilled". teacher: which one, "scratch" or "sports1m"; None for a student alone.
+    role: "teacher", "alone" or "distilled". teacher: which one, "scratch", "sports1m" or the user's name for a given
+    one; None for a student alone.
     """
 
     role: str
@@ -38,7 +39,8 @@ class Cell:
     """One training: a row of the table on one fold with one seed.
 
     settings: plain values for JSON, everything that its weights depend on: its key is a digest of them, so a cell made
-    with other settings is another cell. teacher: the cell whose network teaches this one.
+    with other settings is another cell. teacher: the cell that teaches this one. sources: of a teacher that is given,
+    not trained: its files (networks or scores), or cells whose networks are part of it.
     """
 
     row: Row
@@ -47,6 +49,7 @@ class Cell:
     settings: dict
     root: Path
     teacher: "Cell | None" = None
+    sources: "tuple[Path | Cell, ...]" = ()
 
     @cached_property
     def key(self) -> str:
@@ -63,6 +66,13 @@ class Cell:
     @property
     def model_path(self) -> Path:
         return self.folder / ("teacher.keras" if self.row.role == "teacher" else "student.keras")
+
+    @property
+    def teaching_files(self) -> tuple[Path, ...]:
+        """What a student of this cell names as its sources."""
+        if not self.sources:
+            return (self.model_path,)
+        return tuple(part.model_path if isinstance(part, Cell) else part for part in self.sources)
 
     def read(self, name: str) -> dict | None:
         """What NAME.json in the cell's folder holds ("trained" or "tested"), or None if that is still to be done.
@@ -84,7 +94,7 @@ class Cell:
 
     @property
     def is_trained(self) -> bool:
-        return self.read("trained") is not None and self.model_path.is_file()
+        return self.read("trained") is not None and (bool(self.sources) or self.model_path.is_file())
 
     @property
     def is_tested(self) -> bool:

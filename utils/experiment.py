@@ -2,18 +2,22 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from utils import stages
 from utils.cells import Cell
 from utils.clips import ClipDataset, open_clips
+from utils.errors import UserError
 from utils.evaluation import answer, choose_test_clips
 from utils.experiment_arrays import arrays, arrays_at_hand, expected_clips
 from utils.experiment_grid import TASKS, Experiment, Grid, grid_of, make_grid
 from utils.experiment_plan import print_plan
 from utils.experiment_report import report
 from utils.files import exclusive_lock, write_json
+from utils.given_teachers import answers_of
 from utils.leak_report import short_form
 from utils.leaks import LeakFinder
-from utils.metrics import correct_answers
+from utils.metrics import accuracy, correct_answers, cross_entropy
 from utils.options import DistillationOptions, OutputOptions
 from utils.progress import progress
 from utils.recognizer import load_recognizer
@@ -90,6 +94,9 @@ def train(grid: Grid, cell: Cell) -> None:
     import keras
 
     keras.backend.clear_session()  # or the graphs of all earlier cells stay in memory
+    if cell.sources:
+        judge_given(grid, cell)
+        return
     experiment, is_teacher = grid.experiment, cell.row.role == "teacher"
     data = replace(grid.data, split=cell.fold)
     training = experiment.teacher_training if is_teacher else experiment.student_training
@@ -105,7 +112,7 @@ def train(grid: Grid, cell: Cell) -> None:
         if cell.teacher:
             row = cell.row
             distillation = replace(
-                distillation, source=cell.teacher.model_path, temperature=row.temperature, alpha=row.alpha
+                distillation, source=cell.teacher.teaching_files, temperature=row.temperature, alpha=row.alpha
             )
         trained = stages.train_student(
             data, training, experiment.student_network, distillation, output, views=experiment.views
@@ -120,6 +127,19 @@ def train(grid: Grid, cell: Cell) -> None:
     cell.write("trained", found)
 
 
+def judge_given(grid: Grid, cell: Cell) -> None:
+    """What a given teacher is worth on validation clips. Raises UserError if it has no scores for them."""
+    dataset = open_clips(grid.data.data, grid.data.annotations, grid.data.paths)
+    rows = grid.splits[cell.fold].validation
+    logits = answers_of(cell, dataset, rows)
+    if logits is None:
+        names = ", ".join(map(str, cell.teaching_files))
+        raise UserError(f"--sources: {names} must hold finite scores for all validation clips of {cell.fold}")
+    labels = dataset.labels[rows]
+    found = {"validation_accuracy": accuracy(labels, logits), "validation_loss": cross_entropy(labels, logits)}
+    cell.write("trained", found | {"best_epoch": None, "seconds": 0.0})
+
+
 def test_missing(grid: Grid) -> None:
     """Tests each cell that has not been tested, now that nothing is left to be chosen."""
     missing = [cell for cell in grid.cells if not cell.is_tested]
@@ -129,7 +149,10 @@ def test_missing(grid: Grid) -> None:
     dataset = open_clips(grid.data.data, grid.data.annotations, grid.data.paths)
     with progress(len(missing), done=0, unit="networks tested") as advance:
         for cell in missing:
-            test(cell, dataset)
+            if cell.sources:
+                test_given(cell, dataset, grid.splits[cell.fold].test)
+            else:
+                test(cell, dataset)
             advance()
 
 
@@ -144,3 +167,13 @@ def test(cell: Cell, dataset: ClipDataset) -> None:
     correct = correct_answers(clips.labels, answers.logits)
     found = {name: result[name] for name in (*names, *costs)}
     cell.write("tested", found | {"rows": clips.rows.tolist(), "correct": correct.astype(int).tolist()})
+
+
+def test_given(cell: Cell, dataset: ClipDataset, rows: np.ndarray) -> None:
+    """Tests a given teacher; without scores for the test clips it has no accuracy, and no line in the table."""
+    logits = answers_of(cell, dataset, rows)
+    found = dict.fromkeys(("top1", "parameters", "multiply_accumulates", "megabytes", "correct"))
+    if logits is not None:
+        correct = correct_answers(dataset.labels[rows], logits)
+        found |= {"top1": float(correct.mean()), "correct": correct.astype(int).tolist()}
+    cell.write("tested", found | {"rows": rows.tolist()})

@@ -14,6 +14,7 @@ from utils.cli import options_of
 from utils.clips import ClipDataset, digest, open_clips
 from utils.experiment_arrays import ClipSource
 from utils.files import file_fingerprint
+from utils.given_teachers import file_of_part, parse_source
 from utils.options import (
     TASK_FROM_SCRATCH,
     TASKS_FINE_TUNING,
@@ -37,8 +38,8 @@ TASKS = {"scratch": TASK_FROM_SCRATCH, "sports1m": TASKS_FINE_TUNING[0]}
 class Experiment:
     """What reproduce.py was asked for.
 
-    data: the split and its seed; its arrays are those of `clips`. teachers: "scratch", "sports1m"; None for the first,
-    and the second where its weights are at hand. arguments: all of the command line and the recipe, for the record.
+    teachers: "scratch", "sports1m"; None for the first, and the second where its weights are at hand. sources: further
+    teachers, given, by name. arguments: all of the command line and the recipe, for the record.
     """
 
     output_path: Path
@@ -50,6 +51,7 @@ class Experiment:
     group_pattern: str | None
     seeds: Sequence[int]
     teachers: Sequence[str] | None
+    sources: dict[str, tuple[str, ...]]
     teacher: TeacherOptions
     temperatures: Sequence[float]
     alphas: Sequence[float]
@@ -81,6 +83,7 @@ def from_arguments(args: argparse.Namespace) -> Experiment:
         group_pattern=args.group_pattern,
         seeds=list(dict.fromkeys(args.seeds)),
         teachers=args.teachers and list(dict.fromkeys(args.teachers)),
+        sources=dict(map(parse_source, args.sources or ())),
         teacher=options_of(TeacherOptions, args),
         temperatures=sorted(set(args.temperatures)),
         alphas=sorted(set(args.alphas)),
@@ -122,8 +125,10 @@ def grid_of(experiment: Experiment, data: DataOptions, clips: ClipDataset, finge
     pattern = experiment.group_pattern
     data = replace(data, split_seed=experiment.split_seed, split_dir=experiment.split_dir, group_pattern=pattern)
     splits, cells = {}, []
-    for fold in folds.protocols(experiment.split, experiment.folds, paths=clips.paths, group_pattern=pattern):
-        split = splits[fold] = split_of(replace(data, split=fold), clips)
+    for asked in folds.protocols(experiment.split, experiment.folds, paths=clips.paths, group_pattern=pattern):
+        split = split_of(replace(data, split=asked), clips)
+        fold = split.protocol  # what "auto" has become
+        splits[fold] = split
         rows = np.concatenate([split.train, [-1], split.validation, [-1], split.test])
         common = {
             "arrays": fingerprint,
@@ -159,12 +164,19 @@ def cells_of(experiment: Experiment, fold: str, seed: int, common: dict) -> Iter
         return cell(row, experiment.student_training, experiment.student_network, other, teacher)
 
     yield student(Row("alone"))
+    teachers = {}
     for name in teachers_of(experiment):
         other = {"task": TASKS[name]}
         if name == "sports1m":
             weights = experiment.teacher.weights
             other |= {"weights": file_fingerprint(weights) if weights else MD5, "unfreeze": experiment.teacher.unfreeze}
-        teacher = cell(Row("teacher", name), experiment.teacher_training, experiment.teacher_network, other)
+        teachers[name] = cell(Row("teacher", name), experiment.teacher_training, experiment.teacher_network, other)
+    for name, parts in experiment.sources.items():
+        sources = tuple(teachers[part] if part in teachers else file_of_part(part, fold, seed) for part in parts)
+        keys = [part.key if isinstance(part, Cell) else file_fingerprint(part) for part in sources]
+        settings = common | {"role": "teacher", "sources": keys}
+        teachers[name] = Cell(Row("teacher", name), fold, seed, settings, root, sources=sources)
+    for name, teacher in teachers.items():
         yield teacher
         for temperature, alpha in itertools.product(experiment.temperatures, experiment.alphas):
             yield student(Row("distilled", name, temperature, alpha), teacher)
@@ -173,7 +185,7 @@ def cells_of(experiment: Experiment, fold: str, seed: int, common: dict) -> Iter
 def teachers_of(experiment: Experiment) -> Sequence[str]:
     """The teachers asked for; by default one from scratch, and one from Sports-1M where its weights are at hand."""
     if experiment.teachers is not None:
-        return experiment.teachers
+        return [name for name in experiment.teachers if name != "none"]
     fits = experiment.teacher_network.width == 1
     at_hand = experiment.teacher.weights is not None or file_at_hand() is not None
     return ("scratch", "sports1m") if at_hand and fits else ("scratch",)

@@ -39,11 +39,15 @@ class Line:
 
 
 def lines_of(cells: Sequence[Cell]) -> tuple[list[Line], list[dict]]:
-    """The lines of the table, and for each teacher and fold the temperature and alpha that validation prefers."""
+    """The lines of the table, and for each teacher and fold the temperature and alpha that validation prefers.
+
+    A given teacher without answers for the test clips has no line.
+    """
     by_row = defaultdict(dict)
     for cell in cells:
         by_row[cell.row][cell.seed, cell.fold] = cell
     lines = [Line(row.name, row.role, row.teacher, found, row) for row, found in by_row.items()]
+    lines = [line for line in lines if all(test["correct"] is not None for test in line.tests.values())]
     chosen = []
     for teacher in unique(line.teacher for line in lines if line.role == "distilled"):
         students = [line for line in lines if line.role == "distilled" and line.teacher == teacher]
@@ -99,7 +103,7 @@ def summarise(line: Line, alone: Line, teacher: Line | None, groups: np.ndarray 
         return row
     gain = difference(tests, alone.tests, groups)
     row["minus_alone"] = asdict(gain)
-    if line.role in ("distilled", "chosen"):
+    if line.role in ("distilled", "chosen") and teacher is not None:
         row["minus_teacher"] = asdict(difference(tests, teacher.tests, groups))
         gap = difference(teacher.tests, alone.tests, groups)
         if gap.low is not None and gap.low > 0:

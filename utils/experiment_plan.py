@@ -31,7 +31,7 @@ def print_plan(grid) -> None:
     costs = {}
     for cell in grid.cells:
         role = "teacher" if cell.row.role == "teacher" else "student"
-        if not cell.is_trained and role not in costs:
+        if not cell.is_trained and not cell.sources and role not in costs:
             network = experiment.teacher_network if role == "teacher" else experiment.student_network
             training = experiment.teacher_training if role == "teacher" else experiment.student_training
             builder = build_c3d if role == "teacher" else student_builder(experiment.student)
@@ -40,7 +40,7 @@ def print_plan(grid) -> None:
     for cell in grid.cells:
         state = "tested" if cell.is_tested else "trained" if cell.is_trained else "to do"
         states[state] += 1
-        seconds = 0.0 if cell.is_trained else estimate(grid, cell, costs)
+        seconds = 0.0 if cell.is_trained or cell.sources else estimate(grid, cell, costs)
         total += seconds
         left = f", about {duration(seconds)}" if seconds else ""
         print(f"{cell.fold}  seed {cell.seed}  {cell.row.name}: {state}{left}")
@@ -56,7 +56,7 @@ def estimate(grid, cell, costs: dict[str, Cost]) -> float:
     training = experiment.teacher_training if is_teacher else experiment.student_training
     cost = costs["teacher" if is_teacher else "student"]
     seconds = cost.start + training.epochs * (len(split.train) * cost.step + len(split.validation) * cost.answer)
-    if cell.row.role == "distilled" and "teacher" in costs:
+    if cell.row.role == "distilled" and "teacher" in costs and not cell.teacher.sources:
         sharers = len(experiment.temperatures) * len(experiment.alphas)
         views = (experiment.views.views + 1) * len(split.train) + len(split.validation)
         seconds += views * costs["teacher"].answer / sharers

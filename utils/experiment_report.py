@@ -47,18 +47,21 @@ def report(
     write_json(folder / "results.json", results)
     write_csv(folder / "results.csv", *runs(lines))
     save_figure(AccuracyBars([row["name"] for row in rows], [row["interval"] for row in rows]), folder / "results.png")
-    save_figure(AccuracyByCost(rows), folder / "accuracy_by_cost.png")
+    save_figure(AccuracyByCost([row for row in rows if row["parameters"]]), folder / "accuracy_by_cost.png")
     if len({line.row.temperature for line in lines if line.row and line.role == "distilled"}) > 1:
         save_figure(AccuracyByTemperature(rows), folder / "accuracy_by_temperature.png")
     print(f"everything is in {folder}")
     return results
 
 
-def milliseconds(lines: Sequence[Line]) -> dict[str, float]:
-    """ms a clip by line; networks of one size are measured once, since they cost the same."""
+def milliseconds(lines: Sequence[Line]) -> dict[str, float | None]:
+    """ms a clip by line; networks of one size are measured once, since they cost the same; None for given teachers."""
     measured, by_name = {}, {}
     for line in lines:
         test = next(iter(line.tests.values()))
+        if test["parameters"] is None:
+            by_name[line.name] = None
+            continue
         size = (test["parameters"], test["multiply_accumulates"])
         if size not in measured:
             model_path = next(iter(line.cells.values())).model_path
@@ -88,15 +91,24 @@ def result_table(rows: Sequence[dict], times: dict) -> str:
             percent_with_interval(row["interval"]),
             points(row["minus_alone"]),
             "-" if row["gap_closed"] is None else f"{100 * row['gap_closed']:.0f} %",
-            f"{row['parameters']:,}",
-            f"{row['multiply_accumulates'] / 1e9:.3f}",
-            f"{row['megabytes']:.1f}",
-            f"{times['milliseconds_per_clip'][row['name']]:.1f}",
-            f"{times['training_seconds'][row['name']]:.0f}",
+            *costs(row, times),
         ]
         for row in rows
     ]
     return markdown_table(header, cells)
+
+
+def costs(row: dict, times: dict) -> list[str]:
+    """What a network costs, in the columns of the table; of a given teacher it is not known."""
+    if row["parameters"] is None:
+        return ["-"] * 5
+    return [
+        f"{row['parameters']:,}",
+        f"{row['multiply_accumulates'] / 1e9:.3f}",
+        f"{row['megabytes']:.1f}",
+        f"{times['milliseconds_per_clip'][row['name']]:.1f}",
+        f"{times['training_seconds'][row['name']]:.0f}",
+    ]
 
 
 def caption(lines: Sequence[Line], rows: Sequence[dict], results: dict) -> str:
@@ -141,12 +153,12 @@ def runs(lines: Sequence[Line]) -> tuple[list[str], list[list]]:
         for (seed, fold), cell in line.cells.items():
             trained, tested, row = cell.read("trained"), cell.read("tested"), cell.row
             about = [line.name, line.role, row.teacher, row.temperature, row.alpha, fold, seed]
-            costs = [tested[name] for name in ("parameters", "multiply_accumulates", "megabytes")]
+            sizes = [tested[name] for name in ("parameters", "multiply_accumulates", "megabytes")]
             about += [
                 trained["validation_accuracy"],
                 tested["top1"],
                 len(tested["rows"]),
-                *costs,
+                *sizes,
                 f"{trained['seconds']:.1f}",
             ]
             found.append([*about, cell.folder.name])

@@ -49,11 +49,17 @@ def read_scores(path: Path, question: Question) -> np.ndarray:
                 f"{(~finite).sum()} of {len(rows)}{where} are not, first row {rows[~finite][0]}"
             )
         logits[rows, view] = asked
-    known = logits[np.isfinite(logits).all(axis=-1)]
-    if (known >= 0).all() and np.allclose(known.sum(axis=-1), 1, atol=1e-3):
-        logits = np.log(np.maximum(logits, SMALLEST_PROBABILITY))  # NaN stays NaN
+    logits = as_logits(logits)
     check_better_than_chance(path, logits[:, 0], question)
     return np.broadcast_to(logits, (clips, views + 1, classes))
+
+
+def as_logits(scores: np.ndarray) -> np.ndarray:
+    """Scores float32 `(..., C)` as logits: logarithms of probabilities, whose rows sum to 1. NaN stays NaN."""
+    known = scores[np.isfinite(scores).all(axis=-1)]
+    if (known >= 0).all() and np.allclose(known.sum(axis=-1), 1, atol=1e-3):
+        return np.log(np.maximum(scores, SMALLEST_PROBABILITY))
+    return scores
 
 
 def check_origin(path: Path, question: Question, *, per_view: bool) -> None:
