@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -45,11 +45,11 @@ def between_steps() -> Iterator[Callable[[], None]]:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     before_pipe = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    listener = threading.Thread(target=_listen, args=(reading, before, received), daemon=True)
+    listener = threading.Thread(target=_listen, args=(reading, before), daemon=True)
     listener.start()
     try:
         for number in before:
-            signal.signal(number, lambda *_: None)  # what counts is that the pipe receives its number
+            signal.signal(number, lambda number, _: received.append(number))
         yield check
     finally:
         for number, handler in before.items():
@@ -61,11 +61,12 @@ def between_steps() -> Iterator[Callable[[], None]]:
     check()
 
 
-def _listen(pipe: int, numbers, received: list[int]) -> None:
+def _listen(pipe: int, numbers: Collection[int]) -> None:
+    heard = 0
     while content := os.read(pipe, 1):
         if content[0] in numbers:
-            if received:
+            heard += 1
+            if heard > 1:
                 os._exit(128 + content[0])
-            received.append(content[0])
             if sys.stderr.isatty():
                 print("\nending after this step; once more ends at once", file=sys.stderr, flush=True)
