@@ -29,6 +29,7 @@ bench: setup
 
 torture: setup
 	$(PY) benchmarks/kill_training.py --points 20
+	$(PY) benchmarks/kill_reproduce.py --points 10
 
 clean:
 	rm -rf demo bench .pytest_cache .ruff_cache .hypothesis
