@@ -144,3 +144,22 @@ def test_keras_own_operations_may_be_used(own):
     """keras.ops inside a model are Keras' own: they load anywhere."""
     model = student_builder(f"{own(returned='keras.Model(clips, keras.ops.tanh(x) * 3)')}:build")(4, **SIZE)
     assert isinstance(model, keras.Model)
+
+
+def test_an_experiment_trains_another_student_anew(own, tmp_path):
+    """Cells of two students under one key would give the table of one the other's numbers; teachers can be shared."""
+    import reproduce
+    from utils.experiment_grid import cells_of, from_arguments
+
+    name = own()
+
+    def keys(student):
+        arguments = ["--student", student, "--temperatures", "4", "--teachers", "scratch"]
+        cells = cells_of(from_arguments(reproduce.make_parser().parse_args(arguments)), "group", 0, {})
+        return {cell.row.role: cell.key for cell in cells}
+
+    found = [keys("compact3d"), keys("compact3d_gap"), keys(f"{name}:build")]
+    with open(tmp_path / f"{name}.py", "a") as file:
+        file.write("# another network\n")
+    found.append(keys(f"{name}:build"))
+    assert [len({of_one[role] for of_one in found}) for role in ("alone", "teacher", "distilled")] == [4, 1, 4]
