@@ -2,7 +2,7 @@
 
 import argparse
 
-from utils import cli
+from utils import arguments, cli
 from utils.options import (
     SCORES_SUFFIX,
     DataOptions,
@@ -18,12 +18,12 @@ OPTIONS = (DataOptions, TrainingOptions, NetworkOptions, DistillationOptions, Ou
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.ArgumentParser(__doc__)
-    cli.add_data_arguments(parser)
-    cli.add_split_arguments(parser, default="auto")
-    cli.add_training_arguments(parser)
+    arguments.add_data_arguments(parser)
+    arguments.add_split_arguments(parser, default="auto")
+    arguments.add_training_arguments(parser)
     parser.set_defaults(epochs=100)
-    cli.add_view_arguments(parser, views_help="so many views of each clip, beside the whole one, are learnt from")
-    cli.add_model_arguments(parser)
+    arguments.add_view_arguments(parser, views_help="so many views of each clip, beside the whole one, are learnt from")
+    arguments.add_model_arguments(parser)
     distillation = parser.add_argument_group("distillation")
     distillation.add_argument(
         "--source",
@@ -49,7 +49,7 @@ def parse_arguments() -> argparse.Namespace:
     output.add_argument(
         "--log_path", type=cli.output_stem, default="KD_training_histories/student", help="history: .npy, .csv, .png"
     )
-    cli.add_overwrite_argument(output)
+    arguments.add_overwrite_argument(output)
     output.add_argument(
         "--write_views",
         type=cli.output_folder,
@@ -81,9 +81,11 @@ def main() -> None:
 
     if args.write_views:
         kinds = (DataOptions, NetworkOptions, ViewOptions)
-        stages.write_views(*(cli.options_of(kind, args) for kind in kinds), output_path=args.write_views)
+        stages.write_views(*(arguments.options_of(kind, args) for kind in kinds), output_path=args.write_views)
         return
-    stages.train_student(*(cli.options_of(kind, args) for kind in OPTIONS), views=cli.options_of(ViewOptions, args))
+    stages.train_student(
+        *(arguments.options_of(kind, args) for kind in OPTIONS), views=arguments.options_of(ViewOptions, args)
+    )
 
 
 if __name__ == "__main__":

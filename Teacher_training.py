@@ -2,7 +2,7 @@
 
 import argparse
 
-from utils import cli
+from utils import arguments, cli
 from utils.options import (
     TASK_FROM_SCRATCH,
     TASKS_FINE_TUNING,
@@ -20,11 +20,11 @@ TASKS = (TASK_FROM_SCRATCH, *TASKS_FINE_TUNING)
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.ArgumentParser(__doc__)
-    cli.add_data_arguments(parser)
-    cli.add_split_arguments(parser, default="auto")
-    cli.add_training_arguments(parser)
-    cli.add_view_arguments(parser, views_help="0: whole clips; more: a new view of each clip in every epoch")
-    cli.add_model_arguments(parser)
+    arguments.add_data_arguments(parser)
+    arguments.add_split_arguments(parser, default="auto")
+    arguments.add_training_arguments(parser)
+    arguments.add_view_arguments(parser, views_help="0: whole clips; more: a new view of each clip in every epoch")
+    arguments.add_model_arguments(parser)
     teacher = parser.add_argument_group("teacher")
     teacher.add_argument("--task", choices=TASKS, default=TASKS[0], help="from scratch, or fine-tuned from Sports-1M")
     teacher.add_argument("--weights", type=cli.existing_file, help="Sports-1M weights (.h5); else downloaded once")
@@ -36,7 +36,7 @@ def parse_arguments() -> argparse.Namespace:
     output.add_argument(
         "--log_path", type=cli.output_stem, default="training_histories/teacher", help="history: .npy, .csv, .png"
     )
-    cli.add_overwrite_argument(output)
+    arguments.add_overwrite_argument(output)
     args = parser.parse_args()
     if args.weights is not None and args.task == TASKS[0]:
         parser.error(f"--weights: must go with --task {TASKS[1]}, got --task {args.task}")
@@ -48,7 +48,9 @@ def main() -> None:
     cli.start_tensorflow()
     from utils import stages
 
-    stages.train_teacher(*(cli.options_of(kind, args) for kind in OPTIONS), views=cli.options_of(ViewOptions, args))
+    stages.train_teacher(
+        *(arguments.options_of(kind, args) for kind in OPTIONS), views=arguments.options_of(ViewOptions, args)
+    )
 
 
 if __name__ == "__main__":

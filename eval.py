@@ -2,14 +2,14 @@
 
 import argparse
 
-from utils import cli
+from utils import arguments, cli
 from utils.options import DataOptions
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.ArgumentParser(__doc__)
-    cli.add_data_arguments(parser)
-    cli.add_split_arguments(parser, default=None)
+    arguments.add_data_arguments(parser)
+    arguments.add_split_arguments(parser, default=None)
     group = parser.add_argument_group("recognisers")
     group.add_argument("--recognizer", type=cli.existing_model, nargs="+", required=True, help="one model or several")
     group.add_argument("--channels", choices=cli.CHANNELS, default="rgb", help=cli.CHANNELS_HELP)
@@ -40,7 +40,7 @@ def main() -> None:
     from utils import stages
 
     results = stages.evaluate(
-        cli.options_of(DataOptions, args),
+        arguments.options_of(DataOptions, args),
         args.recognizer,
         output_path=args.output_path,
         channels=args.channels,

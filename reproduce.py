@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from utils import cli
+from utils import arguments, cli
 from utils.folds import ALL_FOLDS
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -27,14 +27,16 @@ def make_parser() -> argparse.ArgumentParser:
     own.add_argument("--data", type=cli.existing_file, help="frames.npy of video_to_frames.py")
     own.add_argument("--annotations", type=cli.existing_file, help="labels.npy of video_to_frames.py")
     own.add_argument("--paths", type=cli.existing_file, help="video_file_paths.npy; by default the one beside --data")
-    cli.add_synthetic_arguments(parser)
+    arguments.add_synthetic_arguments(parser)
     extraction = parser.add_argument_group("extraction")
     extraction.add_argument("--sequence_length", type=cli.positive_int, default=16, help="frames a clip")
     extraction.add_argument("--frame_size", type=cli.input_size, default="112", help="SIDE or HEIGHTxWIDTH, pixels")
-    cli.add_split_arguments(parser, default="auto")
+    arguments.add_split_arguments(parser, default="auto")
     grid = parser.add_argument_group("what is trained")
     grid.add_argument("--folds", type=cli.positive_int, nargs="+", help=f"only these folds; --split {ALL_FOLDS}")
-    grid.add_argument("--seeds", type=cli.seed, nargs="+", default=[0], help=f"one training each: {cli.SEED_HELP}")
+    grid.add_argument(
+        "--seeds", type=cli.seed, nargs="+", default=[0], help="initialisation, order and dropout of a training each"
+    )
     grid.add_argument(
         "--teachers", choices=[*TEACHERS, "none"], nargs="+", help="by default scratch, and sports1m if at hand"
     )
@@ -54,11 +56,12 @@ def make_parser() -> argparse.ArgumentParser:
     network.add_argument("--student", type=cli.student, default="compact3d", help=cli.STUDENT_HELP)
     network.add_argument("--student_width", type=cli.positive_float, default=1.0, help="multiplies the student's")
     network.add_argument("--dropout", type=cli.share, default=1.0, help="multiplies the dropout rates of both")
-    cli.add_training_arguments(parser, several=True)
-    cli.add_view_arguments(parser, views_help="views of each clip that students learn from, beside the whole one")
+    arguments.add_training_arguments(parser, several=True)
+    views_help = "views of each clip that students learn from, beside the whole one"
+    arguments.add_view_arguments(parser, views_help=views_help)
     training = parser.add_argument_group("training, by network")
-    training.add_argument("--teacher_epochs", type=cli.positive_int, default=50, help=cli.EPOCHS_HELP)
-    training.add_argument("--student_epochs", type=cli.positive_int, default=100, help=cli.EPOCHS_HELP)
+    training.add_argument("--teacher_epochs", type=cli.positive_int, default=50, help=arguments.EPOCHS_HELP)
+    training.add_argument("--student_epochs", type=cli.positive_int, default=100, help=arguments.EPOCHS_HELP)
     training.add_argument("--teacher_learning_rate", type=cli.positive_float, help="by default --learning_rate")
     return parser
 

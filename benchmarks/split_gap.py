@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from utils import cli
+from utils import arguments, cli
 from utils.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions
 
 SPLITS = {"random": "random: sources on both sides", "group": "group: sources never seen"}
@@ -20,10 +20,10 @@ SPLITS = {"random": "random: sources on both sides", "group": "group: sources ne
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.ArgumentParser(__doc__.splitlines()[0])
-    cli.add_data_arguments(parser)
-    cli.add_training_arguments(parser)
+    arguments.add_data_arguments(parser)
+    arguments.add_training_arguments(parser)
     parser.set_defaults(epochs=20)
-    cli.add_model_arguments(parser)
+    arguments.add_model_arguments(parser)
     parser.add_argument(
         "--output_path", type=cli.output_folder, default="bench/split_gap", help="folder for the results"
     )
@@ -39,14 +39,14 @@ def main() -> None:
     from utils.figures import AccuracyBars, save_figure
     from utils.files import write_json
 
-    data = cli.options_of(DataOptions, args)
+    data = arguments.options_of(DataOptions, args)
     folder, results = args.output_path, {}
     for split in SPLITS:
         output = OutputOptions(folder / f"student_{split}.keras", folder / f"history_{split}")
         stages.train_student(
             replace(data, split=split),
-            cli.options_of(TrainingOptions, args),
-            cli.options_of(NetworkOptions, args),
+            arguments.options_of(TrainingOptions, args),
+            arguments.options_of(NetworkOptions, args),
             DistillationOptions(alpha=1.0),
             output,
         )

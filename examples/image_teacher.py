@@ -15,15 +15,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from utils import cli
+from utils import arguments, cli
 from utils.options import DataOptions, ViewOptions
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.ArgumentParser(__doc__.splitlines()[0])
-    cli.add_data_arguments(parser)
-    cli.add_split_arguments(parser, default="auto")
-    cli.add_view_arguments(parser, views_help="so many views of each training clip, beside the whole one")
+    arguments.add_data_arguments(parser)
+    arguments.add_split_arguments(parser, default="auto")
+    arguments.add_view_arguments(parser, views_help="so many views of each training clip, beside the whole one")
     teacher = parser.add_argument_group("teacher")
     teacher.add_argument("--frames", type=cli.positive_int, default=4, help="of each view, whose features are averaged")
     teacher.add_argument("--side", type=cli.positive_int, default=224, help="pixels, of the pictures it is shown")
@@ -41,9 +41,9 @@ def main() -> None:
     from utils.answer_key import Question
     from utils.prepared import known_groups, open_data
 
-    data = cli.options_of(DataOptions, args)
+    data = arguments.options_of(DataOptions, args)
     dataset, split = open_data(data, (args.input_frames, args.side, args.side, 3))
-    question = Question(dataset, split, cli.options_of(ViewOptions, args))
+    question = Question(dataset, split, arguments.options_of(ViewOptions, args))
     describe = efficientnet_lite0()
     features = view_features(describe, question, frames=args.frames, side=args.side, clip_frames=args.input_frames)
 

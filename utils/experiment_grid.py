@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from utils import folds
+from utils.arguments import options_of
 from utils.cells import Cell, Row
-from utils.cli import options_of
 from utils.clips import ClipDataset, digest, open_clips
 from utils.experiment_arrays import ClipSource
 from utils.files import file_fingerprint

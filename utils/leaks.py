@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from utils import cli
+from utils.arguments import add_data_arguments, add_split_arguments, options_of
 from utils.clip_hashes import ClipHashes, hashes_of
 from utils.clips import ClipDataset, open_clips
 from utils.errors import UserError
@@ -104,8 +105,8 @@ def pairs_with_equal_keys(keys: np.ndarray, test: np.ndarray, seen: np.ndarray) 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = cli.ArgumentParser("What test clips share with training and validation clips: groups, films, pictures.")
-    cli.add_data_arguments(parser)
-    cli.add_split_arguments(parser, default="auto")
+    add_data_arguments(parser)
+    add_split_arguments(parser, default="auto")
     output = parser.add_argument_group("report")
     output.add_argument("--fail_on_leak", action="store_true", help="exit code 2 if anything is shared")
     output.add_argument(
@@ -123,7 +124,7 @@ def main() -> None:
     args = parse_arguments()
     from utils.prepared import split_of  # loads scikit-learn
 
-    data = cli.options_of(DataOptions, args)
+    data = options_of(DataOptions, args)
     dataset = open_clips(data.data, data.annotations, data.paths)
     split = split_of(data, dataset)
     print(f"split {split.protocol}, seed {split.split_seed}")

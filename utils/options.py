@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+PROTOCOLS = "auto, random, group, logo:K, fold:K/N, official:K or list:FILE"  # of --split
 TASK_FROM_SCRATCH = "train_local_teacher"
 TASKS_FINE_TUNING = ("fintuning_C3D_Sports1M", "finetuning_C3D_Sports1M")  # the first is the published spelling
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.groups import Groups, read_groups
+from utils.options import PROTOCOLS
 from utils.split_lists import sets_by_list, sets_by_official_lists
 from utils.stratify import group_folds, part_of_clips, part_of_groups
 
-PROTOCOLS = "auto, random, group, logo:K, fold:K/N, official:K or list:FILE"
 GROUP_PROTOCOLS = ("group", "logo", "fold")
 RANDOM_WARNING = (
     "The split is random: clips of one source video or person may stand on both sides, "

@@ -114,9 +114,9 @@ def train_student(
 
     At `alpha` 1 from the labels alone. The teacher answers once for each view of a clip, before the student starts
     (utils/teacher_cache.py); with `distillation.teacher` "live" in every step, and each epoch reads new views, at
-    `alpha` 1 too. `labels_per_class`
-    leaves only so many training clips of each class their labels: the others teach through the teacher's answers, and
-    not at all at `alpha` 1, where an epoch is still as long as with them, so that both take equally many steps.
+    `alpha` 1 too. `labels_per_class` leaves only so many training clips of each class their labels: the others teach
+    through the teacher's answers, and not at all at `alpha` 1, where an epoch is still as long as with them, so that
+    both take equally many steps.
     Raises UserError for what a user can mend.
     """
     training_precision(training.precision)  # refuses what the device cannot do before any work

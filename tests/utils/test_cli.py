@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from utils import cli
+from utils import arguments, cli
 from utils.errors import UserError
 from utils.options import DataOptions, NetworkOptions, TrainingOptions
 
@@ -166,24 +166,24 @@ def test_options_take_what_is_on_the_command_line(tmp_path):
     """A flag that did not reach its option would be ignored without a sign."""
     (tmp_path / "frames.npy").write_text("")
     parser = cli.ArgumentParser("a script")
-    cli.add_data_arguments(parser)
-    cli.add_split_arguments(parser, default="auto")
-    cli.add_training_arguments(parser)
-    cli.add_model_arguments(parser)
+    arguments.add_data_arguments(parser)
+    arguments.add_split_arguments(parser, default="auto")
+    arguments.add_training_arguments(parser)
+    arguments.add_model_arguments(parser)
     file = str(tmp_path / "frames.npy")
     args = parser.parse_args(
         f"--data {file} --annotations {file} --split logo:2 --split_seed 7 --group_pattern a(b) --batch_size 3 "
         "--epochs 9 --learning_rate 0.5 --schedule constant --seed 5 --input_size 48x64 --input_frames 20 "
         "--weight_decay 0.01 --class_weights balanced --patience 4 --max_minutes 90".split()
     )
-    data, training = cli.options_of(DataOptions, args), cli.options_of(TrainingOptions, args)
+    data, training = arguments.options_of(DataOptions, args), arguments.options_of(TrainingOptions, args)
     assert (data.data, data.annotations, data.paths) == (Path(file), Path(file), None)
     assert (data.split, data.split_seed, data.group_pattern, data.split_dir) == ("logo:2", 7, "a(b)", None)
     assert (training.batch_size, training.epochs, training.learning_rate) == (3, 9, 0.5)
     assert (training.weight_decay, training.class_weights) == (0.01, "balanced")
     assert (training.patience, training.max_minutes) == (4, 90.0)
     assert (training.schedule, training.seed, training.tensorboard) == ("constant", 5, None)
-    assert cli.options_of(NetworkOptions, args).input_shape == (20, 48, 64, 3)
+    assert arguments.options_of(NetworkOptions, args).input_shape == (20, 48, 64, 3)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from utils.errors import UserError
 from utils.groups import read_groups
-from utils.splits import PROTOCOLS, RANDOM_WARNING, make_split, parse_protocol
+from utils.options import PROTOCOLS
+from utils.splits import RANDOM_WARNING, make_split, parse_protocol
 
 SETS = ("train", "validation", "test")
 quick = settings(max_examples=60, deadline=None, derandomize=True)
