@@ -210,6 +210,6 @@ def _as_user_error(output_path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"--output_path: {error.filename or output_path} cannot be written: {error.strerror}; "
+            f"--output_path: {error.filename or output_path} cannot be written: {error.strerror or error}; "
             "once that is mended, the same command continues"
         ) from None
