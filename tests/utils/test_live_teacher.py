@@ -19,7 +19,7 @@ from utils.recognizer import save_model
 from utils.splits import make_split
 
 SHAPE = (16, 32, 32, 3)
-VIEWS = ViewOptions(views=2)
+VIEWS = ViewOptions(views=2, view_seed=3, flip=False)
 TRAINING = TrainingOptions(batch_size=6, epochs=1, learning_rate=1e-3)
 NETWORK = NetworkOptions(width=0.1, dropout=0.0, input_size=(32, 32))
 
