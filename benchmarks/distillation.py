@@ -100,11 +100,13 @@ def play(args: argparse.Namespace) -> None:
     source = args.folder / "teacher.keras"
     found = {}
     if args.role == "answers":
-        teachers.teaching(DistillationOptions(source), Question(*open_data(data, network.input_shape), views), ())
+        teachers.teaching(
+            DistillationOptions(source=source), Question(*open_data(data, network.input_shape), views), ()
+        )
     else:
         is_live = args.role == "live"
         distillation = DistillationOptions(
-            None if args.role == "alone" else source,
+            source=None if args.role == "alone" else source,
             teacher="live" if is_live else "cached",
             alpha=1.0 if args.role == "alone" else 0.1,
         )

@@ -50,7 +50,7 @@ def test_for_the_same_views_logits_and_losses_are_equal(data, source):
     student = build_student(3, input_shape=SHAPE, width=0.1)
     found = []
     for mode in ("cached", "live"):
-        teacher, targets = teachers.teaching(DistillationOptions(source, teacher=mode), question, SHAPE)
+        teacher, targets = teachers.teaching(DistillationOptions(source=source, teacher=mode), question, SHAPE)
         distiller = Distiller(student, teacher, temperature=4.0, alpha=0.1)
         distiller.compile(jit_compile=False)
         clips = clip_source(question.dataset, SHAPE, VIEWS)
@@ -70,7 +70,7 @@ def test_students_agree_after_an_epoch(data, source, tmp_path):
     students = {}
     for mode in ("cached", "live"):
         output = OutputOptions(tmp_path / f"{mode}.keras", tmp_path / mode)
-        distillation = DistillationOptions(source, teacher=mode, temperature=4.0)
+        distillation = DistillationOptions(source=source, teacher=mode, temperature=4.0)
         stages.train_student(data, TRAINING, NETWORK, distillation, output, views=ViewOptions(views=0))
         students[mode] = keras.models.load_model(output.output_path, compile=False)
     for stored, live in zip(students["cached"].get_weights(), students["live"].get_weights()):
@@ -98,7 +98,9 @@ def test_the_teacher_is_gone_while_the_student_trains_from_stored_answers(data, 
     monkeypatch.setattr(stages, "fit", watched)
     for name, mode in (("cached", "cached"), ("again", "cached"), ("live", "live")):
         output = OutputOptions(tmp_path / f"{name}.keras", tmp_path / name)
-        stages.train_student(data, TRAINING, NETWORK, DistillationOptions(source, teacher=mode), output, views=VIEWS)
+        stages.train_student(
+            data, TRAINING, NETWORK, DistillationOptions(source=source, teacher=mode), output, views=VIEWS
+        )
         if name == "again":
             assert len(loaded) == 1  # its answers were there
             loaded.clear()

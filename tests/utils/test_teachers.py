@@ -115,7 +115,10 @@ def test_several_sources_are_averaged_row_by_row(dataset, tmp_path, capsys):
         return fake_recognizer(path, scores=first)
 
     options = DistillationOptions(
-        (tmp_path / "t.h5", tmp_path / "s.npy"), temperature=4.0, source_channels="bgr", source_input_scale="0..1"
+        source=(tmp_path / "t.h5", tmp_path / "s.npy"),
+        temperature=4.0,
+        source_channels="bgr",
+        source_input_scale="0..1",
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(teachers, "load_recognizer", load)
@@ -137,6 +140,6 @@ def test_no_teacher_is_one_error():
 def test_scores_cannot_answer_live(dataset, tmp_path):
     """A file has no answers for views that nobody has seen."""
     np.save(tmp_path / "s.npy", np.zeros((30, 3), np.float32))
-    options = DistillationOptions(tmp_path / "s.npy", teacher="live")
+    options = DistillationOptions(source=tmp_path / "s.npy", teacher="live")
     with pytest.raises(UserError, match=r"--teacher live must have one network as --source, got .*s\.npy"):
         teaching(options, Question(dataset, split_of(dataset), ViewOptions()), (16, 32, 32, 3))
