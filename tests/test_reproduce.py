@@ -82,7 +82,7 @@ def test_teachers_and_settings_are_shared_by_their_students(demo):
     assert len({record["split"]["test"] for record in records}) == 2  # one a fold
     students = [record["arguments"] for record in records if record["kind"] != "C3D teacher"]
     assert {student["labels_per_class"] for student in students} == {2}
-    assert sorted({student["source"] or "" for student in students}) == sorted(
+    assert sorted({source for student in students for source in student["source"] or [""]}) == sorted(
         ["", *(str(path.relative_to(folder.parent)) for path in folder.glob("cells/teacher*/teacher.keras"))]
     )
     assert printed.count("== training") == 16
