@@ -142,7 +142,7 @@ def over_runs(values: Mapping[tuple[Hashable, Hashable], float], *, confidence: 
     Runs of one fold share its clips. With more than one fold the units are therefore the folds, each the mean of its
     seeds; else they are the runs. The interval is Student's for the mean of independent units. Over seeds it tells how
     the training varies, nothing of other test clips; folds share training clips, so over folds it is approximate
-    (Bengio & Grandvalet 2004). One unit gives no interval.
+    (Bengio & Grandvalet 2004). One unit gives no interval, nor do equal ones, whose variance is not 0 for all that.
     """
     if not values:
         raise ValueError("Expected at least one run. Received none")
@@ -157,6 +157,9 @@ def over_runs(values: Mapping[tuple[Hashable, Hashable], float], *, confidence: 
     if count == 1:
         return Interval(mean, None, None, method, 1, fold_count, "One run gives no interval.")
     deviation = float(np.std(units, ddof=1))
+    if np.allclose(units, mean, rtol=0, atol=1e-12):
+        caution = f"All {name} have the same number, which gives no interval."
+        return Interval(mean, None, None, method, len(numbers), fold_count, caution, 0.0)
     margin = float(stats.t.ppf((1 + confidence) / 2, count - 1) * deviation / np.sqrt(count))
     return Interval(mean, mean - margin, mean + margin, method, len(numbers), fold_count, "", deviation)
 

@@ -202,6 +202,14 @@ def test_one_run_and_no_run():
         over_runs({})
 
 
+def test_equal_runs_give_no_interval():
+    """Two seeds that happen to agree would claim certainty: an interval of no width."""
+    gain = paired_over_runs({(0, 1): 0.7, (1, 1): 0.6}, {(0, 1): 0.5, (1, 1): 0.4})
+    assert (gain.low, gain.high, gain.standard_deviation) == (None, None, 0.0)
+    assert gain.estimate == pytest.approx(0.2)
+    assert gain.caution == "All seeds have the same number, which gives no interval."
+
+
 def test_pairs_by_seed_and_fold():
     """Otherwise a gain that every fold shows would drown in the differences between folds."""
     generator = np.random.default_rng(0)
