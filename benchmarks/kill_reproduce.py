@@ -32,6 +32,8 @@ import h5py
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.kill_extraction import kill_in_time  # noqa: E402
+
 MOMENTS = ("half written", "before the rename", "after the rename")
 EXPERIMENT = "--classes 2 --subjects 4 --clips 1 --frame_size 32 --input_size 32 --batch_size 2 --seeds 0"
 EXPERIMENT += " --teacher_width 0.05 --student_width 0.05 --teacher_epochs 2 --student_epochs 2 --temperatures 1 4"
@@ -59,18 +61,6 @@ def finish(folder: Path) -> str | None:
     """Runs the experiment to its end; what went wrong, if so."""
     done = subprocess.run(command(folder), capture_output=True, text=True)
     return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no message"])[-1]
-
-
-def kill_in_time(folder: Path, seconds: float) -> bool:
-    """Starts the experiment and kills it after that time; whether it was still running."""
-    process = subprocess.Popen(command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        process.wait(seconds)
-        return False
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        return True
 
 
 def kill_at_save(folder: Path, number: int | None, moment: str = "", *, careless: bool = False) -> int | None:
@@ -164,7 +154,7 @@ def main() -> int:
                         kills.append(f"in save {number} of {saves}, {moment}")
                 else:
                     moment = choose.uniform(0, duration)
-                    if kill_in_time(folder, moment):
+                    if kill_in_time(command(folder), moment)[0]:
                         kills.append(f"after {moment:.1f} of {duration:.1f} s")
             fault = finish(folder)
             equal = fault is None and outcome(folder) == whole

@@ -8,6 +8,7 @@ import numpy as np
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib import ticker
 
 from utils.files import written_beside
 
@@ -185,6 +186,9 @@ class AccuracyByCost:
             place = cost * 1.06 ** (same.index(number) - (len(same) - 1) / 2)  # beside each other, not on each other
             draw_with_intervals(axes, np.array([place]), [row["interval"]], colours[number % 20], row["name"])
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(ticker.NullFormatter())
         axes.set(xlabel="billion multiply-accumulates a clip", ylabel="test accuracy (%), 95 % interval", ylim=(0, 102))
         axes.grid(alpha=0.3, which="both")
         axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1))
