@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from utils.devices import cores
 from utils.errors import UserError
 from utils.interruption import between_steps
 from utils.options import ViewOptions
@@ -112,7 +113,11 @@ def as_source(values: np.ndarray | Source) -> Source:
 
 
 def load_batches(order, source: Source, targets: Mapping[str, np.ndarray | Source]):
-    """Batches of (row, view) `(B, 2)` to batches of `(inputs, targets)`, read ahead on all cores, in order."""
+    """Batches of (row, view) `(B, 2)` to batches of `(inputs, targets)`, read ahead on all cores, in order.
+
+    Without tf.data's autotuning: the thread that tunes sleeps up to a minute between its rounds, and an iterator is not
+    deleted before it wakes (TensorFlow 2.21), so that a training of a minute ended a minute late.
+    """
     import tensorflow as tf
 
     sources = [source, *(as_source(values) for values in targets.values())]
@@ -126,7 +131,10 @@ def load_batches(order, source: Source, targets: Mapping[str, np.ndarray | Sourc
         inputs, *entries = [tf.ensure_shape(part, (None, *each.shape)) for part, each in zip(found, sources)]
         return inputs, dict(zip(targets, entries))
 
-    return order.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(READ_AHEAD)
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    batches = order.map(load, num_parallel_calls=cores(), deterministic=True).prefetch(READ_AHEAD)
+    return batches.with_options(options)
 
 
 @contextlib.contextmanager

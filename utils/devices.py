@@ -31,6 +31,13 @@ def native_output_held_back():
             os.close(saved)
 
 
+def cores() -> int:
+    """The cores that this process may use; joblib knows of affinity and of containers' limits."""
+    import joblib
+
+    return joblib.cpu_count()
+
+
 def start_tensorflow() -> None:
     """Imports TensorFlow and Keras quietly, and lets a GPU's memory grow as it is needed."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -68,7 +75,6 @@ def jit_compile() -> bool | str:
 
 def hardware() -> str:
     """The machine in a few words, for the caption of a table: cores, processor, memory, GPUs."""
-    import joblib
     import psutil
     import tensorflow as tf
 
@@ -77,7 +83,7 @@ def hardware() -> str:
         for gpu in tf.config.list_physical_devices("GPU")
     ]
     memory = f"{psutil.virtual_memory().total / 2**30:.0f} GiB"
-    return f"{joblib.cpu_count()} cores of {processor()}, {memory}, {', '.join(gpus) or 'no GPU'}"
+    return f"{cores()} cores of {processor()}, {memory}, {', '.join(gpus) or 'no GPU'}"
 
 
 def processor() -> str:

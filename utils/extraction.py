@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.devices import cores
 from utils.discovery import FoundVideo, find_videos
 from utils.errors import UserError
 from utils.extraction_state import (
@@ -87,7 +88,7 @@ def extract(
         require_free_space(output_path, needed, what=f"--output_path: {output_path} for {clips} clips")
         with contextlib.closing(ExtractionState(output_path, settings, clip_shape)) as state:
             continued = len(state.outcomes)
-            _read_all(input_path, videos, state, workers or _cores(), video_timeout, reader)
+            _read_all(input_path, videos, state, workers or cores(), video_timeout, reader)
             _require_rows(input_path, output_path, state.outcomes)
             return _save(output_path, state, continued)
 
@@ -185,13 +186,6 @@ def _digest(input_path: Path, videos: list[FoundVideo]) -> str:
             size, date = status.st_size, status.st_mtime_ns
         digest.update(repr((video, size, date)).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]
-
-
-def _cores() -> int:
-    """The cores that this process may use; joblib knows of affinity and of containers' limits."""
-    import joblib
-
-    return joblib.cpu_count()
 
 
 @contextlib.contextmanager

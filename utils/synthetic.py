@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from utils.devices import cores
 from utils.errors import UserError
 from utils.files import exclusive_lock, read_json, require_free_space, write_json, written_beside
 from utils.synthetic_clips import ACTIONS, FRAME_COUNTS, Look, render_clip
@@ -151,10 +152,9 @@ def render_videos(videos: list[Video], *, folder: Path, look: Look, workers: int
     """Renders the videos, over several processes where there is enough to do; yields once for each."""
     if not videos:
         return
-    import joblib  # here, for the workers need it not
 
     render = partial(render_video, folder=folder, look=look)
-    workers = min(workers or joblib.cpu_count(), max(1, len(videos) // CLIPS_PER_WORKER))
+    workers = min(workers or cores(), max(1, len(videos) // CLIPS_PER_WORKER))
     if workers == 1:
         yield from map(render, videos)
         return

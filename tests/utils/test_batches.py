@@ -108,3 +108,11 @@ def test_a_source_among_the_targets_is_read_in_the_same_view():
     targets = {**BY_VIEW, "teacher_clips": Source(lambda rows, views: rows * 100 + views, (), np.int64)}
     for inputs, found in training_batches(VIEWS, ROWS, targets, batch_size=5, seed=0).take(6).as_numpy_iterator():
         np.testing.assert_array_equal(found["teacher_clips"], inputs[:, 0] * 100 + inputs[:, 1])
+
+
+def test_an_iterator_has_no_tuning_thread():
+    """Its thread sleeps up to a minute, and a training waits for it to wake before it saves what it trained."""
+    source = Source(lambda rows, views: rows.astype(np.float32), (), np.float32)
+    batches = training_batches(source, np.arange(4), {"labels": np.arange(4)}, batch_size=2, seed=0)
+    changed = batches.skip(1).map(lambda inputs, targets: (inputs, targets["labels"]))
+    assert changed.options().autotune.enabled is False
