@@ -152,7 +152,6 @@ def render_videos(videos: list[Video], *, folder: Path, look: Look, workers: int
     """Renders the videos, over several processes where there is enough to do; yields once for each."""
     if not videos:
         return
-
     render = partial(render_video, folder=folder, look=look)
     workers = min(workers or cores(), max(1, len(videos) // CLIPS_PER_WORKER))
     if workers == 1:
