@@ -4,8 +4,10 @@ FILE.npy holds them, float32 `(N, K + 1, C)` by row and view; rows and views tha
 FILE.json says what they belong to. While they are computed, finished parts lie in FILE.parts.
 """
 
+import contextlib
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,7 +104,8 @@ def compute(
     missing = [part for part in work if not part_path(parts, *part).is_file()]
     if missing:
         teacher = faster(load(), question)
-        with progress(len(work), done=len(work) - len(missing), unit=f"parts of up to {PART} answers") as advance:
+        done = len(work) - len(missing)
+        with progress(len(work), done=done, unit=f"parts of up to {PART} answers") as advance, told_interruption(parts):
             for view, start in missing:
                 answer_part(parts, teacher, question, view, start)
                 advance()
@@ -126,6 +129,17 @@ def faster(teacher: Recognizer, question: Question) -> Recognizer:
     train = question.split.train
     rows = train[np.linspace(0, len(train) - 1, COMPARED_CLIPS).astype(int)]
     return replace(teacher, model=faster_if_equal(teacher.model, question.dataset.view_zero(rows, teacher.input_shape)))
+
+
+@contextlib.contextmanager
+def told_interruption(parts: Path) -> Iterator[None]:
+    """Says how many parts an interruption leaves, for the training that they are for has kept nothing yet."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        finished = len(list(parts.glob("view_*_from_*.npy")))
+        print(f"{finished} parts of the teacher's answers are kept; the same command continues", file=sys.stderr)
+        raise
 
 
 def part_path(parts: Path, view: int, start: int) -> Path:

@@ -127,7 +127,7 @@ class TrainingState:
     def kept(self) -> str:
         """What is left of an interrupted training, and how to go on, for a person to read."""
         if not self.history:
-            return "no epoch had ended, so nothing is kept"
+            return "no epoch had ended, so nothing of the training is kept"
         last = len(self.history)
         what = "epoch 1 is" if last == 1 else f"epochs 1 to {last} are"
         return f"{what} kept in {self.path}, and the same command continues"

@@ -10,6 +10,7 @@ from utils import answer_key, teacher_cache
 from utils.answer_key import Question
 from utils.clips import open_clips
 from utils.errors import UserError
+from utils.interruption import Interrupted
 from utils.options import ViewOptions
 from utils.splits import make_split
 from utils.teacher_cache import cached_answers
@@ -23,13 +24,14 @@ class Killed(BaseException):
 
 @dataclass(frozen=True)
 class Mortal(FakeRecognizer):
-    """Answers as often as `left` is long, then is killed."""
+    """Answers as often as `left` is long, then is killed, or ends as `stop` says."""
 
     left: list = field(default_factory=list)
+    stop: type[BaseException] = Killed
 
     def logits(self, *arguments, **settings):
         if not self.left:
-            raise Killed
+            raise self.stop
         self.left.pop()
         return super().logits(*arguments, **settings)
 
@@ -42,7 +44,7 @@ class World:
         self.source.write_bytes(b"a teacher")
         self.views = ViewOptions(views=views)
         self.scores = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
-        self.loads, self.split_seed, self.stop_after = [], 0, None
+        self.loads, self.split_seed, self.stop_after, self.stop = [], 0, None, Killed
 
     @property
     def question(self):
@@ -52,7 +54,7 @@ class World:
 
     def load(self):
         left = [None] * (1000 if self.stop_after is None else self.stop_after)
-        teacher = Mortal(self.source, FakeModel(3), None, self.scores, left=left)
+        teacher = Mortal(self.source, FakeModel(3), None, self.scores, left=left, stop=self.stop)
         self.loads.append(teacher)
         return teacher
 
@@ -187,6 +189,15 @@ def test_a_killed_computation_goes_on_where_it_was(world, monkeypatch, finished)
     sizes = [min(10, count - start) for count in rows for start in range(0, count, 10)]
     assert len(world.loads[1].asked) == sum(sizes[finished:])
     assert sorted(path.suffix for path in world.source.with_suffix(".scores").iterdir()) == [".json", ".npy"]
+
+
+def test_an_interruption_says_what_is_kept(world, monkeypatch, capsys):
+    """A user would think that hours of answers are lost, and not go on."""
+    monkeypatch.setattr(teacher_cache, "PART", 10)
+    world.stop_after, world.stop = 2, Interrupted
+    with pytest.raises(Interrupted):
+        world.ask()
+    assert "2 parts of the teacher's answers are kept; the same command continues" in capsys.readouterr().err
 
 
 def test_parts_of_another_teacher_are_not_continued(world, monkeypatch):
