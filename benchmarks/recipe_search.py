@@ -5,11 +5,12 @@
 
 What follows `--` is passed to every training; CONFIGURATIONS lists what is tried. Each training is a run of
 Teacher_training.py or of KD_training.py --alpha 1; a finished one is not repeated. Prints a table, best first, and
-writes search.json, which holds every validation curve, and a picture of the curves. Test clips are not read.
+writes search_NETWORK.json, which holds every validation curve, and a picture of the curves. Test clips are not read.
 """
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -72,8 +73,6 @@ def main() -> None:
     parser.add_argument("--output_path", type=lambda text: cli.output_folder(text).resolve(), default="search")
     args = parser.parse_args(own)
     args.common = common
-    from matplotlib import pyplot as plt
-
     paths = np.load(args.data.with_name("video_file_paths.npy"))
     found = []
     for name in args.configurations or CONFIGURATIONS:
@@ -102,15 +101,32 @@ def main() -> None:
         print(f"| {entry['configuration']} | {100 * entry['best']:.1f} % | {100 * entry['last_five']:.1f} % | {runs} |")
     content = {"network": args.network, "common": common, "found": found}
     (args.output_path / f"search_{args.network}.json").write_text(json.dumps(content) + "\n")
-    figure, axes = plt.subplots(figsize=(9, 5))
-    for entry, colour in zip(found, plt.get_cmap("tab20").colors):
-        length = min(map(len, entry["curves"].values()))
-        mean = np.mean([curve[:length] for curve in entry["curves"].values()], axis=0)
-        axes.plot(range(1, length + 1), 100 * mean, color=colour, label=entry["configuration"])
-    axes.set(xlabel="epoch", ylabel="validation accuracy (%), mean of the runs", ylim=(0, 102))
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1))
-    figure.savefig(args.output_path / f"search_{args.network}.png", dpi=120, bbox_inches="tight")
+    figure = draw(found)
+    figure.savefig(args.output_path / f"search_{args.network}.png", dpi=80, bbox_inches="tight")
+
+
+def draw(found: list[dict]):
+    """A panel for each configuration, best first: its runs, thin, and the mean of the runs over five epochs."""
+    from matplotlib import pyplot as plt
+
+    columns = 4
+    figure, panels = plt.subplots(
+        math.ceil(len(found) / columns), columns, figsize=(12, 9), sharex=True, sharey=True, squeeze=False
+    )
+    for axes in panels.flat[len(found) :]:
+        axes.axis("off")
+    for entry, axes in zip(found, panels.flat):
+        curves = 100 * np.array(list(entry["curves"].values()))
+        epochs = np.arange(1, curves.shape[1] + 1)
+        axes.plot(epochs, curves.T, color="0.75", linewidth=0.8)
+        axes.plot(epochs[4:], np.convolve(curves.mean(axis=0), np.full(5, 0.2), "valid"))
+        axes.set(title=f"{entry['configuration']}: {100 * entry['last_five']:.0f} %", ylim=(0, 102))
+        axes.title.set_fontsize(9)
+        axes.grid(alpha=0.3)
+    figure.supxlabel("epoch")
+    figure.supylabel("validation accuracy (%)")
+    figure.tight_layout()
+    return figure
 
 
 if __name__ == "__main__":
