@@ -110,9 +110,8 @@ def draw(found: list[dict]):
     from matplotlib import pyplot as plt
 
     columns = 4
-    figure, panels = plt.subplots(
-        math.ceil(len(found) / columns), columns, figsize=(12, 9), sharex=True, sharey=True, squeeze=False
-    )
+    rows = math.ceil(len(found) / columns)
+    figure, panels = plt.subplots(rows, columns, figsize=(12, 0.5 + 2.1 * rows), sharey=True, squeeze=False)
     for axes in panels.flat[len(found) :]:
         axes.axis("off")
     for entry, axes in zip(found, panels.flat):
