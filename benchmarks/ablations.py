@@ -33,6 +33,7 @@ ABLATIONS = {
     "T 10": "--temperature 10",
     "the whole clip alone": "--views 0",
     "24 views": "--views 24",
+    "24 views, three times the epochs": "--views 24 --epochs 72",
     "teacher in every step": "--teacher live",
     "mean over time and picture": "--student compact3d_gap",
 }
