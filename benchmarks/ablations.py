@@ -33,7 +33,7 @@ ABLATIONS = {
     "T 10": "--temperature 10",
     "the whole clip alone": "--views 0",
     "24 views": "--views 24",
-    "24 views, three times the epochs": "--views 24 --epochs 72",
+    "24 views, 72 epochs": "--views 24 --epochs 72",
     "teacher in every step": "--teacher live",
     "mean over time and picture": "--student compact3d_gap",
 }
@@ -91,6 +91,7 @@ def main() -> None:
         int(line["seed"]): cells / line["cell"] / "teacher.keras" for line in lines if line["role"] == "teacher"
     }
     base, found = base_of(args, fold), {}
+    require_settings(args.output_path, base)
     for name in args.only or ABLATIONS:
         found[name] = {}
         for seed, teacher in teachers.items():
@@ -111,6 +112,14 @@ def main() -> None:
     content = {"settings": base, "seeds": list(teachers), "test_accuracy": accuracies}
     write_json(args.output_path / "ablations.json", content)
     print(json.dumps(content))
+
+
+def require_settings(folder: Path, base: list[str]) -> None:
+    """Raises UserError if the folder holds students that vary another one."""
+    path = folder / "settings.json"
+    if path.is_file() and read_json(path) != base:
+        raise UserError(f"--output_path: {folder} holds students of other settings (settings.json); name another")
+    write_json(path, base)
 
 
 def require_equal(found: dict, lines: list[dict], args) -> None:
