@@ -114,12 +114,12 @@ def summarise(line: Line, alone: Line, teacher: Line | None, groups: np.ndarray 
 def accuracy(tests: dict[tuple[int, str], dict], groups: np.ndarray | None) -> Interval:
     """The mean accuracy over runs, with the interval that the runs allow.
 
-    One run: over its clips' groups. Several seeds of one fold: t over the seeds. Several folds whose test clips are
-    disjoint and have groups: over all groups, a clip counting as the share of seeds that recognise it; else t over
-    folds.
+    One run, or a given teacher's answers, equal for all seeds: over its clips' groups. Several seeds of one fold: t
+    over the seeds. Several folds whose test clips are disjoint and have groups: over all groups, a clip counting as the
+    share of seeds that recognise it; else t over folds.
     """
-    if len(tests) == 1:
-        (test,) = tests.values()
+    test, *others = tests.values()
+    if all((other["rows"], other["correct"]) == (test["rows"], test["correct"]) for other in others):
         return intervals.accuracy_interval(np.array(test["correct"], bool), keys(test, groups))
     pooled = over_clips({run: np.array(test["correct"], float) for run, test in tests.items()}, tests, groups)
     return pooled or intervals.over_runs({run: test["top1"] for run, test in tests.items()})

@@ -116,11 +116,10 @@ def caption(lines: Sequence[Line], rows: Sequence[dict], results: dict) -> str:
     arguments, times = results["arguments"], results["times"]
     seeds, folds = (unique(run[part] for run in lines[0].cells) for part in (0, 1))
     size = "x".join(str(side) for side in arguments["input_size"])
-    notes = unique(f"{row['interval']['method']}. {row['interval']['caution']}".strip() for row in rows)
     protocol = (
         f"{rows[0]['clips']} test clips; folds: {', '.join(folds)} (split seed {arguments['split_seed']}); training "
         f"seeds: {' '.join(map(str, seeds))}; the kept epoch is chosen on validation clips. "
-        f"Interval: {' / '.join(notes)} Differences are paired. Gap closed: (student - student alone) / (teacher - "
+        f"Interval: {interval_notes(rows)} Differences are paired. Gap closed: (student - student alone) / (teacher - "
         "student alone), where the interval of the teacher's lead is above 0."
     )
     networks = (
@@ -141,6 +140,15 @@ def caption(lines: Sequence[Line], rows: Sequence[dict], results: dict) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     text.append(f"{times['all_trainings_seconds'] / 60:.0f} minutes of training on {times['hardware']}; {versions}.")
     return "\n".join(text)
+
+
+def interval_notes(rows: Sequence[dict]) -> str:
+    """How the intervals were made, and of which rows where not all were made in the way of the first."""
+    names = {}
+    for row in rows:
+        names.setdefault(f"{row['interval']['method']}. {row['interval']['caution']}".strip(), []).append(row["name"])
+    first, *others = names
+    return " ".join([first, *(f"Of {', '.join(names[note])}: {note}" for note in others)])
 
 
 def runs(lines: Sequence[Line]) -> tuple[list[str], list[list]]:

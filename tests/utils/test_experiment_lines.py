@@ -8,6 +8,7 @@ from scipy import stats
 
 from utils.cells import Cell, Row
 from utils.experiment_lines import accuracy, difference, lines_of, summarise
+from utils.intervals import accuracy_interval
 
 ALONE, TEACHER = Row("alone"), Row("teacher", "scratch")
 COOL, WARM = Row("distilled", "scratch", 1.0, 0.1), Row("distilled", "scratch", 5.0, 0.1)
@@ -60,6 +61,15 @@ def test_seeds_of_one_fold_give_t_over_seeds(make_cell):
     assert found.method == "t over 3 seeds"
     low, high = stats.t.interval(0.95, 2, 0.5, stats.sem([0.5, 0.75, 0.25]))
     assert (found.low, found.high) == pytest.approx((low, high))
+
+
+def test_equal_answers_of_all_seeds_are_one_run(make_cell):
+    """A given teacher does not depend on the seed: t over seeds would give it an interval of no width, or none."""
+    cells = [make_cell(ALONE, "group", seed, list(range(4)), [1, 1, 0, 1]) for seed in range(3)]
+    groups = np.array([0, 0, 1, 1])
+    found = accuracy(line(cells, ALONE).tests, groups)
+    assert found == accuracy_interval(np.array([1, 1, 0, 1], bool), groups)
+    assert found.method == "bootstrap over groups"
 
 
 def test_differences_are_paired(make_cell):
