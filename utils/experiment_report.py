@@ -134,7 +134,7 @@ def caption(lines: Sequence[Line], rows: Sequence[dict], results: dict) -> str:
         choices = [
             f"{c['fold']}: T {c['temperature']:g}, alpha {c['alpha']:g} ({c['teacher']})" for c in results["chosen"]
         ]
-        text.append(f"Chosen by validation: {'; '.join(choices)}. The test clips were read once, after all trainings.")
+        text.append(f"Chosen by validation: {'; '.join(choices)}. Test clips take no part in the choice.")
     counts = [f"{found['leaking_test_clips']} of {found['test_clips']}" for found in results["leaks"].values()]
     text.append(f"Test clips that share a group or look alike with a training or validation clip: {', '.join(counts)}.")
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
