@@ -1,9 +1,13 @@
 """What the tests of several parts share."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # tests run by a script in its background; some press Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
