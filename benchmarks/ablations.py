@@ -15,14 +15,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils import cli  # noqa: E402
-from utils.errors import UserError  # noqa: E402
-from utils.files import read_json, write_json  # noqa: E402
-from utils.intervals import Interval, over_runs, paired_over_runs  # noqa: E402
-from utils.report import markdown_table  # noqa: E402
+from utils import cli
+from utils.errors import UserError
+from utils.files import read_json, write_json
+from utils.intervals import Interval, over_runs, paired_over_runs
+from utils.report import markdown_table
+
+ROOT = Path(__file__).resolve().parents[1]
 
 AS_IT_IS = "as in the experiment"
 ABLATIONS = {

@@ -25,13 +25,12 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.discovery import find_videos  # noqa: E402
-from utils.extraction import extract  # noqa: E402
-from utils.isolation import memory_of_tree  # noqa: E402
-from utils.video import sampled_indices, use_one_thread  # noqa: E402
+from utils.discovery import find_videos
+from utils.extraction import extract
+from utils.isolation import memory_of_tree
+from utils.video import sampled_indices, use_one_thread
 
 PLAIN, DECODING = "a seek per frame, in RAM", "decoding alone"
 

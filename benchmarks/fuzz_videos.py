@@ -23,13 +23,12 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.discovery import find_videos  # noqa: E402
-from utils.extraction import extract  # noqa: E402
-from utils.isolation import memory_of_tree  # noqa: E402
-from utils.video import VideoError, read_clip  # noqa: E402
+from utils.discovery import find_videos
+from utils.extraction import extract
+from utils.isolation import memory_of_tree
+from utils.video import VideoError, read_clip
 
 SIZE = {"sequence_length": 16, "frame_height": 64, "frame_width": 64}
 HEADER = 2048  # bytes at a file's start that hold most of what a container says of itself

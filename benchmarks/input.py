@@ -24,13 +24,12 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.clips import ClipDataset, open_clips  # noqa: E402
-from utils.devices import jit_compile, start_tensorflow  # noqa: E402
-from utils.options import ViewOptions  # noqa: E402
-from utils.report import markdown_table  # noqa: E402
+from utils.clips import ClipDataset, open_clips
+from utils.devices import jit_compile, start_tensorflow
+from utils.options import ViewOptions
+from utils.report import markdown_table
 
 INPUT_SHAPE = (16, 112, 112, 3)
 BATCH_SIZE = 8

@@ -24,11 +24,12 @@ from pathlib import Path
 
 import psutil
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils import extraction  # noqa: E402
-from utils.extraction_state import ARRAYS, ExtractionState, header_bytes  # noqa: E402
+from utils import extraction
+from utils.extraction_state import ARRAYS, ExtractionState, header_bytes
+
+ROOT = Path(__file__).resolve().parents[1]
 
 FILE_CALLS = frozenset(
     ("open", "write", "pwrite", "tofile", "close", "fsync", "truncate", "rename", "replace", "unlink", "rmdir", "mkdir")

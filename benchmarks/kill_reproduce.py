@@ -29,10 +29,11 @@ from pathlib import Path
 
 import h5py
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.kill_extraction import kill_in_time  # noqa: E402
+from benchmarks.kill_extraction import kill_in_time
+
+ROOT = Path(__file__).resolve().parents[1]
 
 MOMENTS = ("half written", "before the rename", "after the rename")
 EXPERIMENT = "--classes 2 --subjects 4 --clips 1 --frame_size 32 --input_size 32 --batch_size 2 --seeds 0"

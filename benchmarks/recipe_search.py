@@ -17,11 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils import cli  # noqa: E402
-from utils.folds import protocols  # noqa: E402
+from utils import cli
+from utils.folds import protocols
+
+ROOT = Path(__file__).resolve().parents[1]
 
 CONFIGURATIONS = {
     "published": "--initialisation random --schedule constant --learning_rate 1e-4 --clip_norm none --views 0",

@@ -22,17 +22,17 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.contact_sheet import contact_sheet  # noqa: E402
-from utils.extraction import extract  # noqa: E402
-from utils.intervals import accuracy_interval  # noqa: E402
-from utils.stick_figure import CHANNELS  # noqa: E402
-from utils.synthetic import render_dataset  # noqa: E402
-from utils.synthetic_clips import ACTIONS, Look, plan_clip, render_clip  # noqa: E402
-from utils.video import sampled_indices  # noqa: E402
+from utils.contact_sheet import contact_sheet
+from utils.extraction import extract
+from utils.intervals import accuracy_interval
+from utils.stick_figure import CHANNELS
+from utils.synthetic import render_dataset
+from utils.synthetic_clips import ACTIONS, Look, plan_clip, render_clip
+from utils.video import sampled_indices
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 LENGTH, SIDE = 16, 56
 
