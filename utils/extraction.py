@@ -27,6 +27,7 @@ from utils.extraction_state import (
 from utils.extraction_tables import ExtractionSummary, write_skipped, write_times
 from utils.extraction_worker import prepare_worker, read_one
 from utils.files import exclusive_lock, require_free_space, write_text
+from utils.interruption import between_steps
 from utils.isolation import Lost, memory_of_tree, run_isolated
 from utils.progress import progress
 from utils.video import VideoInfo, read_clip_and_info
@@ -104,19 +105,22 @@ def _read_all(
     remaining = videos[len(state.outcomes) :]
     wanted = [video.path for video in remaining if video.problem is None]
     tasks = ((str(input_path / path), state.offset(row)) for row, path in enumerate(wanted, start=state.rows))
-    results = run_isolated(
-        read_one,
-        tasks,
-        workers=min(workers, len(wanted)),
-        seconds_allowed=video_timeout,
-        initializer=prepare_worker,
-        arguments=(state.frames_path, state.clip_shape, reader),
-    )
     last = sampled = time.monotonic()
     memory, row = memory_of_tree(), state.rows
     with (
         _told_interruption(state),
-        contextlib.closing(results),
+        between_steps() as check,
+        contextlib.closing(
+            run_isolated(
+                read_one,
+                tasks,
+                workers=min(workers, len(wanted)),
+                seconds_allowed=video_timeout,
+                initializer=prepare_worker,
+                arguments=(state.frames_path, state.clip_shape, reader),
+                check=check,
+            )
+        ) as results,
         progress(len(videos), done=len(state.outcomes), unit="videos") as advance,
     ):
         for video in remaining:

@@ -22,6 +22,7 @@ STARTS = 3  # a worker that dies this often before its first task will not start
 TRIES = 2  # a worker may be lost to no fault of its task, for example to the system's want of memory
 UNYIELDED = 1024  # results that may wait for an earlier one; they are small
 QUEUED = 2  # tasks a worker has: the one that it runs, and the next, so that it never waits for this process
+ATTENTION = 0.2  # seconds of waiting between two calls of `check`
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,17 @@ def run_isolated(
     seconds_allowed: float,
     initializer: Callable = int,
     arguments: tuple = (),
+    check: Callable[[], None] = lambda: None,
 ) -> Iterator[object]:
     """Yields `function(*task)` for each task in the order given, or `Lost`; exceptions of the function are raised here.
 
     `initializer(*arguments)` runs first in each of the `workers` processes, which live until the generator is closed or
     this process dies. A task whose process dies is tried once more, but not one that takes longer than
-    `seconds_allowed`.
+    `seconds_allowed`. While the generator waits it calls `check` several times a second; what that raises ends the
+    workers and is raised here. Ctrl-C is to come this way (see utils.interruption.between_steps): an exception out of
+    a signal handler, raised between a task's start and its entry in the books, would leave its worker behind.
     """
-    run = _Run(function, tasks, seconds_allowed, (initializer, arguments))
+    run = _Run(function, tasks, seconds_allowed, (initializer, arguments), check)
     try:
         run.start(workers)
         following = 0
@@ -91,8 +95,16 @@ class _Worker:
 class _Run:
     """What is running, what waits, what is finished; tasks go by their place in the order given."""
 
-    def __init__(self, function: Callable, tasks: Iterable[tuple], seconds_allowed: float, preparation: tuple):
+    def __init__(
+        self,
+        function: Callable,
+        tasks: Iterable[tuple],
+        seconds_allowed: float,
+        preparation: tuple,
+        check: Callable[[], None],
+    ):
         self.function, self.seconds_allowed, self.preparation = function, seconds_allowed, preparation
+        self.check = check
         self.waiting = enumerate(tasks)
         self.workers: list[_Worker] = []
         self.losses: Counter[int] = Counter()
@@ -121,9 +133,7 @@ class _Run:
     def collect(self) -> None:
         """Waits until a task ends or its time is over, and takes in what ended."""
         busy = [worker for worker in self.workers if worker.queue]
-        patience = min(worker.deadline for worker in busy) - time.monotonic()
-        first = [worker.queue[0][2] for worker in busy]
-        wait(first, min(max(patience, 0), threading.TIMEOUT_MAX), FIRST_COMPLETED)
+        self._wait([worker.queue[0][2] for worker in busy], until=min(worker.deadline for worker in busy))
         for worker in busy:
             while worker.queue and worker.queue[0][2].done() and self._take(worker):
                 pass
@@ -134,6 +144,14 @@ class _Run:
     def close(self) -> None:
         for worker in self.workers:
             worker.close()
+
+    def _wait(self, futures: list[Future], *, until: float = float("inf")) -> None:
+        """Waits until one of the futures is done or that moment has come, and lets `check` end the run meanwhile."""
+        while True:
+            self.check()
+            patience = min(max(until - time.monotonic(), 0), ATTENTION)
+            if wait(futures, patience, FIRST_COMPLETED).done or time.monotonic() >= until:
+                return
 
     def _submit(self, worker: _Worker, index: int, task: tuple) -> None:
         try:
@@ -178,6 +196,7 @@ class _Run:
 
     def _await_start(self, slot: int) -> None:
         for _ in range(STARTS):
+            self._wait([self.workers[slot].started])
             try:
                 self.workers[slot].started.result()
                 return

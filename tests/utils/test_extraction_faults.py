@@ -83,9 +83,17 @@ def read_first_half(path, shape):
 
 
 def read_until_interrupted(path, shape):
-    """Presses Ctrl-C, as far as the main process can tell, when the class b is reached."""
-    if "/b/" in path:
+    """Presses Ctrl-C once, as far as the main process can tell, when the class b is reached."""
+    if path.endswith("b/1.avi"):
         os.kill(multiprocessing.parent_process().pid, signal.SIGINT)
+    if "/b/" in path:
+        threading.Event().wait()
+    return read_clip_and_info(path, shape)
+
+
+def read_without_end(path, shape):
+    """Reads class a, and never ends with a video of class b."""
+    if "/b/" in path:
         threading.Event().wait()
     return read_clip_and_info(path, shape)
 
@@ -172,6 +180,30 @@ def test_an_interrupted_run_is_continued(videos, whole, tmp_path, capsys):
     summary = extract(videos, tmp_path, **SMALL)
     assert summary.continued == kept
     assert digests(tmp_path) == whole
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_in_a_terminal_leaves_no_process(videos, tmp_path, presses):
+    """A process left behind would hold the files; who presses twice has waited long enough."""
+    code = (
+        "from tests.utils.test_extraction_faults import *\n"
+        "from utils import cli\n"
+        "reading = dict(reader=read_without_end, **SMALL)\n"
+        f"if __name__ == '__main__': cli.run(lambda: extract({str(videos)!r}, {str(tmp_path)!r}, **reading))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    frames = tmp_path / ".extraction" / "frames.npy"
+    while process.poll() is None and not (frames.exists() and frames.stat().st_size > 128):
+        time.sleep(0.01)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    for _ in range(presses):
+        process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert presses == 2 or "videos are done and kept; the same command continues" in errors
+    assert "Traceback" not in errors
+    assert len(workers) >= 2
+    assert not psutil.wait_procs(workers, timeout=30)[1]
 
 
 def test_torn_ends_of_a_killed_run_are_cut_off(videos, whole, tmp_path):

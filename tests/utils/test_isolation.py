@@ -1,17 +1,21 @@
 """A crash or a hang costs one task; results keep their order; no process is left behind."""
 
 import ctypes
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
+from utils import isolation
+from utils.interruption import between_steps
 from utils.isolation import Lost, memory_of_tree, run_isolated
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +89,39 @@ def test_closing_early_ends_the_workers(tmp_path):
     )
     assert next(results) == "a"
     results.close()
+    assert not workers_alive()
+
+
+@pytest.mark.parametrize("call", [1, 2, 3, 5])
+def test_a_check_ends_the_run_wherever_it_is(tmp_path, call):
+    """Ctrl-C would wait for a video that never ends."""
+    calls = itertools.count(1)
+
+    def check():
+        if next(calls) == call:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(run_isolated(misbehave, [("hang", str(tmp_path))] * 3, workers=2, seconds_allowed=60, check=check))
+    assert not workers_alive()
+
+
+def test_ctrl_c_at_any_moment_leaves_no_worker(tmp_path, monkeypatch):
+    """It came between the start of a task and its entry in the books: the run hung, or left its worker behind."""
+
+    class PressesAfterSubmit(ProcessPoolExecutor):
+        def submit(self, function, *arguments):
+            future = super().submit(function, *arguments)
+            if function is misbehave and not pressed:
+                pressed.append(os.kill(os.getpid(), signal.SIGINT))
+            return future
+
+    pressed = []
+    monkeypatch.setattr(isolation, "ProcessPoolExecutor", PressesAfterSubmit)
+    tasks = [("hang", str(tmp_path))] * 3
+    with pytest.raises(KeyboardInterrupt), between_steps() as check:
+        list(run_isolated(misbehave, tasks, workers=2, seconds_allowed=60, check=check))
+    assert pressed
     assert not workers_alive()
 
 
