@@ -37,6 +37,8 @@ ABLATIONS = {
     "24 views, 72 epochs": "--views 24 --epochs 72",
     "teacher in every step": "--teacher live",
     "mean over time and picture": "--student compact3d_gap",
+    "labels alone": "--alpha 1",
+    "labels alone, 24 views, 72 epochs": "--alpha 1 --views 24 --epochs 72",
 }
 FROM_SETTINGS = ("split_seed", "student", "dropout", "batch_size", "learning_rate", "schedule", "clip_norm")
 FROM_SETTINGS += ("initialisation", "weight_decay", "class_weights", "views", "view_seed")
