@@ -59,7 +59,7 @@ def run_victim(arguments: dict, *, kill: tuple[str, int] | None = None, careless
     """
     order = json.dumps({"arguments": arguments, "kill": kill, "careless": careless})
     done = subprocess.run([sys.executable, __file__, "--victim", order], capture_output=True)
-    if done.returncode == -signal.SIGKILL:
+    if done.returncode == -signal.SIGKILL and kill is not None:
         return None
     if done.returncode:
         raise RuntimeError(done.stderr.decode())

@@ -39,6 +39,7 @@ MOMENTS = ("half written", "before the rename", "after the rename")
 EXPERIMENT = "--classes 2 --subjects 4 --clips 1 --frame_size 32 --input_size 32 --batch_size 2 --seeds 0"
 EXPERIMENT += " --teacher_width 0.05 --student_width 0.05 --teacher_epochs 2 --student_epochs 2 --temperatures 1 4"
 KILLS = 3  # of one experiment on its way to the end
+CARELESS_KILLS = 5
 
 
 def command(folder: Path) -> list[str]:
@@ -71,7 +72,7 @@ def kill_at_save(folder: Path, number: int | None, moment: str = "", *, careless
     """
     order = json.dumps({"folder": str(folder), "save": number, "moment": moment, "careless": careless})
     done = subprocess.run([sys.executable, __file__, "--victim", order], capture_output=True, text=True)
-    if done.returncode == -signal.SIGKILL:
+    if done.returncode == -signal.SIGKILL and number is not None:
         return None
     if done.returncode:
         raise RuntimeError(done.stderr)
@@ -136,13 +137,13 @@ def main() -> int:
         print(json.dumps({"undisturbed_run_repeats": repeats, "seconds": round(duration), "saves": saves}), flush=True)
 
         caught = 0
-        for point in range(5):
+        for point in range(1, CARELESS_KILLS + 1):  # over the whole run: what is lost early may be made again
             folder = base / f"careless{point}"
-            kill_at_save(folder, choose.randint(1, saves), MOMENTS[0], careless=True)
+            kill_at_save(folder, point * saves // (CARELESS_KILLS + 1), MOMENTS[0], careless=True)
             fault = finish(folder)
             caught += bool(fault) or outcome(folder) != whole
             shutil.rmtree(folder)
-        print(json.dumps({"careless_saves_caught": caught, "of": 5}), flush=True)
+        print(json.dumps({"careless_saves_caught": caught, "of": CARELESS_KILLS}), flush=True)
 
         faults = int(not repeats) + int(not caught)
         for point in range(options.points):

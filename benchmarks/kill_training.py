@@ -46,6 +46,7 @@ SCRIPTS = {
     "KD_training.py": ("--output_path", "student.h5", "--log_path", "student", "--source", "teacher.keras"),
 }
 CARELESS_KILLS = 8
+SECONDS_A_RUN = 900
 STRAIGHT, SEEDLESS = "straight to its final name", "without the dropouts' random numbers"
 STAGES = (  # script, phases, what is careless in which of them
     ("Teacher_training.py", PHASES, {STRAIGHT: "save", SEEDLESS: "epoch"}),
@@ -78,7 +79,11 @@ def run(script: str, folder: Path, *, kill: tuple[str, int] | None = None, carel
     with tempfile.NamedTemporaryFile("r") as output, tempfile.NamedTemporaryFile("r") as events:
         process = context.Process(target=victim, args=(script, folder, kill, careless, output.name, events.name))
         process.start()
-        process.join()
+        process.join(SECONDS_A_RUN)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+            raise RuntimeError(f"{script} hangs; it said:\n{output.read()}")
         if process.exitcode == -signal.SIGKILL:
             return None
         if process.exitcode:

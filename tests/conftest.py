@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # tests run by a script in its background; some press Ctrl-C
+# A script may have put the tests into its background, where these are ignored; some tests send them.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGTERM) == signal.SIG_IGN:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

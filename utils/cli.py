@@ -4,6 +4,7 @@ Nothing here imports TensorFlow, Keras or matplotlib, so that `--help` and an ar
 """
 
 import argparse
+import atexit
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 from models.students import STUDENTS
 from utils.errors import UserError
 from utils.files import disk_error
-from utils.interruption import raise_interrupted
+from utils.interruption import SIGNALS, raise_interrupted
 from utils.options import SCORES_SUFFIX
 
 MODEL_SUFFIXES = (".keras", ".h5")
@@ -63,6 +64,8 @@ def run(main: Callable[[], None]) -> None:
         print(f"error: {disk_error(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as stop:
+        for number in SIGNALS:  # who presses twice may do so while the interpreter ends
+            atexit.register(signal.signal, number, signal.SIG_IGN)
         print(str(stop) or "interrupted", file=sys.stderr)
         sys.exit(128 + getattr(stop, "number", signal.SIGINT))
 

@@ -24,7 +24,7 @@ RECORD = "extraction.json"
 LOG = "extraction_log.jsonl"
 FRAMES = "frames.npy"
 ARRAYS = (FRAMES, "labels.npy", "video_file_paths.npy")
-SECONDS_FOR_ORPHANS = 20
+SECONDS_FOR_ORPHANS = 60
 
 
 @dataclass(frozen=True)

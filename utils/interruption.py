@@ -68,5 +68,5 @@ def _listen(pipe: int, numbers: Collection[int]) -> None:
             heard += 1
             if heard > 1:
                 os._exit(128 + content[0])
-            if sys.stderr.isatty():
+            if sys.stderr is not None and sys.stderr.isatty():
                 print("\nending after this step; once more ends at once", file=sys.stderr, flush=True)

@@ -23,6 +23,7 @@ TRIES = 2  # a worker may be lost to no fault of its task, for example to the sy
 UNYIELDED = 1024  # results that may wait for an earlier one; they are small
 QUEUED = 2  # tasks a worker has: the one that it runs, and the next, so that it never waits for this process
 ATTENTION = 0.2  # seconds of waiting between two calls of `check`
+STANDSTILL = 1.0  # seconds by which waiting outlasts what was asked for only if the whole machine or run stood still
 
 
 @dataclass(frozen=True)
@@ -146,11 +147,21 @@ class _Run:
             worker.close()
 
     def _wait(self, futures: list[Future], *, until: float = float("inf")) -> None:
-        """Waits until one of the futures is done or that moment has come, and lets `check` end the run meanwhile."""
+        """Waits until one of the futures is done or that moment has come, and lets `check` end the run meanwhile.
+
+        Time in which this process stood still (Ctrl-Z, a frozen container) does not count: the workers stood still too.
+        """
         while True:
             self.check()
-            patience = min(max(until - time.monotonic(), 0), ATTENTION)
-            if wait(futures, patience, FIRST_COMPLETED).done or time.monotonic() >= until:
+            asked = time.monotonic()
+            patience = min(max(until - asked, 0), ATTENTION)
+            done = wait(futures, patience, FIRST_COMPLETED).done
+            excess = time.monotonic() - asked - patience
+            if excess > STANDSTILL:
+                until += excess
+                for worker in self.workers:
+                    worker.deadline += excess
+            if done or time.monotonic() >= until:
                 return
 
     def _submit(self, worker: _Worker, index: int, task: tuple) -> None:

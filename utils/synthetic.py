@@ -2,10 +2,8 @@
 
 import contextlib
 import itertools
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +14,8 @@ import numpy as np
 from utils.devices import cores
 from utils.errors import UserError
 from utils.files import exclusive_lock, read_json, require_free_space, write_json, written_beside
+from utils.interruption import between_steps
+from utils.isolation import Lost, run_isolated
 from utils.synthetic_clips import ACTIONS, FRAME_COUNTS, Look, render_clip
 
 FRAME_RATE = 25.0
@@ -23,6 +23,7 @@ SETTINGS_NAME = "synthetic.json"
 LOCK_NAME = ".synthetic.lock"
 RENDERING = 1  # raised whenever the pictures change, so that an older set is not taken for a new one
 BYTES_PER_PIXEL = 0.2  # of MPEG-4 with this noise, generously
+SECONDS_A_VIDEO = 600.0  # no machine needs that long
 CLIPS_PER_WORKER = 20  # below this a worker process costs more than it saves
 
 Video = tuple[str, int, int]  # class, subject, clip
@@ -157,13 +158,16 @@ def render_videos(videos: list[Video], *, folder: Path, look: Look, workers: int
     if workers == 1:
         yield from map(render, videos)
         return
-    # Fresh processes: a fork of one that has loaded TensorFlow may hang.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=one_thread) as pool:
-        try:
-            for future in as_completed([pool.submit(render, video) for video in videos]):
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with between_steps() as check:
+        tasks = ((video,) for video in videos)
+        rendered = run_isolated(
+            render, tasks, workers=workers, seconds_allowed=SECONDS_A_VIDEO, initializer=one_thread, check=check
+        )
+        with contextlib.closing(rendered):
+            for video, result in zip(videos, rendered):
+                if isinstance(result, Lost):
+                    raise UserError(f"{folder / video_path(*video)} could not be rendered: it {result.reason}")
+                yield
 
 
 def one_thread() -> None:

@@ -156,6 +156,8 @@ def test_a_file_changed_while_in_use_is_noticed(make_arrays):
     with open(folder / "frames.npy", "rb+") as file:
         file.seek(1000)
         file.write(b"1")
-    os.utime(folder / "frames.npy", ns=(status.st_atime_ns, status.st_mtime_ns + 1000))
+    os.utime(
+        folder / "frames.npy", ns=(status.st_atime_ns, status.st_mtime_ns + 2 * 10**9)
+    )  # some file systems count in seconds
     with pytest.raises(UserError, match="changed or cut while it was in use"):
         frames.read(29)

@@ -80,6 +80,7 @@ def test_skipped_videos_table_is_there_even_if_empty(videos, tmp_path):
 
 def test_timing_table_and_summary(videos, tmp_path):
     """The time and memory of the original work's table could not be compared."""
+    (videos / "stray.avi").unlink()  # of no class, so its time is in no row
     own_memory = memory_of_tree()  # of this process, in which other tests may have loaded TensorFlow
     summary = extract(videos, tmp_path / "out", **SMALL)
     header, *rows = read_table(tmp_path / "out" / "Format_Time.csv")
@@ -91,7 +92,7 @@ def test_timing_table_and_summary(videos, tmp_path):
     text = (tmp_path / "out" / "Format_Time_Summary.txt").read_text()
     assert text == f"{summary}\n"
     assert "Videos read: 3 in 2 classes" in text
-    assert "Videos skipped: 3" in text
+    assert "Videos skipped: 2" in text
 
 
 def test_nothing_readable_is_one_line(videos, tmp_path):

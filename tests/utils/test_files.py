@@ -65,9 +65,9 @@ def test_a_lock_refuses_a_second_run_and_dies_with_its_owner(tmp_path):
     """Two runs on one output would mix their rows; a lock that outlives a killed run would block for ever."""
     context = multiprocessing.get_context("spawn")
     ready, leave = context.Event(), context.Event()
-    owner = context.Process(target=hold_lock, args=(tmp_path / "lock", ready, leave))
+    owner = context.Process(target=hold_lock, args=(tmp_path / "lock", ready, leave), daemon=True)
     owner.start()
-    assert ready.wait(60)
+    assert ready.wait(300)
     with (
         pytest.raises(UserError, match="the output is in use by another run"),
         exclusive_lock(tmp_path / "lock", what="the output"),

@@ -57,7 +57,8 @@ def test_auto_takes_what_the_device_does_right_and_fast(monkeypatch, capabilitie
     [("mixed_bfloat16", "gradients of 3D convolutions are wrong"), ("mixed_float16", "no 3D pooling in float16")],
 )
 def test_a_cpu_trains_in_float32_alone(asked, reason):
-    assert not devices.has_gpu()
+    if devices.has_gpu():
+        pytest.skip("there is a GPU")
     with pytest.raises(UserError, match=f"--precision {asked}: on a CPU .*{reason}.*use float32 or auto"):
         training_precision(asked)
     with pytest.raises(UserError, match=f"--precision {asked}"):
