@@ -28,7 +28,7 @@ from utils.files import exclusive_lock
 from utils.video import read_clip_and_info
 
 ROOT = Path(__file__).parents[2]
-SMALL = {"sequence_length": 4, "frame_height": 20, "frame_width": 24, "workers": 2}
+SMALL = {"sequence_length": 4, "frame_height": 20, "frame_width": 24, "workers": 2, "video_timeout": 600}
 ONE_WORKER = SMALL | {"workers": 1}
 
 
@@ -123,7 +123,7 @@ def test_bytes_do_not_depend_on_the_number_of_workers(videos, whole, tmp_path):
 def test_a_crash_or_hang_costs_its_own_video(videos, tmp_path):
     """One file in ten thousand would end the run, or stop it for ever."""
     shutil.copytree(videos, tmp_path / "videos")
-    extract(tmp_path / "videos", tmp_path / "out", reader=read_misbehaving, video_timeout=10, **SMALL)
+    extract(tmp_path / "videos", tmp_path / "out", reader=read_misbehaving, **SMALL | {"video_timeout": 10})
     assert (tmp_path / "out" / "skipped_videos.csv").read_text() == (
         "path,reason\n"
         'a/2.avi,"has 3 frames, fewer than the 4 wanted"\n'
