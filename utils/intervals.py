@@ -134,8 +134,13 @@ def mean_over_groups(values: np.ndarray, groups: np.ndarray, *, confidence: floa
     return Interval(estimate, *limits, method, len(values), count, _caution(count))
 
 
-def over_runs(values: Mapping[tuple[Hashable, Hashable], float], *, confidence: float = 0.95) -> Interval:
-    """The mean over runs and its t interval.
+def over_runs(
+    values: Mapping[tuple[Hashable, Hashable], float],
+    *,
+    confidence: float = 0.95,
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> Interval:
+    """The mean over runs and its t interval, which ends at the bounds of what the numbers can be.
 
     values: one number for each run, by (seed, fold).
 
@@ -161,7 +166,8 @@ def over_runs(values: Mapping[tuple[Hashable, Hashable], float], *, confidence: 
         caution = f"All {name} have the same number, which gives no interval."
         return Interval(mean, None, None, method, len(numbers), fold_count, caution, 0.0)
     margin = float(stats.t.ppf((1 + confidence) / 2, count - 1) * deviation / np.sqrt(count))
-    return Interval(mean, mean - margin, mean + margin, method, len(numbers), fold_count, "", deviation)
+    low, high = max(mean - margin, bounds[0]), min(mean + margin, bounds[1])
+    return Interval(mean, low, high, method, len(numbers), fold_count, "", deviation)
 
 
 def paired_over_runs(
@@ -172,12 +178,14 @@ def paired_over_runs(
 ) -> Interval:
     """The mean of the first's minus the second's number over the runs that both have, and its t interval.
 
-    values, other_values: by (seed, fold), as in `over_runs`. Pairs cancel what a fold or seed does to both.
+    values, other_values: shares in 0..1 by (seed, fold), as in `over_runs`. Pairs cancel what a fold or seed
+    does to both.
     """
     common = [run for run in values if run in other_values]
     if not common:
         raise ValueError("Expected runs with the same seed and fold on both sides. Received none")
-    return over_runs({run: values[run] - other_values[run] for run in common}, confidence=confidence)
+    differences = {run: values[run] - other_values[run] for run in common}
+    return over_runs(differences, confidence=confidence, bounds=(-1.0, 1.0))
 
 
 def _sums_by_group(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

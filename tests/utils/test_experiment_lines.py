@@ -54,12 +54,12 @@ def test_folds_are_pooled_over_their_groups(make_cell):
 
 def test_seeds_of_one_fold_give_t_over_seeds(make_cell):
     """Else the noise of training would be missing from the table."""
-    rows = list(range(4))
-    right = {0: [1, 1, 0, 0], 1: [1, 1, 1, 0], 2: [1, 0, 0, 0]}
+    rows = list(range(20))
+    right = {seed: [1] * count + [0] * (20 - count) for seed, count in enumerate((10, 12, 8))}
     cells = [make_cell(ALONE, "group", seed, rows, correct) for seed, correct in right.items()]
-    found = accuracy(line(cells, ALONE).tests, np.zeros(4))
+    found = accuracy(line(cells, ALONE).tests, np.zeros(20))
     assert found.method == "t over 3 seeds"
-    low, high = stats.t.interval(0.95, 2, 0.5, stats.sem([0.5, 0.75, 0.25]))
+    low, high = stats.t.interval(0.95, 2, 0.5, stats.sem([0.5, 0.6, 0.4]))
     assert (found.low, found.high) == pytest.approx((low, high))
 
 

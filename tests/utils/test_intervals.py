@@ -185,16 +185,20 @@ def test_runs_over_seeds_by_hand():
 
 def test_runs_over_folds_count_each_fold_once():
     """Otherwise a hundred seeds on one test set would pass for a hundred test sets."""
-    values = {(seed, fold): fold / 10 + seed / 100 for seed in range(4) for fold in (3, 5, 7)}
+    values = {(seed, fold): fold / 50 + seed / 100 for seed in range(4) for fold in (3, 5, 7)}
     interval = over_runs(values)
-    means = [0.315, 0.515, 0.715]
+    means = [0.075, 0.115, 0.155]
     low, high = stats.t.interval(0.95, 2, np.mean(means), stats.sem(means))
-    assert (interval.estimate, interval.low, interval.high) == pytest.approx((0.515, low, high))
+    assert (interval.estimate, interval.low, interval.high) == pytest.approx((0.115, low, high))
     assert (interval.method, interval.n, interval.groups) == ("t over 3 folds", 12, 3)
 
 
 def test_one_run_and_no_run():
     """Otherwise a single run would get an interval, or an empty column a number."""
+    wide = over_runs({(0, "group"): 0.5, (1, "group"): 0.9})
+    assert (wide.low, wide.high) == (0, 1)  # by t -1.84 to 3.24
+    wide = paired_over_runs({(0, 1): 0.5, (1, 1): 0.1}, {(0, 1): 0.1, (1, 1): 0.9})
+    assert (wide.low, wide.high) == (-1, 1)
     one = over_runs({(0, "group"): 0.5})
     assert (one.estimate, one.low, one.high, one.standard_deviation) == (0.5, None, None, None)
     assert one.caution == "One run gives no interval."
