@@ -6,6 +6,7 @@ import numpy as np
 
 from utils.cost import multiply_accumulates
 from utils.devices import has_gpu, jit_compile
+from utils.errors import first_line
 
 TOLERANCE = 0.02  # of the answers' own deviation; trained C3Ds differ by 0.005 to 0.008 of it
 WORTHWHILE = 1e9  # multiply-accumulates a clip; below, the gain is small
@@ -29,7 +30,7 @@ def faster_if_equal(model, clips: np.ndarray):
         copy = in_bfloat16(model)
         found = centred(copy.predict_on_batch(clips))
     except Exception as error:  # a layer of someone's own may not be made twice, nor know other types
-        print(f"note: the teacher answers in float32, its copy in bfloat16 failed: {str(error).splitlines()[0]}")
+        print(f"note: the teacher answers in float32, its copy in bfloat16 failed: {first_line(error)}")
         return model
     expected = centred(model.predict_on_batch(clips))
     difference = np.sqrt(np.mean((found - expected) ** 2)) / expected.std()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.errors import UserError
+from utils.errors import UserError, first_line
 from utils.options import ViewOptions
 from utils.views import render, view_of, window_frames
 
@@ -118,7 +118,7 @@ def open_array(path: str | os.PathLike, argument: str, mmap_mode: str | None = N
     except FileNotFoundError:
         raise UserError(f"{argument}: {path} does not exist") from None
     except (ValueError, OSError, EOFError) as error:
-        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
+        reason = first_line(error).split(". ")[0]
         raise UserError(f"{argument}: {path} must be a complete .npy array without pickle ({reason})") from None
     if not isinstance(array, np.ndarray):
         raise UserError(f"{argument}: {path} must be a .npy array, found an archive of several files")

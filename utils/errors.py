@@ -1,4 +1,4 @@
-"""The one exception for what a user can put right."""
+"""The one exception for what a user can put right, and errors of others told in a line."""
 
 
 class UserError(ValueError):
@@ -7,3 +7,8 @@ class UserError(ValueError):
     The message is one line that names the argument or file, what was expected and what was found. The scripts print it
     as `error: MESSAGE` on stderr and leave with exit code 2, without a traceback.
     """
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message that is not blank, or the name of its type if there is none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -9,7 +9,7 @@ import numpy as np
 from utils.batches import batch_loop, clip_source, evaluation_batches
 from utils.clips import ClipDataset
 from utils.devices import jit_compile
-from utils.errors import UserError
+from utils.errors import UserError, first_line
 from utils.files import file_fingerprint, read_json, write_bytes, write_json, written_beside
 from utils.options import ViewOptions
 from utils.records import record_path
@@ -112,7 +112,7 @@ def load_recognizer(
     try:
         model = keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises many kinds for a file that is not a model
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         raise UserError(f"{argument}: {path} must be a whole Keras model, but loading it failed: {reason}") from None
     input_shape, output_shape = model.input_shape, model.output_shape
     if not isinstance(input_shape, tuple) or len(input_shape) != 5 or input_shape[-1] != 3 or None in input_shape[1:]:

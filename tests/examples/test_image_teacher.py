@@ -1,5 +1,6 @@
 """examples/image_teacher.py: the frames it looks at, the files it leaves, and with PyTorch the whole of it."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -78,19 +79,14 @@ def run(*arguments):
 
 def test_without_pytorch_one_line_says_what_to_install(make_arrays, tmp_path):
     """The examples' packages are not the project's: a user without them must not meet a traceback."""
-    try:
-        import efficientnet_lite_pytorch  # noqa: F401
-    except ImportError:
-        folder = make_arrays()
-        data = ("--data", folder / "frames.npy", "--annotations", folder / "labels.npy")
-        ended = run(*data, "--output_path", tmp_path / "scores.npy")
-        assert ended.returncode == 2
-        assert re.fullmatch(
-            r"error: No module named '\w+'; pip install -r requirements-examples.txt .*\n", ended.stderr
-        )
-        assert list(tmp_path.iterdir()) == [folder]
-    else:
+    if importlib.util.find_spec("efficientnet_lite_pytorch"):
         pytest.skip("PyTorch and EfficientNet-Lite are installed")
+    folder = make_arrays()
+    data = ("--data", folder / "frames.npy", "--annotations", folder / "labels.npy")
+    ended = run(*data, "--output_path", tmp_path / "scores.npy")
+    assert ended.returncode == 2
+    assert re.fullmatch(r"error: No module named '\w+'; pip install -r requirements-examples.txt .*\n", ended.stderr)
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_the_whole_example(make_arrays, tmp_path):

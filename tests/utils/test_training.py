@@ -9,23 +9,15 @@ import pytest
 
 from models.distiller import Distiller
 from utils.batches import Source, clip_source
-from utils.clips import open_clips
 from utils.errors import UserError
 from utils.figures import best_epoch
 from utils.history import TIMING_FIELDS
 from utils.options import TrainingOptions
-from utils.splits import Split, make_split
+from utils.splits import Split
 from utils.training import fit, optimizer, set_seeds
 
 SHAPE = (16, 32, 32, 3)
 OPTIONS = TrainingOptions(batch_size=6, epochs=2, learning_rate=0.03)
-
-
-@pytest.fixture
-def arrays(make_arrays):
-    folder = make_arrays(height=32, width=32)
-    dataset = open_clips(folder / "frames.npy", folder / "labels.npy")
-    return dataset, make_split(dataset.labels, dataset.paths, class_names=dataset.class_names)
 
 
 def tiny_network():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from models.distiller import Distiller
-from tests.utils.test_training import OPTIONS, SHAPE, arrays, tiny_network, without_times  # noqa: F401
+from tests.utils.test_training import OPTIONS, SHAPE, tiny_network, without_times
 from utils.batches import clip_source
 from utils.errors import UserError
 from utils.figures import TrainingCurves, save_figure
@@ -29,7 +29,7 @@ class Killed(BaseException):
     """Ends a training where it stands, as a kill does."""
 
 
-def run(arrays, options, folder, *, distil=None, few=None, teacher=None, during=None, overwrite=False):  # noqa: F811
+def run(arrays, options, folder, *, distil=None, few=None, teacher=None, during=None, overwrite=False):
     """Trains a tiny network under a state in `folder`; returns its weights and history.
 
     `during(state)` runs first and may spoil the run. `few`: so many training rows, epochs as long as with all.
@@ -74,7 +74,7 @@ def killed_in_save(number):
     [{}, {"distil": {"alpha": 1.0}}, {"distil": {"alpha": 1.0}, "few": 13}],
     ids=["teacher", "student", "few labels"],
 )
-def test_a_killed_and_continued_training_ends_as_an_undisturbed_one(arrays, tmp_path, capsys, how):  # noqa: F811
+def test_a_killed_and_continued_training_ends_as_an_undisturbed_one(arrays, tmp_path, capsys, how):
     """Other weights than without the kill: lost dropout seeds, optimiser state, order of batches, or best epoch."""
     options = replace(OPTIONS, epochs=4)
     weights, history = run(arrays, options, tmp_path / "whole", **how)
@@ -90,7 +90,7 @@ def test_a_killed_and_continued_training_ends_as_an_undisturbed_one(arrays, tmp_
     assert list((tmp_path / "killed").iterdir()) == []
 
 
-def test_an_ended_training_is_only_saved_again(arrays, tmp_path):  # noqa: F811
+def test_an_ended_training_is_only_saved_again(arrays, tmp_path):
     """Killed between the last epoch and the saved model, hours of training must not be repeated, nor an epoch added."""
 
     def killed_at_the_end(state):
@@ -112,14 +112,14 @@ def test_an_ended_training_is_only_saved_again(arrays, tmp_path):  # noqa: F811
         np.testing.assert_array_equal(found, expected)
 
 
-def unfinished(arrays, options, folder):  # noqa: F811
+def unfinished(arrays, options, folder):
     """Leaves the state of a training that was killed in its second save."""
     with pytest.raises(Killed):
         run(arrays, options, folder, during=killed_in_save(2))
     return folder / "net.training"
 
 
-def test_other_settings_are_not_mixed_in(arrays, tmp_path, capsys):  # noqa: F811
+def test_other_settings_are_not_mixed_in(arrays, tmp_path, capsys):
     """Half a training at one rate and half at another is a result that nobody can repeat."""
     dataset, split = arrays
     state = unfinished(arrays, OPTIONS, tmp_path)
@@ -141,7 +141,7 @@ def test_other_settings_are_not_mixed_in(arrays, tmp_path, capsys):  # noqa: F81
     assert not state.exists()
 
 
-def test_a_spoilt_state_is_one_line(arrays, tmp_path):  # noqa: F811
+def test_a_spoilt_state_is_one_line(arrays, tmp_path):
     """A disk error must be told from a fault of the program, with the way out."""
     state = unfinished(arrays, OPTIONS, tmp_path)
     state.write_bytes(state.read_bytes()[:-100])
@@ -151,7 +151,7 @@ def test_a_spoilt_state_is_one_line(arrays, tmp_path):  # noqa: F811
         run(arrays, OPTIONS, tmp_path)
 
 
-def test_a_teacher_in_the_step_is_not_kept(arrays, tmp_path):  # noqa: F811
+def test_a_teacher_in_the_step_is_not_kept(arrays, tmp_path):
     """A C3D of 300 MB written at each epoch's end would cost more than the student's epoch."""
     sizes = {}
 
@@ -171,7 +171,7 @@ def test_a_teacher_in_the_step_is_not_kept(arrays, tmp_path):  # noqa: F811
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_training_after_its_step(arrays, tmp_path, number):  # noqa: F811
+def test_a_signal_ends_the_training_after_its_step(arrays, tmp_path, number):
     """Ctrl-C and a cluster's SIGTERM: what is kept is said, and the next run ends as if nothing had been."""
     options = replace(OPTIONS, epochs=3)
     weights, history = run(arrays, options, tmp_path / "whole")
@@ -198,7 +198,7 @@ def test_a_signal_ends_the_training_after_its_step(arrays, tmp_path, number):  #
         np.testing.assert_array_equal(found, expected)
 
 
-def test_a_training_out_of_time_is_saved_and_continues(arrays, tmp_path):  # noqa: F811
+def test_a_training_out_of_time_is_saved_and_continues(arrays, tmp_path):
     """Nights of --max_minutes must add up to the training that one long night would have given."""
     options = replace(OPTIONS, epochs=3)
     weights, history = run(arrays, options, tmp_path / "whole")
@@ -219,7 +219,7 @@ def small_disk():
     signal.signal(signal.SIGXFSZ, before)
 
 
-def test_a_full_disk_leaves_the_epochs_before(arrays, tmp_path, small_disk):  # noqa: F811
+def test_a_full_disk_leaves_the_epochs_before(arrays, tmp_path, small_disk):
     """The save that fails must not take the one before it along; one line says what is left."""
     options = replace(OPTIONS, epochs=3)
     weights, history = run(arrays, options, tmp_path / "whole")
@@ -272,7 +272,7 @@ def test_no_writer_of_a_training_hides_a_full_disk(tmp_path, small_disk, suffix,
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(writers)
 
 
-def test_frames_cut_while_training_are_one_line(arrays, tmp_path):  # noqa: F811
+def test_frames_cut_while_training_are_one_line(arrays, tmp_path):
     """TensorFlow's account of it is forty lines; the epochs before are kept."""
     dataset, _ = arrays
 
@@ -290,7 +290,7 @@ def test_frames_cut_while_training_are_one_line(arrays, tmp_path):  # noqa: F811
     assert [path.name for path in (tmp_path / "cut").iterdir()] == ["net.training"]
 
 
-def test_a_second_training_of_the_same_output_is_refused(arrays, tmp_path):  # noqa: F811
+def test_a_second_training_of_the_same_output_is_refused(arrays, tmp_path):
     """Two runs that replace each other's state would both be lost."""
     with (
         exclusive_lock(tmp_path / ".net.training.lock", what="it"),
