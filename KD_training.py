@@ -2,8 +2,10 @@
 
 import argparse
 
-from utils import arguments, cli
-from utils.options import (
+from utils.settings import argument_types, arguments, cli
+from utils.settings.options import (
+    CHANNELS,
+    INPUT_SCALES,
     SCORES_SUFFIX,
     DataOptions,
     DistillationOptions,
@@ -27,7 +29,7 @@ def parse_arguments() -> argparse.Namespace:
     distillation = parser.add_argument_group("distillation")
     distillation.add_argument(
         "--source",
-        type=cli.existing_teacher,
+        type=argument_types.existing_teacher,
         nargs="+",
         help="the teacher, a model or a .npy of class scores; several are averaged; none is needed with --alpha 1",
     )
@@ -37,22 +39,35 @@ def parse_arguments() -> argparse.Namespace:
         default="cached",
         help="cached: answers once for each view; live: answers in every step, for a new view of each clip an epoch",
     )
-    distillation.add_argument("--cache", type=cli.output_scores, help=".npy for its answers; by default beside it")
-    distillation.add_argument("--student", type=cli.student, default="compact3d", help=cli.STUDENT_HELP)
-    distillation.add_argument("--temperature", type=cli.positive_float, default=10.0, help="softens both outputs")
-    distillation.add_argument("--alpha", type=cli.share, default=0.1, help="weight of the labels; 1: no teacher")
-    distillation.add_argument("--labels_per_class", type=cli.positive_int, help="only so many clips keep their labels")
-    distillation.add_argument("--source_channels", choices=cli.CHANNELS, default="rgb", help=cli.CHANNELS_HELP)
-    distillation.add_argument("--source_input_scale", choices=cli.SCALES, default="0..255", help=cli.SCALES_HELP)
+    distillation.add_argument(
+        "--cache", type=argument_types.output_scores, help=".npy for its answers; by default beside it"
+    )
+    distillation.add_argument("--student", type=argument_types.student, default="compact3d", help=cli.STUDENT_HELP)
+    distillation.add_argument(
+        "--temperature", type=argument_types.positive_float, default=10.0, help="softens both outputs"
+    )
+    distillation.add_argument(
+        "--alpha", type=argument_types.share, default=0.1, help="weight of the labels; 1: no teacher"
+    )
+    distillation.add_argument(
+        "--labels_per_class", type=argument_types.positive_int, help="only so many clips keep their labels"
+    )
+    distillation.add_argument("--source_channels", choices=CHANNELS, default="rgb", help=cli.CHANNELS_HELP)
+    distillation.add_argument("--source_input_scale", choices=INPUT_SCALES, default="0..255", help=cli.SCALES_HELP)
     output = parser.add_argument_group("output")
-    output.add_argument("--output_path", type=cli.output_model, default="KD_trained_models/student.keras", help="model")
     output.add_argument(
-        "--log_path", type=cli.output_stem, default="KD_training_histories/student", help="history: .npy, .csv, .png"
+        "--output_path", type=argument_types.output_model, default="KD_trained_models/student.keras", help="model"
+    )
+    output.add_argument(
+        "--log_path",
+        type=argument_types.output_stem,
+        default="KD_training_histories/student",
+        help="history: .npy, .csv, .png",
     )
     arguments.add_overwrite_argument(output)
     output.add_argument(
         "--write_views",
-        type=cli.output_folder,
+        type=argument_types.output_folder,
         help="writes the views there at --input_size, for a teacher of another framework to answer; trains nothing",
     )
     args = parser.parse_args()

@@ -20,6 +20,7 @@ test: setup
 lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports --no-logo
 
 demo: setup
 	$(PY) reproduce.py --output_path demo

@@ -2,8 +2,8 @@
 
 import argparse
 
-from utils import arguments, cli
-from utils.options import (
+from utils.settings import argument_types, arguments, cli
+from utils.settings.options import (
     TASK_FROM_SCRATCH,
     TASKS_FINE_TUNING,
     DataOptions,
@@ -27,14 +27,19 @@ def parse_arguments() -> argparse.Namespace:
     arguments.add_model_arguments(parser)
     teacher = parser.add_argument_group("teacher")
     teacher.add_argument("--task", choices=TASKS, default=TASKS[0], help="from scratch, or fine-tuned from Sports-1M")
-    teacher.add_argument("--weights", type=cli.existing_file, help="Sports-1M weights (.h5); else downloaded once")
+    teacher.add_argument(
+        "--weights", type=argument_types.existing_file, help="Sports-1M weights (.h5); else downloaded once"
+    )
     teacher.add_argument("--unfreeze", default="fc8", help="fine-tuning trains from this layer up")
     output = parser.add_argument_group("output")
     output.add_argument(
-        "--output_path", type=cli.output_model, default="trained_models/teacher.keras", help="the model"
+        "--output_path", type=argument_types.output_model, default="trained_models/teacher.keras", help="the model"
     )
     output.add_argument(
-        "--log_path", type=cli.output_stem, default="training_histories/teacher", help="history: .npy, .csv, .png"
+        "--log_path",
+        type=argument_types.output_stem,
+        default="training_histories/teacher",
+        help="history: .npy, .csv, .png",
     )
     arguments.add_overwrite_argument(output)
     args = parser.parse_args()

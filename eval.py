@@ -2,8 +2,8 @@
 
 import argparse
 
-from utils import arguments, cli
-from utils.options import DataOptions
+from utils.settings import argument_types, arguments, cli
+from utils.settings.options import CHANNELS, INPUT_SCALES, DataOptions
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -11,17 +11,23 @@ def parse_arguments() -> argparse.Namespace:
     arguments.add_data_arguments(parser)
     arguments.add_split_arguments(parser, default=None)
     group = parser.add_argument_group("recognisers")
-    group.add_argument("--recognizer", type=cli.existing_model, nargs="+", required=True, help="one model or several")
-    group.add_argument("--channels", choices=cli.CHANNELS, default="rgb", help=cli.CHANNELS_HELP)
-    group.add_argument("--input_scale", choices=cli.SCALES, default="0..255", help=cli.SCALES_HELP)
-    group.add_argument("--batch_size", type=cli.positive_int, default=16, help="clips that are answered at a time")
+    group.add_argument(
+        "--recognizer", type=argument_types.existing_model, nargs="+", required=True, help="one model or several"
+    )
+    group.add_argument("--channels", choices=CHANNELS, default="rgb", help=cli.CHANNELS_HELP)
+    group.add_argument("--input_scale", choices=INPUT_SCALES, default="0..255", help=cli.SCALES_HELP)
+    group.add_argument(
+        "--batch_size", type=argument_types.positive_int, default=16, help="clips that are answered at a time"
+    )
     group.add_argument("--force", action="store_true", help="test by --split even if a record contradicts it")
     group.add_argument(
         "--fail_on_leak", action="store_true", help="an error if test clips share anything with seen ones"
     )
     output = parser.add_argument_group("output")
     output.add_argument(
-        "--output_path", type=cli.output_folder, help="folder for results.json, results.md, answers and figures"
+        "--output_path",
+        type=argument_types.output_folder,
+        help="folder for results.json, results.md, answers and figures",
     )
     parser.set_defaults(split_seed=None)
     args = parser.parse_args()

@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from utils.cli import ArgumentParser, existing_folder, positive_float, positive_int, run
+from utils.settings.argument_types import existing_folder, positive_float, positive_int
+from utils.settings.cli import ArgumentParser, run
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -51,13 +52,13 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = vars(parse_arguments())
-    from utils.extraction import extract
+    from utils.extraction.extract import extract
 
     report_wanted = arguments.pop("dataset_report")
     summary = extract(**arguments)
     print(summary)
     if report_wanted:
-        from utils.dataset_report import write_dataset_report
+        from utils.extraction.dataset_report import write_dataset_report
 
         print(f"Report: {write_dataset_report(summary.output_path)}")
 

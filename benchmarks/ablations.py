@@ -17,11 +17,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils import cli
-from utils.errors import UserError
-from utils.files import read_json, write_json
-from utils.intervals import Interval, over_runs, paired_over_runs
-from utils.report import markdown_table
+from utils.evaluation.intervals import Interval, over_runs, paired_over_runs
+from utils.evaluation.tables import markdown_table
+from utils.runtime.errors import UserError
+from utils.runtime.files import read_json, write_json
+from utils.settings import argument_types, cli
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -78,11 +78,15 @@ def train_and_test(base: list[str], name: str, seed: int, teacher: Path, folder:
 
 def main() -> None:
     parser = cli.ArgumentParser(__doc__.splitlines()[0])
-    parser.add_argument("--experiment", type=cli.existing_folder, required=True, help="output of reproduce.py")
-    parser.add_argument("--temperature", type=cli.positive_float, required=True, help="of the student that is varied")
-    parser.add_argument("--alpha", type=cli.share, required=True, help="of the student that is varied")
+    parser.add_argument(
+        "--experiment", type=argument_types.existing_folder, required=True, help="output of reproduce.py"
+    )
+    parser.add_argument(
+        "--temperature", type=argument_types.positive_float, required=True, help="of the student that is varied"
+    )
+    parser.add_argument("--alpha", type=argument_types.share, required=True, help="of the student that is varied")
     parser.add_argument("--only", choices=list(ABLATIONS), nargs="+", help="some of them; by default all")
-    parser.add_argument("--output_path", type=cli.output_folder, default="ablations")
+    parser.add_argument("--output_path", type=argument_types.output_folder, default="ablations")
     args = parser.parse_args()
     args.experiment, args.output_path = args.experiment.resolve(), args.output_path.resolve()
     with open(args.experiment / "results.csv", newline="", encoding="utf-8") as file:

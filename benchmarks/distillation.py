@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from utils import cli
+from utils.settings import argument_types, cli
 
 ROLES = {
     "alone": "student alone",
@@ -34,14 +34,22 @@ SHORT = {"clips": 160, "input_size": (56, 56), "teacher_width": 0.25, "student_w
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.ArgumentParser(__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=cli.positive_int, default=240, help="made-up clips, of which 60 %% train")
-    parser.add_argument("--views", type=cli.non_negative_int, default=1, help="beside the whole clip")
-    parser.add_argument("--input_size", type=cli.input_size, default="112", help="SIDE or HEIGHTxWIDTH, pixels")
-    parser.add_argument("--teacher_width", type=cli.positive_float, default=1.0, help="multiplies C3D's filters")
     parser.add_argument(
-        "--student_width", type=cli.positive_float, default=1.0, help="multiplies the student's filters"
+        "--clips", type=argument_types.positive_int, default=240, help="made-up clips, of which 60 %% train"
     )
-    parser.add_argument("--rounds", type=cli.positive_int, default=3, help="of alone and from stored answers, in turn")
+    parser.add_argument("--views", type=argument_types.non_negative_int, default=1, help="beside the whole clip")
+    parser.add_argument(
+        "--input_size", type=argument_types.input_size, default="112", help="SIDE or HEIGHTxWIDTH, pixels"
+    )
+    parser.add_argument(
+        "--teacher_width", type=argument_types.positive_float, default=1.0, help="multiplies C3D's filters"
+    )
+    parser.add_argument(
+        "--student_width", type=argument_types.positive_float, default=1.0, help="multiplies the student's filters"
+    )
+    parser.add_argument(
+        "--rounds", type=argument_types.positive_int, default=3, help="of alone and from stored answers, in turn"
+    )
     parser.add_argument("--short", action="store_true", help="narrow networks, small pictures")
     parser.add_argument("--role", choices=ROLES, help=argparse.SUPPRESS)  # for the processes that this one starts
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -72,7 +80,7 @@ def make_teacher(path: Path, args: argparse.Namespace) -> None:
     import keras
 
     from models.c3d import build_c3d
-    from utils.recognizer import save_model
+    from utils.networks.recognizer import save_model
 
     keras.utils.set_random_seed(0)
     save_model(build_c3d(2, input_shape=(16, *args.input_size, 3), width=args.teacher_width), path)
@@ -81,9 +89,9 @@ def make_teacher(path: Path, args: argparse.Namespace) -> None:
 def play(args: argparse.Namespace) -> None:
     """One process: its role's seconds, and its peak memory, as a line of JSON."""
     cli.start_tensorflow()
-    from utils import stages, teachers
-    from utils.answer_key import Question
-    from utils.options import (
+    from utils import stages
+    from utils.data.loading import open_data
+    from utils.settings.options import (
         DataOptions,
         DistillationOptions,
         NetworkOptions,
@@ -91,7 +99,8 @@ def play(args: argparse.Namespace) -> None:
         TrainingOptions,
         ViewOptions,
     )
-    from utils.prepared import open_data
+    from utils.teachers import targets as teachers
+    from utils.teachers.question import Question
 
     arrays = args.folder / ("few" if args.role == "live" else "many")
     data = DataOptions(arrays / "frames.npy", arrays / "labels.npy")
@@ -162,7 +171,7 @@ def main() -> None:
 
 def report(found: dict[str, list[dict]]) -> None:
     """The table, the ratios, and JSON."""
-    from utils.report import markdown_table
+    from utils.evaluation.tables import markdown_table
 
     def median(role, name):
         return statistics.median(value for each in found[role] for value in each[name])

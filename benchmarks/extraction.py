@@ -27,10 +27,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.discovery import find_videos
-from utils.extraction import extract
-from utils.isolation import memory_of_tree
-from utils.video import sampled_indices, use_one_thread
+from utils.extraction.discovery import find_videos
+from utils.extraction.extract import extract
+from utils.extraction.video import sampled_indices, use_one_thread
+from utils.runtime.devices import memory_of_tree
 
 PLAIN, DECODING = "a seek per frame, in RAM", "decoding alone"
 

@@ -25,10 +25,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.discovery import find_videos
-from utils.extraction import extract
-from utils.isolation import memory_of_tree
-from utils.video import VideoError, read_clip
+from utils.extraction.discovery import find_videos
+from utils.extraction.extract import extract
+from utils.extraction.video import VideoError, read_clip
+from utils.runtime.devices import memory_of_tree
 
 SIZE = {"sequence_length": 16, "frame_height": 64, "frame_width": 64}
 HEADER = 2048  # bytes at a file's start that hold most of what a container says of itself

@@ -26,10 +26,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.clips import ClipDataset, open_clips
-from utils.devices import jit_compile, start_tensorflow
-from utils.options import ViewOptions
-from utils.report import markdown_table
+from utils.data.clips import ClipDataset, open_clips
+from utils.evaluation.tables import markdown_table
+from utils.runtime.devices import jit_compile, start_tensorflow
+from utils.settings.options import ViewOptions
 
 INPUT_SHAPE = (16, 112, 112, 3)
 BATCH_SIZE = 8
@@ -64,7 +64,7 @@ def make_cold(dataset: ClipDataset) -> None:
 
 def read_clips(dataset: ClipDataset, clips: int, views: int) -> Callable[[], None]:
     """A pass over `clips` clips of the pipeline, as training reads them."""
-    from utils.batches import clip_source, training_batches
+    from utils.data.batches import clip_source, training_batches
 
     source = clip_source(dataset, INPUT_SHAPE, ViewOptions(views=views))
     targets = {"labels": dataset.labels}

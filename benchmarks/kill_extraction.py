@@ -26,8 +26,8 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils import extraction
-from utils.extraction_state import ARRAYS, ExtractionState, header_bytes
+from utils.extraction import extract as extraction
+from utils.extraction.state import ARRAYS, ExtractionState, header_bytes
 
 ROOT = Path(__file__).resolve().parents[1]
 

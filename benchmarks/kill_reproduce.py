@@ -81,7 +81,7 @@ def kill_at_save(folder: Path, number: int | None, moment: str = "", *, careless
 
 def victim(order: dict) -> None:
     """Runs reproduce.py with its way of saving changed to one that counts, and dies at the moment that is named."""
-    from utils import files
+    from utils.runtime import files
 
     careful, saves = files.written_beside, 0
 

@@ -97,7 +97,10 @@ def victim(script: str, folder: Path, kill, careless: str | None, output: str, e
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.chdir(folder)
-    from utils import stages, teacher_cache, training, training_state
+    from utils import stages
+    from utils.teachers import cache as teacher_cache
+    from utils.training import fit as training
+    from utils.training import state as training_state
 
     counts, begun = dict.fromkeys(PHASES + ANSWERS, 0), []
 

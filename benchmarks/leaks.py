@@ -19,18 +19,26 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from utils import cli
+from utils.settings import argument_types, cli
 
 SPLIT_SEEDS = [0, 1, 2]
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.ArgumentParser(__doc__.splitlines()[0])
-    parser.add_argument("--videos", type=cli.existing_folder, required=True, help="folder of class folders of videos")
-    parser.add_argument("--split_seeds", type=cli.seed, nargs="+", default=SPLIT_SEEDS, help="a run for each")
+    parser.add_argument(
+        "--videos", type=argument_types.existing_folder, required=True, help="folder of class folders of videos"
+    )
+    parser.add_argument(
+        "--split_seeds", type=argument_types.seed, nargs="+", default=SPLIT_SEEDS, help="a run for each"
+    )
     parser.add_argument("--group_pattern", help="regular expression; what it captures in a path is the clip's group")
-    parser.add_argument("--frame_size", type=cli.input_size, default="112", help="SIDE or HEIGHTxWIDTH, pixels")
-    parser.add_argument("--output_path", type=cli.output_folder, default="bench/leaks", help="folder for the results")
+    parser.add_argument(
+        "--frame_size", type=argument_types.input_size, default="112", help="SIDE or HEIGHTxWIDTH, pixels"
+    )
+    parser.add_argument(
+        "--output_path", type=argument_types.output_folder, default="bench/leaks", help="folder for the results"
+    )
     return parser.parse_args()
 
 
@@ -105,9 +113,11 @@ def plant(videos: Path, path: str, folder: Path, *, seed: list[int]) -> None:
 
 def run(videos: Path, folder: Path, split_seed: int, *, frame_size: tuple[int, int], group_pattern: str | None) -> dict:
     """Counts of one split: copies planted and found by kind, false alarms, and seconds."""
-    from utils.extraction import extract
-    from utils.leaks import NEAR, LeakFinder, open_clips
-    from utils.splits import make_split
+    from utils.data.clips import open_clips
+    from utils.extraction.extract import extract
+    from utils.leaks.finder import LeakFinder
+    from utils.leaks.report import NEAR
+    from utils.splits.protocols import make_split
 
     size = {"sequence_length": 16, "frame_height": frame_size[0], "frame_width": frame_size[1]}
     own = {"group_pattern": group_pattern}
@@ -163,7 +173,7 @@ def run(videos: Path, folder: Path, split_seed: int, *, frame_size: tuple[int, i
 
 def table(results: list[dict]) -> str:
     """Recall by kind and false alarms, a row a split and one for all."""
-    from utils.report import markdown_table
+    from utils.evaluation.tables import markdown_table
 
     def line(name: str, part: list[dict]) -> list[str]:
         total = {key: sum(result[key] for result in part) for key, value in part[0].items() if isinstance(value, int)}
@@ -181,7 +191,7 @@ def main() -> None:
     args = parse_arguments()
     import tempfile
 
-    from utils.files import write_json
+    from utils.runtime.files import write_json
 
     args.output_path.mkdir(parents=True, exist_ok=True)
     results = []

@@ -19,8 +19,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils import cli
-from utils.folds import protocols
+from utils.settings import argument_types, cli
+from utils.splits.folds import protocols
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -62,16 +62,20 @@ def main() -> None:
     if "--" in own:
         own, common = own[: own.index("--")], own[own.index("--") + 1 :]
     parser = cli.ArgumentParser(__doc__.splitlines()[0])
-    parser.add_argument("--data", type=lambda text: cli.existing_file(text).resolve(), required=True, help="frames.npy")
     parser.add_argument(
-        "--annotations", type=lambda text: cli.existing_file(text).resolve(), required=True, help="labels"
+        "--data", type=lambda text: argument_types.existing_file(text).resolve(), required=True, help="frames.npy"
+    )
+    parser.add_argument(
+        "--annotations", type=lambda text: argument_types.existing_file(text).resolve(), required=True, help="labels"
     )
     parser.add_argument("--network", choices=["teacher", "student"], default="student", help="what is trained")
     parser.add_argument("--configurations", choices=list(CONFIGURATIONS), nargs="+", help="by default all")
     parser.add_argument("--split", default="fold:3", help="folds as in reproduce.py")
-    parser.add_argument("--folds", type=cli.positive_int, nargs="+", help="only these folds")
-    parser.add_argument("--seeds", type=cli.seed, nargs="+", default=[0], help="one training each")
-    parser.add_argument("--output_path", type=lambda text: cli.output_folder(text).resolve(), default="search")
+    parser.add_argument("--folds", type=argument_types.positive_int, nargs="+", help="only these folds")
+    parser.add_argument("--seeds", type=argument_types.seed, nargs="+", default=[0], help="one training each")
+    parser.add_argument(
+        "--output_path", type=lambda text: argument_types.output_folder(text).resolve(), default="search"
+    )
     args = parser.parse_args(own)
     args.common = common
     paths = np.load(args.data.with_name("video_file_paths.npy"))

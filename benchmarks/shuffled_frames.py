@@ -13,24 +13,26 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from utils import cli
+from utils.settings import argument_types, cli
 
 ORDERS = ("as filmed", "shuffled", "backwards")
 
 
 def main() -> None:
     parser = cli.ArgumentParser(__doc__.splitlines()[0])
-    parser.add_argument("--experiment", type=cli.existing_folder, default="demo", help="output of reproduce.py")
+    parser.add_argument(
+        "--experiment", type=argument_types.existing_folder, default="demo", help="output of reproduce.py"
+    )
     args = parser.parse_args()
     cli.start_tensorflow()
     import numpy as np
 
-    from utils.clips import open_clips
-    from utils.files import read_json
-    from utils.metrics import accuracy
-    from utils.recognizer import load_recognizer
-    from utils.records import recorded_split
-    from utils.report import markdown_table
+    from utils.data.clips import open_clips
+    from utils.evaluation.metrics import accuracy
+    from utils.evaluation.tables import markdown_table
+    from utils.networks.recognizer import load_recognizer
+    from utils.networks.records import recorded_split
+    from utils.runtime.files import read_json
 
     settings = read_json(args.experiment / "settings.json")
     data = Path(settings["data"] or args.experiment / "frames" / "frames.npy")

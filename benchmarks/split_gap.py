@@ -12,8 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from utils import arguments, cli
-from utils.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions
+from utils.settings import argument_types, arguments, cli
+from utils.settings.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions
 
 SPLITS = {"random": "random: sources on both sides", "group": "group: sources never seen"}
 
@@ -25,7 +25,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.set_defaults(epochs=20)
     arguments.add_model_arguments(parser)
     parser.add_argument(
-        "--output_path", type=cli.output_folder, default="bench/split_gap", help="folder for the results"
+        "--output_path", type=argument_types.output_folder, default="bench/split_gap", help="folder for the results"
     )
     return parser.parse_args()
 
@@ -36,8 +36,9 @@ def main() -> None:
     from dataclasses import replace
 
     from utils import stages
-    from utils.figures import AccuracyBars, save_figure
-    from utils.files import write_json
+    from utils.evaluation.figures import AccuracyBars
+    from utils.runtime.drawing import save_figure
+    from utils.runtime.files import write_json
 
     data = arguments.options_of(DataOptions, args)
     folder, results = args.output_path, {}

@@ -24,13 +24,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.contact_sheet import contact_sheet
-from utils.extraction import extract
-from utils.intervals import accuracy_interval
-from utils.stick_figure import CHANNELS
-from utils.synthetic import render_dataset
-from utils.synthetic_clips import ACTIONS, Look, plan_clip, render_clip
-from utils.video import sampled_indices
+from benchmarks.contact_sheet import contact_sheet
+from utils.evaluation.intervals import accuracy_interval
+from utils.extraction.extract import extract
+from utils.extraction.video import sampled_indices
+from utils.synthetic.actions import ACTIONS, Look, plan_clip, render_clip
+from utils.synthetic.dataset import render_dataset
+from utils.synthetic.stick_figure import CHANNELS
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 

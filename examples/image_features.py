@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from utils.answer_key import Question
-from utils.clips import ClipDataset
-from utils.errors import UserError
-from utils.options import ViewOptions
-from utils.progress import progress
-from utils.views import render, view_of, window_frames
+from utils.data.clips import ClipDataset
+from utils.data.views import render, view_of, window_frames
+from utils.runtime.errors import UserError
+from utils.runtime.progress import progress
+from utils.settings.options import ViewOptions
+from utils.teachers.question import Question
 
 FRAMES_AT_A_TIME = 32
 

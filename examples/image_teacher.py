@@ -15,8 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from utils import arguments, cli
-from utils.options import DataOptions, ViewOptions
+from utils.settings import argument_types, arguments, cli
+from utils.settings.options import DataOptions, ViewOptions
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -25,10 +25,18 @@ def parse_arguments() -> argparse.Namespace:
     arguments.add_split_arguments(parser, default="auto")
     arguments.add_view_arguments(parser, views_help="so many views of each training clip, beside the whole one")
     teacher = parser.add_argument_group("teacher")
-    teacher.add_argument("--frames", type=cli.positive_int, default=4, help="of each view, whose features are averaged")
-    teacher.add_argument("--side", type=cli.positive_int, default=224, help="pixels, of the pictures it is shown")
-    teacher.add_argument("--input_frames", type=cli.positive_int, default=16, help="frames of the student's input")
-    teacher.add_argument("--output_path", type=cli.output_scores, default="image_teacher/scores.npy", help="scores")
+    teacher.add_argument(
+        "--frames", type=argument_types.positive_int, default=4, help="of each view, whose features are averaged"
+    )
+    teacher.add_argument(
+        "--side", type=argument_types.positive_int, default=224, help="pixels, of the pictures it is shown"
+    )
+    teacher.add_argument(
+        "--input_frames", type=argument_types.positive_int, default=16, help="frames of the student's input"
+    )
+    teacher.add_argument(
+        "--output_path", type=argument_types.output_scores, default="image_teacher/scores.npy", help="scores"
+    )
     return parser.parse_args()
 
 
@@ -38,8 +46,9 @@ def main() -> None:
 
     from examples.image_features import efficientnet_lite0, view_features
     from examples.linear_probe import choose_strength, cross_fitted_scores, fitted_scores
-    from utils.answer_key import Question
-    from utils.prepared import known_groups, open_data
+    from utils.data.loading import open_data
+    from utils.splits.groups import groups_or_reason
+    from utils.teachers.question import Question
 
     data = arguments.options_of(DataOptions, args)
     dataset, split = open_data(data, (args.input_frames, args.side, args.side, 3))
@@ -50,7 +59,7 @@ def main() -> None:
     labels, classes, train = dataset.labels, len(dataset.class_names), split.train
     strength = choose_strength(features, labels, split, classes)
     scores = fitted_scores(features, labels, split, classes, strength=strength)
-    groups = known_groups(dataset, args.group_pattern)
+    groups, _ = groups_or_reason(dataset.paths, args.group_pattern)
     keys = groups.keys if groups else np.arange(len(dataset)).astype(str)
     crossed = scores.copy()
     crossed[train] = cross_fitted_scores(
@@ -70,8 +79,8 @@ def write_scores(path: Path, scores, question, about: dict) -> None:
     """Writes a file of scores, then the .json that KD_training.py reads, and prints how often view 0 is right."""
     import numpy as np
 
-    from utils.files import write_json, written_beside
-    from utils.records import SETS, split_record
+    from utils.networks.records import SETS, split_record
+    from utils.runtime.files import write_json, written_beside
 
     right = scores[:, 0].argmax(axis=1) == question.dataset.labels
     accuracy = {name: float(right[getattr(question.split, name)].mean()) for name in SETS}

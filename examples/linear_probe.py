@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from utils.splits import Split
-from utils.stratify import group_folds
+from utils.splits.protocols import Split
+from utils.splits.stratify import group_folds
 
 STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # of scikit-learn's C, to be chosen from
 STEPS = 500

@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from utils.data.clips import open_clips
+from utils.splits.protocols import make_split
+
 # A script may have put the tests into its background, where these are ignored; some tests send them.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -58,3 +61,11 @@ def moving_square(rng, label, length, height, width):
         left = step if label % 2 else width - 16 - step
         clip[number, top : top + 16, left : left + 16, label % 3] = 255
     return clip
+
+
+@pytest.fixture
+def arrays(make_arrays):
+    """A small data set of three classes, opened, and its split by groups."""
+    folder = make_arrays(height=32, width=32)
+    dataset = open_clips(folder / "frames.npy", folder / "labels.npy")
+    return dataset, make_split(dataset.labels, dataset.paths, class_names=dataset.class_names)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.recognizer import Recognizer
-from utils.records import split_record
+from utils.networks.recognizer import Recognizer
+from utils.networks.records import split_record
 
 
 @dataclass

@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import moving_square
 from tests.keras2_file import answer_by_numpy, write_keras2_student
-from utils.history import TIMING_FIELDS
+from utils.training.history import TIMING_FIELDS
 
 PROJECT = Path(__file__).parents[1]
 SMALL = ["--input_size", "32", "--width", "0.1", "--batch_size", "4"]
@@ -257,7 +257,8 @@ def test_help_is_there_for_every_script():
 def test_the_full_width_networks_train_a_step(make_arrays, tmp_path):
     """The published sizes must build, train, save and load on the machine that runs the tests."""
     from utils import stages
-    from utils.options import (
+    from utils.networks.recognizer import load_recognizer
+    from utils.settings.options import (
         DataOptions,
         DistillationOptions,
         NetworkOptions,
@@ -265,7 +266,6 @@ def test_the_full_width_networks_train_a_step(make_arrays, tmp_path):
         TeacherOptions,
         TrainingOptions,
     )
-    from utils.recognizer import load_recognizer
 
     folder = make_arrays(classes=2, groups=3, clips=1, height=112, width=112)
     data = DataOptions(folder / "frames.npy", folder / "labels.npy")

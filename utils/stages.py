@@ -1,7 +1,6 @@
 """What each stage does once its arguments are parsed; the scripts and reproduce.py call these functions."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,18 +9,23 @@ import numpy as np
 from models.c3d import build_c3d, set_sports1m_weights, split_at
 from models.distiller import Distiller
 from models.initialisation import can_be_initialised_by_data, initialise_by_data
-from utils import report, sports1m, written_views
-from utils.answer_key import Question
-from utils.batches import clip_source
-from utils.clips import ClipDataset, open_clips
-from utils.errors import UserError
-from utils.evaluation import answer, choose_test_clips, leaks_of_test
-from utils.figures import best_epoch
-from utils.files import file_fingerprint
-from utils.frozen import feature_source
-from utils.history import save_history
-from utils.leaks import LeakFinder
-from utils.options import (
+from utils.data.batches import clip_source
+from utils.data.clips import ClipDataset, open_clips
+from utils.data.labels import with_few_labels
+from utils.data.loading import check_length, open_data, split_of
+from utils.evaluation import results as report
+from utils.evaluation.testing import answer, choose_test_clips, leaks_of_test
+from utils.leaks.finder import LeakFinder
+from utils.networks import sports1m
+from utils.networks.frozen_features import feature_source
+from utils.networks.precision import training_precision
+from utils.networks.recognizer import load_recognizer, save_recognizer
+from utils.networks.records import make_record, same_clips
+from utils.networks.student_builders import source_file, student_builder
+from utils.runtime.errors import as_user_error
+from utils.runtime.files import file_fingerprint
+from utils.runtime.run_log import logged
+from utils.settings.options import (
     TASK_FROM_SCRATCH,
     DataOptions,
     DistillationOptions,
@@ -31,16 +35,14 @@ from utils.options import (
     TrainingOptions,
     ViewOptions,
 )
-from utils.precision import training_precision
-from utils.prepared import check_length, known_groups, open_data, split_of, with_few_labels
-from utils.recognizer import load_recognizer, save_recognizer
-from utils.records import make_record, same_clips
-from utils.run_log import logged
-from utils.splits import Split
-from utils.students import source_file, student_builder
-from utils.teachers import named_sources, teaching
-from utils.training import fit, set_seeds
-from utils.training_state import TrainingState, settings_of, training_state
+from utils.splits.groups import groups_or_reason
+from utils.splits.protocols import Split
+from utils.teachers import exchange
+from utils.teachers.question import Question
+from utils.teachers.targets import named_sources, teaching
+from utils.training.fit import fit, set_seeds
+from utils.training.history import best_epoch, save_history
+from utils.training.state import TrainingState, settings_of, training_state
 
 INITIALISATION_CLIPS = 32
 WHOLE_CLIPS = ViewOptions(views=0)
@@ -113,7 +115,7 @@ def train_student(
     """Stage 3: the compact student, from the labels and the answers of the teacher `distillation.source`.
 
     At `alpha` 1 from the labels alone. The teacher answers once for each view of a clip, before the student starts
-    (utils/teacher_cache.py); with `distillation.teacher` "live" in every step, and each epoch reads new views, at
+    (utils/teachers/cache.py); with `distillation.teacher` "live" in every step, and each epoch reads new views, at
     `alpha` 1 too. `labels_per_class` leaves only so many training clips of each class their labels: the others teach
     through the teacher's answers, and not at all at `alpha` 1, where an epoch is still as long as with them, so that
     both take equally many steps.
@@ -151,9 +153,9 @@ def train_student(
 
 
 def write_views(data: DataOptions, network: NetworkOptions, views: ViewOptions, *, output_path: Path) -> None:
-    """Stage 3 for a teacher of another framework: what it is to answer, as files; see utils/written_views.py."""
+    """Stage 3 for a teacher of another framework: what it is to answer, as files; see utils/teachers/exchange.py."""
     dataset, split = open_data(data, network.input_shape)
-    written_views.write_views(output_path, Question(dataset, split, views), network.input_shape)
+    exchange.write_views(output_path, Question(dataset, split, views), network.input_shape)
 
 
 def evaluate(
@@ -186,7 +188,7 @@ def evaluate(
         clips = choose_test_clips(recognizer, dataset, asked, force=force)
         leaks = leaks_of_test(finder, recognizer, clips, group_pattern, fail_on_leak=fail_on_leak)
         all_answers.append(replace(answer(recognizer, dataset, clips, batch_size=batch_size), leaks=leaks))
-    groups = known_groups(dataset, group_pattern)
+    groups, _ = groups_or_reason(dataset.paths, group_pattern)
     results = [report.result_of(answers, dataset, groups) for answers in all_answers]
     compared = report.comparisons(all_answers, groups)
     print(report.summary(results, compared))
@@ -210,17 +212,6 @@ def initialise(model, dataset: ClipDataset, split: Split, training: TrainingOpti
     elif training.initialisation == "data":
         rows = np.random.default_rng(training.seed).permutation(split.train)[:INITIALISATION_CLIPS]
         initialise_by_data(model, dataset.view_zero(rows, model.input_shape[1:]))
-
-
-@contextlib.contextmanager
-def as_user_error(prefix: str) -> Iterator[None]:
-    """A ValueError of `models`, which know no arguments, as a UserError that names the argument."""
-    try:
-        yield
-    except UserError:
-        raise
-    except ValueError as error:
-        raise UserError(f"{prefix}: {error}") from None
 
 
 def finish(

@@ -11,13 +11,13 @@ import pytest
 
 from examples.image_features import view_features, view_pictures
 from examples.image_teacher import cross_fitted_path, write_scores
-from utils.answer_key import Question
-from utils.clips import open_clips
-from utils.errors import UserError
-from utils.files import read_json
-from utils.options import DataOptions, ViewOptions
-from utils.prepared import split_of
-from utils.score_files import read_scores
+from utils.data.clips import open_clips
+from utils.data.loading import split_of
+from utils.runtime.errors import UserError
+from utils.runtime.files import read_json
+from utils.settings.options import DataOptions, ViewOptions
+from utils.teachers.exchange import read_scores
+from utils.teachers.question import Question
 
 PROJECT = Path(__file__).parents[2]
 SIZE = {"frames": 4, "side": 20, "clip_frames": 16}

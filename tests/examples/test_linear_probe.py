@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from examples.linear_probe import choose_strength, class_scores, cross_fitted_scores, fit_probe, fitted_scores
-from utils.splits import Split
+from utils.splits.protocols import Split
 
 CLASSES, GROUPS, CLIPS, VIEWS = 3, 4, 5, 2
 

@@ -1,6 +1,0 @@
-"""The built-in students by name, each as the `module:function` that builds it; names are known without Keras."""
-
-STUDENTS = {
-    "compact3d": "models.student:build_student",
-    "compact3d_gap": "models.student:build_student_gap",
-}

@@ -1,0 +1,49 @@
+"""Damaged videos of fixed seeds: the run ends, good ones are right, bad ones have a reason."""
+
+from collections import Counter
+
+import cv2
+import numpy as np
+import pytest
+
+from benchmarks.fuzz_videos import SIZE, MemoryWatch, faults, make_videos
+from utils.extraction.extract import extract
+from utils.runtime.devices import memory_of_tree
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sources")
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    paths = []
+    for codec, suffix in (("MJPG", ".avi"), ("FMP4", ".avi"), ("mp4v", ".mp4")):
+        paths.append(folder / f"{codec}{suffix}")
+        writer = cv2.VideoWriter(str(paths[-1]), cv2.VideoWriter_fourcc(*codec), 25, (80, 60))
+        for k in range(20):
+            writer.write(np.roll(noise, 2 * k, axis=1))
+        writer.release()
+    return paths
+
+
+def test_damaged_videos(sources, tmp_path):
+    """A data set from the internet would end the run, hang it, or fill the machine's memory."""
+    videos = make_videos(tmp_path / "videos", sources, 40, seed=3)
+    assert len(Counter(video.kind for video in videos)) >= 9  # most kinds of damage are among them
+    own_memory = memory_of_tree()  # of this process, in which other tests may have loaded TensorFlow
+    with MemoryWatch() as memory:
+        summary = extract(tmp_path / "videos", tmp_path / "out", video_timeout=20, workers=2, **SIZE)
+    assert summary.clips + summary.skipped == 40
+    assert faults(videos, tmp_path / "out") == []
+    assert memory.peak < own_memory + 800
+
+
+def test_faults_are_found(sources, tmp_path):
+    """The check above would pass whatever came out."""
+    videos = make_videos(tmp_path / "videos", sources, 30, seed=4)
+    extract(tmp_path / "videos", tmp_path / "out", workers=2, **SIZE)
+    frames = np.load(tmp_path / "out" / "frames.npy")
+    np.save(tmp_path / "out" / "frames.npy", frames ^ 1)
+    copies = sum(video.origin is not None for video in videos)
+    assert sum("must equal its origin" in fault for fault in faults(videos, tmp_path / "out")) == copies > 0
+    (tmp_path / "out" / "skipped_videos.csv").write_text("path,reason\n")
+    assert any("must be a row or have a reason" in fault for fault in faults(videos, tmp_path / "out"))

@@ -1,0 +1,93 @@
+"""Stage 4 in one process, with recognisers whose answers are made up; tests/test_stages.py runs the script."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.fake_recognizer import fake_recognizer, record_of
+from utils import stages
+from utils.data.clips import open_clips
+from utils.runtime.errors import UserError
+from utils.settings.options import DataOptions
+from utils.splits.protocols import make_split
+
+PATTERN = r"_g(\d+)_"  # groups over all classes
+
+
+@pytest.fixture
+def arrays(make_arrays):
+    folder = make_arrays(height=32, width=32)
+    return DataOptions(folder / "frames.npy", folder / "labels.npy", split=None), folder
+
+
+@pytest.fixture
+def recognizer(arrays, tmp_path, monkeypatch):
+    """A recogniser of the arrays that was trained with a pattern of groups; the stage finds it under any path."""
+    data, _ = arrays
+    dataset = open_clips(data.data, data.annotations)
+    split = make_split(dataset.labels, dataset.paths, class_names=dataset.class_names, group_pattern=PATTERN)
+    record = record_of(dataset, split)
+    record["arguments"]["group_pattern"] = PATTERN
+    (tmp_path / "s.h5").write_bytes(b"")
+    scores = 5 * np.eye(3, dtype=np.float32)[dataset.labels]
+    scores[split.test[0]] = [-9, 9, 9]  # one clip is missed
+    found = fake_recognizer(tmp_path / "s.h5", record=record, scores=scores)
+    monkeypatch.setattr(stages, "load_recognizer", lambda *_, **__: found)
+    return found
+
+
+def test_the_interval_is_by_the_groups_of_the_training(arrays, recognizer):
+    """The record knows how clips belong together; the user need not repeat it."""
+    data, _ = arrays
+    result = stages.evaluate(data, [recognizer.path])["recognizers"][0]
+    assert (result["clips"], result["interval"]["groups"]) == (6, 1)  # with the classes' own groups there were 3
+    assert result["top1"] == pytest.approx(5 / 6)
+
+
+def test_a_pattern_of_other_arrays_is_not_applied(arrays, recognizer, capsys):
+    """Names of another set need not fit it: that was an error about a flag which the user never gave."""
+    data, folder = arrays
+    paths = np.array(
+        [f"{path.split('/')[0]}/clip{row}.avi" for row, path in enumerate(np.load(folder / "video_file_paths.npy"))]
+    )
+    np.save(folder / "video_file_paths.npy", paths)
+    result = stages.evaluate(data, [recognizer.path])["recognizers"][0]
+    assert (result["clips"], result["interval"]["method"]) == (30, "Wilson")
+    assert "These are not the arrays that s.h5 was trained on" in capsys.readouterr().out
+
+
+def test_what_the_test_shares_with_the_training_is_said(arrays, recognizer, tmp_path, capsys):
+    """In what is printed and in what is written, for each recogniser against its own training clips."""
+    data, _ = arrays
+    first = np.load(data.data)
+    first[recognizer_rows(recognizer, "train")[4]] = first[recognizer_rows(recognizer, "test")[1]]
+    np.save(data.data, first)
+    stages.evaluate(data, [recognizer.path], output_path=tmp_path / "out")
+    assert "test clips share something with 18 training and 6 validation clips" in capsys.readouterr().out
+    written = json.loads((tmp_path / "out/results.json").read_text())["recognizers"][0]["leaks"]
+    assert written["kinds"]["group"]["test_clips"] == 0
+    assert written["kinds"]["near-duplicate"]["examples"][0]["distance"] == pytest.approx(0, abs=1e-4)
+    assert (tmp_path / "out/leaks_s.csv").read_text().startswith("test,seen,set,kind,distance,same_group\n")
+
+
+def recognizer_rows(recognizer, name):
+    return recognizer.record["split"]["rows"][name]
+
+
+def test_fail_on_leak(arrays, recognizer):
+    """A test on clips of the training's own groups is refused before it is run."""
+    data, _ = arrays
+    recognizer.record["arguments"]["group_pattern"] = r"Class(\d)/"  # by this each test clip's group is in training
+    with pytest.raises(UserError, match=r"^--fail_on_leak: 6 of 6 test clips must share nothing .*\(group\)$"):
+        stages.evaluate(data, [recognizer.path], fail_on_leak=True)
+    assert recognizer.asked == []
+
+
+def test_leaks_of_a_model_without_record_are_unknown(arrays, recognizer):
+    """Nobody knows what it was trained on, so "no leaks" would be a guess."""
+    data, _ = arrays
+    object.__setattr__(recognizer, "record", None)
+    assert stages.evaluate(data, [recognizer.path])["recognizers"][0]["leaks"] is None
+    with pytest.raises(UserError, match=r"--fail_on_leak: .* must have a record of these arrays, or --split must say"):
+        stages.evaluate(data, [recognizer.path], fail_on_leak=True)

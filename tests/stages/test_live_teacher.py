@@ -1,0 +1,116 @@
+"""A teacher in the step and its stored answers are one method: equal logits, equal losses, equal students."""
+
+import gc
+import weakref
+
+import keras
+import numpy as np
+import pytest
+
+from models.c3d import build_c3d
+from models.distiller import Distiller
+from models.student import build_student
+from utils import stages
+from utils.data.batches import clip_source, training_batches
+from utils.data.clips import open_clips
+from utils.networks.recognizer import save_model
+from utils.settings.options import (
+    DataOptions,
+    DistillationOptions,
+    NetworkOptions,
+    OutputOptions,
+    TrainingOptions,
+    ViewOptions,
+)
+from utils.splits.protocols import make_split
+from utils.teachers import targets as teachers
+from utils.teachers.question import Question
+
+SHAPE = (16, 32, 32, 3)
+VIEWS = ViewOptions(views=2, view_seed=3, flip=False)
+TRAINING = TrainingOptions(batch_size=6, epochs=1, learning_rate=1e-3)
+NETWORK = NetworkOptions(width=0.1, dropout=0.0, input_size=(32, 32))
+
+
+@pytest.fixture
+def data(make_arrays):
+    folder = make_arrays(height=48, width=48)
+    return DataOptions(folder / "frames.npy", folder / "labels.npy")
+
+
+@pytest.fixture(params=[32, 40], ids=["same size", "another size"])
+def source(request, tmp_path):
+    """A teacher's file; its input may be larger than the student's."""
+    keras.utils.set_random_seed(1)
+    teacher = build_c3d(3, input_shape=(16, request.param, request.param, 3), width=0.1)
+    save_model(teacher, tmp_path / "teacher.keras")
+    return tmp_path / "teacher.keras"
+
+
+def question_of(data):
+    dataset = open_clips(data.data, data.annotations)
+    return Question(dataset, make_split(dataset.labels, dataset.paths, class_names=dataset.class_names), VIEWS)
+
+
+def test_for_the_same_views_logits_and_losses_are_equal(data, source):
+    """Stored answers of other views, or rendered at the wrong size, would be another teacher."""
+    question = question_of(data)
+    student = build_student(3, input_shape=SHAPE, width=0.1)
+    found = []
+    for mode in ("cached", "live"):
+        teacher, targets = teachers.teaching(DistillationOptions(source=source, teacher=mode), question, SHAPE)
+        distiller = Distiller(student, teacher, temperature=4.0, alpha=0.1)
+        distiller.compile(jit_compile=False)
+        clips = clip_source(question.dataset, SHAPE, VIEWS)
+        targets = {"labels": question.dataset.labels, **targets}
+        batches = training_batches(clips, question.split.train, targets, batch_size=6, seed=0).take(9)  # 3 epochs
+        logits = [distiller.with_teacher_logits(x, y)["teacher_logits"] for x, y in batches]
+        found.append((np.concatenate(logits), distiller.evaluate(batches, steps=9, verbose=0, return_dict=True)))
+    (stored, stored_log), (live, live_log) = found
+    np.testing.assert_allclose(stored, live, rtol=1e-5, atol=1e-6)
+    assert np.ptp(live) > 1e-3
+    for name in ("loss", "soft_loss", "hard_loss", "agreement"):
+        assert stored_log[name] == pytest.approx(live_log[name], rel=1e-5)
+
+
+def test_students_agree_after_an_epoch(data, source, tmp_path):
+    """Whoever trades the disk for the teacher's time, or the reverse, gets the same student from the same views."""
+    students = {}
+    for mode in ("cached", "live"):
+        output = OutputOptions(tmp_path / f"{mode}.keras", tmp_path / mode)
+        distillation = DistillationOptions(source=source, teacher=mode, temperature=4.0)
+        stages.train_student(data, TRAINING, NETWORK, distillation, output, views=ViewOptions(views=0))
+        students[mode] = keras.models.load_model(output.output_path, compile=False)
+    for stored, live in zip(students["cached"].get_weights(), students["live"].get_weights()):
+        np.testing.assert_allclose(stored, live, rtol=1e-3, atol=1e-5)
+    clips = question_of(data).dataset.view_zero(np.arange(30), SHAPE)
+    answers = [model.predict(clips, verbose=0).argmax(axis=1) for model in students.values()]
+    assert np.mean(answers[0] == answers[1]) == 1
+
+
+def test_the_teacher_is_gone_while_the_student_trains_from_stored_answers(data, source, tmp_path, monkeypatch):
+    """320 MB of weights and their graph, kept for nothing, beside a student of 30 MB."""
+    loaded, alive = [], []
+    load, fit = teachers.load_recognizer, stages.fit
+
+    def remembered(*arguments, **settings):
+        teacher = load(*arguments, **settings)
+        loaded.append(weakref.ref(teacher.model))
+        return teacher
+
+    def watched(*arguments, **settings):
+        alive.append(loaded[0]() is not None)
+        return fit(*arguments, **settings)
+
+    monkeypatch.setattr(teachers, "load_recognizer", remembered)
+    monkeypatch.setattr(stages, "fit", watched)
+    for name, mode in (("cached", "cached"), ("again", "cached"), ("live", "live")):
+        output = OutputOptions(tmp_path / f"{name}.keras", tmp_path / name)
+        stages.train_student(
+            data, TRAINING, NETWORK, DistillationOptions(source=source, teacher=mode), output, views=VIEWS
+        )
+        if name == "again":
+            assert len(loaded) == 1  # its answers were there
+            loaded.clear()
+    gc.collect()
+    assert alive == [False, False, True]

@@ -1,0 +1,81 @@
+"""Balanced weights: as scikit-learn's, in the loss of training alone, the same for a teacher and for a student."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+from sklearn.utils.class_weight import compute_sample_weight
+
+from models.distiller import DistillationLoss, Distiller
+from utils.data.batches import Source
+from utils.data.labels import balanced_label_weights
+from utils.settings.options import TrainingOptions
+from utils.splits.protocols import Split
+from utils.training.fit import fit
+
+LABELS = np.array([0] * 10 + [1] * 4 + [2] * 2 + [0, 1, 2, 2])
+SPLIT = Split("random", 0, np.arange(16), np.arange(16, 20), np.array([], np.int64), ())
+OPTIONS = TrainingOptions(batch_size=16, epochs=1, learning_rate=1e-12, schedule="constant", class_weights="balanced")
+
+
+def test_weights_are_those_of_scikit_learn():
+    """A rare class must weigh what the literature calls balanced, or results cannot be compared."""
+    weights = balanced_label_weights(LABELS, SPLIT.train)
+    np.testing.assert_allclose(weights[:16], compute_sample_weight("balanced", LABELS[:16]), rtol=1e-6)
+    assert weights[:16].mean() == pytest.approx(1)
+    assert weights.dtype == np.float32
+
+
+def test_clips_without_a_label_count_for_nothing():
+    """With few labels the balance is that of the labelled clips; -1 must not be taken for the last class."""
+    labels = LABELS.copy()
+    labels[1:8] = -1
+    weights = balanced_label_weights(labels, SPLIT.train)
+    kept = np.flatnonzero(labels[:16] >= 0)
+    np.testing.assert_allclose(weights[kept], compute_sample_weight("balanced", labels[kept]), rtol=1e-6)
+    assert (weights[1:8] == 0).all()
+
+
+def test_a_class_without_training_clips_breaks_nothing():
+    weights = balanced_label_weights(np.array([0, 0, 1, 2]), np.array([0, 1, 2]))
+    np.testing.assert_allclose(weights, [0.75, 0.75, 1.5, 0])
+
+
+def fitted_history(distil, options):
+    """History of an epoch that changes nothing: the losses are those of the logits `inputs`."""
+    inputs = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    layer = keras.layers.Dense(3, use_bias=False, kernel_initializer="identity")
+    model = keras.Sequential([keras.Input((3,)), layer])
+    source = Source(lambda rows, _: inputs[rows], (3,), np.float32)
+    return inputs, fit(Distiller(model, alpha=1.0) if distil else model, source, SPLIT, {"labels": LABELS}, options)
+
+
+@pytest.mark.parametrize("distil", [False, True], ids=["teacher", "student"])
+def test_they_weigh_the_loss_of_training_and_not_that_of_validation(distil):
+    """A flag without effect, or validation figures that no longer compare with those of another run."""
+    logits, history = fitted_history(distil, OPTIONS)
+    losses = -log_softmax(logits, axis=1)[np.arange(20), LABELS]
+    expected = np.mean(losses[:16] * compute_sample_weight("balanced", LABELS[:16]))
+    assert history["loss"][0] == pytest.approx(expected, rel=1e-5)
+    assert history["val_loss"][0] == pytest.approx(losses[16:].mean(), rel=1e-5)
+    assert abs(expected - losses[:16].mean()) > 0.01
+    _, plain = fitted_history(distil, replace(OPTIONS, class_weights="none"))
+    assert plain["loss"][0] == pytest.approx(losses[:16].mean(), rel=1e-5)
+    assert plain["accuracy"][0] == history["accuracy"][0]
+
+
+def test_the_soft_term_is_not_weighted():
+    """What a teacher says of a clip is worth the same whatever its label."""
+    rng = np.random.default_rng(1)
+    teacher, student = rng.normal(size=(2, 4, 3))
+    targets = {"labels": np.array([0, 1, 2, 0]), "teacher_logits": teacher}
+    weights = np.array([0.5, 1.0, 3.0, 0.5])
+
+    def loss(alpha, **more):
+        return float(DistillationLoss(3.0, alpha, dtype="float64")(targets | more, student))
+
+    assert loss(0.0, label_weights=weights) == loss(0.0)
+    hard = -log_softmax(student, axis=1)[np.arange(4), targets["labels"]]
+    assert loss(0.3, label_weights=weights) == pytest.approx(0.3 * np.mean(weights * hard) + 0.7 * loss(0.0))

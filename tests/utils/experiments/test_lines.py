@@ -1,0 +1,126 @@
+"""The numbers of an experiment's table, on cells whose answers are known."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from utils.evaluation.intervals import accuracy_interval
+from utils.experiments.cells import Cell, Row
+from utils.experiments.lines import accuracy, difference, lines_of, summarise
+
+ALONE, TEACHER = Row("alone"), Row("teacher", "scratch")
+COOL, WARM = Row("distilled", "scratch", 1.0, 0.1), Row("distilled", "scratch", 5.0, 0.1)
+
+
+@pytest.fixture
+def make_cell(tmp_path):
+    """Writes a finished cell: its answers (1 right, 0 wrong) for the clips `rows`, and its validation figures."""
+
+    def make(row, fold, seed, rows, correct, validation=0.5, loss=1.0):
+        cell = Cell(row, fold, seed, {"row": str(row), "fold": fold, "seed": seed}, tmp_path)
+        cell.write("trained", {"validation_accuracy": validation, "validation_loss": loss, "seconds": 1.0})
+        tested = {"top1": float(np.mean(correct)), "rows": rows, "correct": correct}
+        tested |= {"parameters": 10, "multiply_accumulates": 20, "megabytes": 0.1}
+        cell.write("tested", tested)
+        return cell
+
+    return make
+
+
+def line(cells, row):
+    return next(line for line in lines_of(cells)[0] if line.row == row)
+
+
+def test_folds_are_pooled_over_their_groups(make_cell):
+    """t over 2 folds says nothing, and clips of one person are not independent: the people are what was drawn."""
+    groups = np.repeat(np.arange(12), 3)
+    rng = np.random.default_rng(0)
+    answers = rng.integers(0, 2, (2, 36))  # by seed
+    cells = [
+        make_cell(ALONE, f"fold:{fold + 1}/2", seed, list(range(18 * fold, 18 * fold + 18)), list(map(int, part)))
+        for seed, both in enumerate(answers)
+        for fold, part in enumerate(np.split(both, 2))
+    ]
+    found = accuracy(line(cells, ALONE).tests, groups)
+    assert found.method == "bootstrap over groups"
+    assert found.estimate == pytest.approx(answers.mean())
+    assert found.groups == 12
+    by_group = answers.mean(axis=0).reshape(12, 3).mean(axis=1)
+    margin = stats.t.ppf(0.975, 11) * by_group.std(ddof=1) / np.sqrt(12)
+    assert found.high - found.low == pytest.approx(2 * margin, rel=0.15)  # equal groups: near t over groups
+
+
+def test_seeds_of_one_fold_give_t_over_seeds(make_cell):
+    """Else the noise of training would be missing from the table."""
+    rows = list(range(20))
+    right = {seed: [1] * count + [0] * (20 - count) for seed, count in enumerate((10, 12, 8))}
+    cells = [make_cell(ALONE, "group", seed, rows, correct) for seed, correct in right.items()]
+    found = accuracy(line(cells, ALONE).tests, np.zeros(20))
+    assert found.method == "t over 3 seeds"
+    low, high = stats.t.interval(0.95, 2, 0.5, stats.sem([0.5, 0.6, 0.4]))
+    assert (found.low, found.high) == pytest.approx((low, high))
+
+
+def test_equal_answers_of_all_seeds_are_one_run(make_cell):
+    """A given teacher does not depend on the seed: t over seeds would give it an interval of no width, or none."""
+    cells = [make_cell(ALONE, "group", seed, list(range(4)), [1, 1, 0, 1]) for seed in range(3)]
+    groups = np.array([0, 0, 1, 1])
+    found = accuracy(line(cells, ALONE).tests, groups)
+    assert found == accuracy_interval(np.array([1, 1, 0, 1], bool), groups)
+    assert found.method == "bootstrap over groups"
+
+
+def test_differences_are_paired(make_cell):
+    """Two students that differ on one or two clips a seed differ by little, however much the seeds vary."""
+    rows = list(range(10))
+    cells = []
+    for seed, (right, more) in enumerate(((3, 1), (6, 2), (8, 2))):
+        cells.append(make_cell(ALONE, "group", seed, rows, [1] * right + [0] * (10 - right)))
+        cells.append(make_cell(COOL, "group", seed, rows, [1] * (right + more) + [0] * (10 - right - more)))
+    gain = difference(line(cells, COOL).tests, line(cells, ALONE).tests, None)
+    low, high = stats.t.interval(0.95, 2, 0.5 / 3, stats.sem([0.1, 0.2, 0.2]))
+    assert (gain.estimate, gain.low, gain.high) == pytest.approx((0.5 / 3, low, high))
+
+
+def test_the_choice_sees_no_test_clip(make_cell):
+    """In each fold validation prefers the temperature, here never the better one in the test."""
+    cells = []
+    for fold, (cool, warm) in {"logo:1": (0.9, 0.5), "logo:2": (0.5, 0.5)}.items():
+        rows = [0, 1] if fold == "logo:1" else [2, 3]
+        cells.append(make_cell(ALONE, fold, 0, rows, [0, 0]))
+        cells.append(make_cell(TEACHER, fold, 0, rows, [1, 1]))
+        cells.append(make_cell(COOL, fold, 0, rows, [0, 1], validation=cool, loss=1.0))
+        cells.append(make_cell(WARM, fold, 0, rows, [1, 1], validation=warm, loss=2.0))
+    lines, chosen = lines_of(cells)
+    assert [choice["temperature"] for choice in chosen] == [1.0, 1.0]  # the second by its loss
+    assert lines[-1].role == "chosen"
+    assert accuracy(lines[-1].tests, None).estimate == 0.5
+
+
+def test_gap_closed_only_where_there_is_a_gap(make_cell):
+    """(distilled - alone) / (teacher - alone) of a teacher that leads by chance is a number without meaning."""
+    rows, groups = list(range(40)), np.arange(40)
+    cells = [make_cell(ALONE, "group", 0, rows, [1] * 10 + [0] * 30)]
+    cells.append(make_cell(TEACHER, "group", 0, rows, [1] * 30 + [0] * 10))
+    cells.append(make_cell(COOL, "group", 0, rows, [1] * 25 + [0] * 15))
+    alone, teacher, student = (line(cells, row) for row in (ALONE, TEACHER, COOL))
+    found = summarise(student, alone, teacher, groups)
+    assert found["gap_closed"] == pytest.approx(15 / 20)
+    assert found["minus_teacher"]["estimate"] == pytest.approx(-5 / 40)
+    weak = make_cell(Row("teacher", "weak"), "group", 0, rows, [0] * 1 + [1] * 12 + [0] * 27)
+    assert summarise(student, alone, line([weak], weak.row), groups)["gap_closed"] is None
+
+
+def test_a_cell_is_what_its_settings_say(make_cell, tmp_path):
+    """Other settings are another folder; a half-made cell is none."""
+    cell = make_cell(COOL, "fold:1/3", 0, [0], [1])
+    other = Cell(COOL, "fold:1/3", 0, {**cell.settings, "epochs": 9}, tmp_path)
+    assert other.folder != cell.folder
+    assert other.read("trained") is None
+    assert json.loads((cell.folder / "trained.json").read_text())["settings"] == cell.settings
+    assert not cell.is_trained  # the model is missing
+    cell.model_path.touch()
+    assert cell.is_trained
+    assert cell.is_tested

@@ -1,0 +1,95 @@
+"""Data sets are found as their archives unpack them."""
+
+import os
+
+import pytest
+
+from utils.extraction.discovery import FoundVideo, find_videos
+from utils.runtime.errors import UserError
+
+
+def make_files(folder, *paths):
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).touch()
+
+
+def paths_found(folder):
+    return [video.path for video in find_videos(folder) if video.problem is None]
+
+
+def test_published_layouts(tmp_path):
+    """A user would have to move files about before the first command works."""
+    make_files(
+        tmp_path,
+        "ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi",  # UCF101, UCF50
+        "basketball/v_shooting_01/v_shooting_01_01.mpg",  # UCF11
+        "basketball/Annotation/v_shooting_01_01.xgtf",
+        "basketball/Annotation/preview.avi",
+        "shoot_bow/6arrows!!!_(HQ)_f_nm_np1_fr_med_3.AVI",  # HMDB51
+    )
+    assert paths_found(tmp_path) == [
+        "ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi",
+        "basketball/v_shooting_01/v_shooting_01_01.mpg",
+        "shoot_bow/6arrows!!!_(HQ)_f_nm_np1_fr_med_3.AVI",
+    ]
+
+
+def test_files_that_are_no_videos_are_ignored(tmp_path):
+    """Thumbnails and notes would fill the list of skipped videos."""
+    make_files(tmp_path, "a/1.avi", "a/Thumbs.db", "a/._1.avi", "a/.cache/2.avi", "a/readme.txt", ".git/3.avi", "b/no")
+    assert find_videos(tmp_path) == [FoundVideo("a/1.avi")]
+
+
+def test_order_is_that_of_the_whole_path(tmp_path):
+    """Rows in another order on another file system would make splits differ between machines."""
+    make_files(tmp_path, "b/1.avi", "a/c/1.avi", "a/c.avi", "a b/1.avi", "a/B.avi", "a/a.avi")
+    found = paths_found(tmp_path)
+    assert found == sorted(found)
+    assert found == ["a b/1.avi", "a/B.avi", "a/a.avi", "a/c.avi", "a/c/1.avi", "b/1.avi"]
+
+
+def test_a_video_without_a_class_is_told(tmp_path):
+    """It would vanish without a word."""
+    make_files(tmp_path, "stray.mp4", "a/1.avi", "notes.txt")
+    first, second = find_videos(tmp_path)
+    assert first == FoundVideo("a/1.avi")
+    assert second == FoundVideo("stray.mp4", "lies directly in the input folder, so it has no class")
+
+
+def test_links_are_followed_and_loops_end(tmp_path):
+    """Data sets on clusters are linked together; a loop would search for ever."""
+    make_files(tmp_path, "store/x/1.avi", "input/a/2.avi")
+    (tmp_path / "input/b").symlink_to(tmp_path / "store")
+    (tmp_path / "input/a/up").symlink_to(tmp_path / "input")
+    (tmp_path / "input/a/self").symlink_to(tmp_path / "input/a/self")
+    (tmp_path / "store/x/again").symlink_to(tmp_path / "store/x")
+    (tmp_path / "store/also").symlink_to(tmp_path / "store/x")
+    assert len(paths_found(tmp_path / "input")) == 2
+    assert paths_found(tmp_path / "input")[0] == "a/2.avi"
+
+
+def test_a_folder_named_like_a_video(tmp_path):
+    """Tools that make `clip.mp4/clip.mp4` must not hide the clip; an empty one must be told."""
+    make_files(tmp_path, "a/clip.mp4/clip.mp4")
+    (tmp_path / "a/hollow.avi").mkdir()
+    assert find_videos(tmp_path) == [
+        FoundVideo("a/clip.mp4/clip.mp4"),
+        FoundVideo("a/hollow.avi", "is a folder without videos"),
+    ]
+
+
+def test_a_folder_that_cannot_be_listed(tmp_path, monkeypatch):
+    """A whole class would be missing without a word."""
+    make_files(tmp_path, "a/1.avi", "b/2.avi")
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("/b"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert find_videos(tmp_path)[1] == FoundVideo("b", "is a folder that cannot be listed: Permission denied")
+    with pytest.raises(UserError, match=r"--input_path: .*/b cannot be listed: Permission denied"):
+        find_videos(tmp_path / "b")

@@ -1,0 +1,150 @@
+"""The arrays hold every readable video, in order, and the tables say what became of the rest."""
+
+import csv
+
+import cv2
+import numpy as np
+import pytest
+
+from utils.extraction.extract import extract
+from utils.extraction.video import read_clip
+from utils.runtime.devices import memory_of_tree
+from utils.runtime.errors import UserError
+
+SMALL = {"sequence_length": 4, "frame_height": 20, "frame_width": 24}
+
+
+def write_video(path, frame_count, level=0):
+    """A video of 48x36 pixels whose frame k has the grey level `level` + 4k."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (48, 36))
+    for k in range(frame_count):
+        writer.write(np.full((36, 48, 3), level + 4 * k, np.uint8))
+    writer.release()
+
+
+def read_table(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+@pytest.fixture
+def videos(tmp_path):
+    """Two classes with clips, one whose only video is too short, and a broken video in the middle."""
+    folder = tmp_path / "videos"
+    write_video(folder / "walk" / "g1" / "b.avi", 8, level=40)
+    write_video(folder / "walk" / "a.avi", 9, level=80)
+    write_video(folder / "bend" / "z.avi", 12, level=120)
+    write_video(folder / "jump" / "short.avi", 3)
+    (folder / "bend" / "broken.avi").write_text("no video")
+    write_video(folder / "stray.avi", 8)
+    return folder
+
+
+def test_arrays_hold_the_readable_videos_in_sorted_order(videos, tmp_path):
+    """A label on the wrong row spoils every later number, silently."""
+    summary = extract(videos, tmp_path / "new" / "out", **SMALL)
+    frames = np.load(tmp_path / "new/out/frames.npy", allow_pickle=False, mmap_mode="r")
+    labels = np.load(tmp_path / "new/out/labels.npy", allow_pickle=False)
+    paths = np.load(tmp_path / "new/out/video_file_paths.npy", allow_pickle=False)
+    assert paths.tolist() == ["bend/z.avi", "walk/a.avi", "walk/g1/b.avi"]
+    assert paths.dtype.kind == "U"
+    assert labels.dtype == np.int64
+    assert labels.tolist() == [0, 1, 1]  # jump has no row, so it takes no number
+    assert frames.shape == (3, 4, 20, 24, 3)
+    assert frames.dtype == np.uint8
+    for row, path in zip(frames, paths):
+        np.testing.assert_array_equal(row, read_clip(videos / path, **SMALL))
+    assert summary.classes == ("bend", "walk")
+    assert (summary.clips, summary.skipped) == (3, 3)
+
+
+def test_skipped_videos_have_their_reasons(videos, tmp_path):
+    """A user cannot mend a data set whose missing clips are not named."""
+    extract(videos, tmp_path / "out", **SMALL)
+    assert read_table(tmp_path / "out" / "skipped_videos.csv") == [
+        ["path", "reason"],
+        ["bend/broken.avi", "cannot be opened as a video"],
+        ["jump/short.avi", "has 3 frames, fewer than the 4 wanted"],
+        ["stray.avi", "lies directly in the input folder, so it has no class"],
+    ]
+
+
+def test_skipped_videos_table_is_there_even_if_empty(videos, tmp_path):
+    """A script that reads it would fail on the data sets that are in order."""
+    for bad in ("bend/broken.avi", "jump/short.avi", "stray.avi"):
+        (videos / bad).unlink()
+    extract(videos, tmp_path / "out", **SMALL)
+    assert read_table(tmp_path / "out" / "skipped_videos.csv") == [["path", "reason"]]
+
+
+def test_timing_table_and_summary(videos, tmp_path):
+    """The time and memory of the original work's table could not be compared."""
+    (videos / "stray.avi").unlink()  # of no class, so its time is in no row
+    own_memory = memory_of_tree()  # of this process, in which other tests may have loaded TensorFlow
+    summary = extract(videos, tmp_path / "out", **SMALL)
+    header, *rows = read_table(tmp_path / "out" / "Format_Time.csv")
+    assert header == ["Step", "Time", "Memory"]
+    assert [row[0] for row in rows] == ["bend", "jump", "walk", "Save", "Runtime"]
+    seconds = [float(row[1]) for row in rows]
+    assert sum(seconds[:-1]) == pytest.approx(seconds[-1], abs=0.01)
+    assert all(10 < float(row[2]) < own_memory + 500 for row in rows)
+    text = (tmp_path / "out" / "Format_Time_Summary.txt").read_text()
+    assert text == f"{summary}\n"
+    assert "Videos read: 3 in 2 classes" in text
+    assert "Videos skipped: 2" in text
+
+
+def test_nothing_readable_is_one_line(videos, tmp_path):
+    """An empty frames.npy would fail two stages later with an error about shapes."""
+    with pytest.raises(UserError, match=r"none of the 6 videos below .* could be read, bend/broken.avi: cannot be op"):
+        extract(videos, tmp_path / "out", sequence_length=100, frame_height=20, frame_width=24)
+    assert not (tmp_path / "out" / "frames.npy").exists()
+    assert len(read_table(tmp_path / "out" / "skipped_videos.csv")) == 7
+    (tmp_path / "hollow").mkdir()
+    with pytest.raises(UserError, match=r"--input_path: .*hollow must hold class folders of videos, found no video"):
+        extract(tmp_path / "hollow", tmp_path / "out", **SMALL)
+
+
+# What each odd real video gives at 16 frames, and why. None stands for a row.
+ODD_VIDEOS = {
+    "decord/corrupted.mp4": None,  # states 50 frames, breaks off after 28: sampled again over those 28
+    "decord/unordered.mov": "has 4 frames, fewer than the 16 wanted",
+    "decord/video_0.mov": "has 3 frames, fewer than the 16 wanted",
+    "decord/video_180.mov": "has 3 frames, fewer than the 16 wanted",
+    "decord/video_270.mov": "has 3 frames, fewer than the 16 wanted",
+    "decord/video_90.mov": "has 3 frames, fewer than the 16 wanted",
+    "imageio/cockatoo.mp4": None,  # 280 frames of 1280x720, in order
+    "imageio/imageio_issue245.gif": "has 1 frame, fewer than the 16 wanted",
+    "imageio/newtonscradle.gif": None,  # an animated GIF of 36 frames is a video like any other
+    "imageio/realshort.mp4": None,  # 36 frames, in order
+}
+
+
+def test_odd_real_videos(shared_data, tmp_path):
+    """One odd file in ten thousand would end the run after hours."""
+    extract(shared_data / "odd", tmp_path, sequence_length=16, frame_height=32, frame_width=32)
+    rows = np.load(tmp_path / "video_file_paths.npy").tolist()
+    assert rows == [path for path, reason in ODD_VIDEOS.items() if reason is None]
+    skipped = read_table(tmp_path / "skipped_videos.csv")[1:]
+    assert skipped == [[path, reason] for path, reason in ODD_VIDEOS.items() if reason is not None]
+
+
+def test_rotated_real_videos_stand_upright(shared_data):
+    """A telephone's video would be learned lying on its side: four recordings of one scene must look alike."""
+    clips = [
+        read_clip(shared_data / f"odd/decord/video_{angle}.mov", sequence_length=3, frame_height=40, frame_width=40)
+        for angle in (0, 90, 180, 270)
+    ]
+    capture = cv2.VideoCapture(str(shared_data / "odd/decord/video_90.mov"))
+    upright = capture.read()[1]
+    assert upright.shape[:2] == (568, 320)  # the stream is 320 high; its rotation mark is obeyed
+    assert all(clip.shape == (3, 40, 40, 3) for clip in clips)
+    np.testing.assert_array_equal(clips[1][0], cv2.resize(upright, (40, 40))[..., ::-1])
+
+
+def test_single_real_clips_give_rows(shared_data, tmp_path):
+    """HMDB51's odd names and frame counts, and UCF101's clips, are all readable: not one may be lost."""
+    summary = extract(shared_data / "clips", tmp_path, sequence_length=16, frame_height=32, frame_width=32)
+    assert (summary.clips, summary.skipped) == (10, 0)
+    assert summary.classes == ("hmdb51", "ucf101")

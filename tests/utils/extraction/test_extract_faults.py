@@ -1,0 +1,301 @@
+"""Whatever ends a run or a worker, the rows survive, and the same call ends with the same bytes."""
+
+import ctypes
+import fcntl
+import json
+import multiprocessing
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+
+from benchmarks.kill_extraction import digests, fault_of, run_victim
+from utils.extraction.extract import extract
+from utils.extraction.video import read_clip_and_info
+from utils.runtime.errors import UserError
+from utils.runtime.files import exclusive_lock
+
+ROOT = Path(__file__).parents[3]
+SMALL = {"sequence_length": 4, "frame_height": 20, "frame_width": 24, "workers": 2, "video_timeout": 600}
+ONE_WORKER = SMALL | {"workers": 1}
+
+
+def write_video(path, frame_count, level):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (48, 36))
+    for k in range(frame_count):
+        writer.write(np.full((36, 48, 3), level + 4 * k, np.uint8))
+    writer.release()
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    """Two classes of five videos, of which one is too short: rows after it move up."""
+    folder = tmp_path_factory.mktemp("videos")
+    for k in range(10):
+        write_video(folder / "ab"[k % 2] / f"{k}.avi", 3 if k == 2 else 8, level=20 * k)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(videos, tmp_path_factory):
+    """The fingerprints of an undisturbed run's files, with one worker."""
+    output = tmp_path_factory.mktemp("whole")
+    extract(videos, output, **ONE_WORKER)
+    return digests(output)
+
+
+def read_misbehaving(path, shape):
+    """Reads a video, unless its name says that its decoder crashes, hangs, raises, grows or is lost once."""
+    name = Path(path).name
+    if name == "1.avi":
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # to write the memory down may take long
+        ctypes.string_at(0)
+    if name == "4.avi":
+        threading.Event().wait()
+    if name == "5.avi":
+        raise ZeroDivisionError("no frame rate")
+    if name == "7.avi":
+        np.empty(3 * 1024**3, np.uint8)  # as a damaged header may ask for
+    if name == "8.avi" and not Path(path).with_suffix(".tried").exists():
+        Path(path).with_suffix(".tried").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return read_clip_and_info(path, shape)
+
+
+def read_first_half(path, shape):
+    """Ends the whole run, as a lost machine would, when class b is reached and four videos of class a are kept."""
+    if "/b/" in path:
+        log = Path(os.environ["EXTRACTION_LOG"])
+        while log.read_text().count("\n") < 4:  # the run takes in results while later videos are read
+            time.sleep(0.01)
+        os.kill(multiprocessing.parent_process().pid, signal.SIGKILL)
+    return read_clip_and_info(path, shape)
+
+
+def read_until_interrupted(path, shape):
+    """Presses Ctrl-C once, as far as the main process can tell, when the class b is reached."""
+    if path.endswith("b/1.avi"):
+        os.kill(multiprocessing.parent_process().pid, signal.SIGINT)
+    if "/b/" in path:
+        threading.Event().wait()
+    return read_clip_and_info(path, shape)
+
+
+def read_without_end(path, shape):
+    """Reads class a, and never ends with a video of class b."""
+    if "/b/" in path:
+        threading.Event().wait()
+    return read_clip_and_info(path, shape)
+
+
+def interrupted(videos, output):
+    """Runs until the first video of class b, where the run is killed."""
+    code = (
+        "from tests.utils.extraction.test_extract_faults import *\n"
+        f"if __name__ == '__main__': extract({str(videos)!r}, {str(output)!r}, reader=read_first_half, **ONE_WORKER)"
+    )
+    environment = os.environ | {"EXTRACTION_LOG": str(output / ".extraction" / "extraction_log.jsonl")}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+    assert done.returncode == -signal.SIGKILL
+    with open(output / ".extraction" / "frames.npy", "rb") as frames:
+        fcntl.flock(frames, fcntl.LOCK_EX)  # until its workers have gone
+
+
+def test_bytes_do_not_depend_on_the_number_of_workers(videos, whole, tmp_path):
+    """The same command would give another data set on another machine."""
+    extract(videos, tmp_path, **SMALL | {"workers": 3})
+    assert digests(tmp_path) == whole
+
+
+def test_a_crash_or_hang_costs_its_own_video(videos, tmp_path):
+    """One file in ten thousand would end the run, or stop it for ever."""
+    shutil.copytree(videos, tmp_path / "videos")
+    extract(tmp_path / "videos", tmp_path / "out", reader=read_misbehaving, **SMALL | {"video_timeout": 10})
+    assert (tmp_path / "out" / "skipped_videos.csv").read_text() == (
+        "path,reason\n"
+        'a/2.avi,"has 3 frames, fewer than the 4 wanted"\n'
+        "a/4.avi,took longer than 10 s\n"
+        "b/1.avi,crashed its process 2 times\n"
+        "b/5.avi,ZeroDivisionError: no frame rate\n"
+        'b/7.avi,"MemoryError: Unable to allocate 3.00 GiB for an array with shape (3221225472,) and data type uint8"\n'
+    )
+    paths = np.load(tmp_path / "out" / "video_file_paths.npy")
+    assert paths.tolist() == ["a/0.avi", "a/6.avi", "a/8.avi", "b/3.avi", "b/9.avi"]
+    for row, path in zip(np.load(tmp_path / "out" / "frames.npy"), paths):
+        np.testing.assert_array_equal(row, read_clip_and_info(videos / path, (4, 20, 24, 3))[0])
+
+
+def test_harness_catches_a_careless_save(videos, whole, tmp_path):
+    """The kill tests below would prove nothing."""
+    arguments = {"input_path": str(videos), **ONE_WORKER}
+    calls = run_victim(arguments | {"output_path": str(tmp_path / "counted")}, careless=True)["save"]
+    faults = []
+    for call in range(3, calls, calls // 3):
+        output = tmp_path / str(call)
+        assert run_victim(arguments | {"output_path": str(output)}, kill=("save", call), careless=True) is None
+        faults.append(fault_of(output, whole))
+    assert any(faults)
+
+
+@pytest.mark.parametrize("phase", ["run", "save"])
+def test_kill_at_random_moments(videos, whole, tmp_path, phase):
+    """Hours of decoding would be lost, or half a data set be trained on."""
+    arguments = {"input_path": str(videos), **ONE_WORKER}
+    calls = run_victim(arguments | {"output_path": str(tmp_path / "counted")})[phase]
+    for call in random.Random(7).sample(range(1, calls + 1), 2 if phase == "run" else 4):
+        output = tmp_path / str(call)
+        assert run_victim(arguments | {"output_path": str(output)}, kill=(phase, call)) is None
+        assert fault_of(output, whole) is None
+        extract(videos, output, **SMALL)
+        assert digests(output) == whole
+        assert not [path for path in output.glob(".extraction*") if path.is_dir()]
+
+
+def test_a_killed_run_is_continued_not_repeated(videos, whole, tmp_path):
+    """Continuing would cost as much as starting anew."""
+    interrupted(videos, tmp_path)
+    assert not (tmp_path / "frames.npy").exists()
+    log = tmp_path / ".extraction" / "extraction_log.jsonl"
+    done = [json.loads(line)["path"] for line in log.read_text().splitlines()]
+    assert done[:4] == ["a/0.avi", "a/2.avi", "a/4.avi", "a/6.avi"]
+    summary = extract(videos, tmp_path, **SMALL)
+    assert summary.continued == len(done)
+    assert digests(tmp_path) == whole
+
+
+def test_an_interrupted_run_is_continued(videos, whole, tmp_path, capsys):
+    """Ctrl-C would lose what is done, leave processes behind, or hang with them."""
+    with pytest.raises(KeyboardInterrupt):
+        extract(videos, tmp_path, reader=read_until_interrupted, **SMALL)
+    assert not [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+    kept = int(re.search(r"^(\d+) videos are done", capsys.readouterr().err, re.MULTILINE)[1])
+    summary = extract(videos, tmp_path, **SMALL)
+    assert summary.continued == kept
+    assert digests(tmp_path) == whole
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_in_a_terminal_leaves_no_process(videos, tmp_path, presses):
+    """A process left behind would hold the files; who presses twice has waited long enough."""
+    code = (
+        "from tests.utils.extraction.test_extract_faults import *\n"
+        "from utils import cli\n"
+        "reading = dict(reader=read_without_end, **SMALL)\n"
+        f"if __name__ == '__main__': cli.run(lambda: extract({str(videos)!r}, {str(tmp_path)!r}, **reading))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    frames = tmp_path / ".extraction" / "frames.npy"
+    try:
+        while process.poll() is None and not (frames.exists() and frames.stat().st_size > 128):
+            time.sleep(0.01)
+        workers = psutil.Process(process.pid).children(recursive=True)
+        for _ in range(presses):
+            process.send_signal(signal.SIGINT)
+        errors = process.communicate(timeout=120)[1]
+    finally:
+        process.kill()  # its workers go with it
+    assert process.returncode == 130
+    assert presses == 2 or "videos are done and kept; the same command continues" in errors
+    assert "Traceback" not in errors
+    assert len(workers) >= 2
+    assert not psutil.wait_procs(workers, timeout=120)[1]
+
+
+def test_torn_ends_of_a_killed_run_are_cut_off(videos, whole, tmp_path):
+    """A line or a row that was half on the disk would shift every later row."""
+    interrupted(videos, tmp_path)
+    folder = tmp_path / ".extraction"
+    lines = [{"path": path, "reason": None, "seconds": 1.0, "memory": 1.0} for path in ("a/0.avi", "a/2.avi")]
+    lines[1]["reason"] = "has 3 frames, fewer than the 4 wanted"
+    lines += [lines[0] | {"path": "a/4.avi"}, lines[0] | {"path": "a/6.avi"}]
+    rows = (folder / "frames.npy").read_bytes()[: 128 + 5760]
+    (folder / "frames.npy").write_bytes(rows + b"half a row")  # so the line of a/4.avi has no row
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder / "extraction_log.jsonl").write_text(text[:-7])
+    assert extract(videos, tmp_path, **SMALL).continued == 2
+    assert digests(tmp_path) == whole
+
+
+def test_a_full_disk_is_one_line_and_the_run_continues_later(videos, whole, tmp_path):
+    """A traceback, or a video blamed for the disk, would send the user to the wrong place."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (128 + 3 * 5760 + 100, hard))
+    try:
+        with pytest.raises(UserError, match=r"--output_path: .* cannot be written: File too large; .* continues"):
+            extract(videos, tmp_path, **SMALL)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not (tmp_path / "frames.npy").exists()
+    assert extract(videos, tmp_path, **SMALL).clips == 9
+    assert digests(tmp_path) == whole
+
+
+def test_free_space_is_looked_at_first(videos, tmp_path):
+    """The disk would be full after hours instead of the run being refused at once."""
+    with pytest.raises(UserError, match=r"--output_path: .* for 10 clips needs 120000.00 GB but .* GB free"):
+        extract(videos, tmp_path, sequence_length=4, frame_height=10**6, frame_width=10**6)
+    assert not [path for path in tmp_path.iterdir() if path.name != ".extraction.lock"]
+
+
+def test_a_complete_data_set_is_left_as_it_is(videos, tmp_path, capsys):
+    """Running the same command twice would decode everything again."""
+    first = extract(videos, tmp_path, **SMALL)
+    inode = (tmp_path / "frames.npy").stat().st_ino
+    second = extract(videos, tmp_path, **SMALL)
+    assert (second.clips, second.classes, second.skipped) == (first.clips, first.classes, first.skipped)
+    assert (tmp_path / "frames.npy").stat().st_ino == inode
+    assert "is complete already" in capsys.readouterr().err
+    extract(videos, tmp_path, overwrite=True, **SMALL)
+    assert (tmp_path / "frames.npy").stat().st_ino != inode
+
+
+def test_other_settings_are_refused_with_what_differs(videos, whole, tmp_path):
+    """Rows of two sizes or two data sets would be mixed, or hours of work be replaced by mistake."""
+    extract(videos, tmp_path / "complete", **SMALL)
+    interrupted(videos, tmp_path / "unfinished")
+    other = SMALL | {"frame_height": 30}
+    for output in (tmp_path / "complete", tmp_path / "unfinished"):
+        with pytest.raises(
+            UserError, match=r"holds an extraction with --frame_height 20, asked for 30; .*--overwrite$"
+        ):
+            extract(videos, output, **other)
+    shutil.copytree(videos, tmp_path / "more")
+    (tmp_path / "more/a/0.avi").write_text("another video")
+    with pytest.raises(UserError, match="holds an extraction with videos whose names, sizes or dates are not those"):
+        extract(tmp_path / "more", tmp_path / "complete", **SMALL)
+    shutil.copy(videos / "a/0.avi", tmp_path / "more/a/new.avi")
+    with pytest.raises(UserError, match="holds an extraction with 10 videos, --input_path holds 11"):
+        extract(tmp_path / "more", tmp_path / "complete", **SMALL)
+    assert digests(tmp_path / "complete") == whole
+    extract(videos, tmp_path / "complete", overwrite=True, **other)
+    assert np.load(tmp_path / "complete" / "frames.npy").shape == (9, 4, 30, 24, 3)
+
+
+def test_arrays_from_elsewhere_are_not_replaced(videos, tmp_path):
+    """A user's own frames.npy would be gone."""
+    np.save(tmp_path / "frames.npy", np.zeros(3))
+    with pytest.raises(UserError, match=r"found frames.npy of unknown origin; --overwrite replaces them"):
+        extract(videos, tmp_path, **SMALL)
+    assert np.load(tmp_path / "frames.npy").shape == (3,)
+
+
+def test_a_second_run_at_the_same_time_is_refused(videos, tmp_path):
+    """Two runs would write into one file."""
+    with (
+        exclusive_lock(tmp_path / ".extraction.lock", what="it"),
+        pytest.raises(UserError, match=r"--output_path: .* is in use by another run"),
+    ):
+        extract(videos, tmp_path, **SMALL)

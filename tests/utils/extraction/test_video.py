@@ -1,0 +1,171 @@
+"""Clips are the evenly spaced frames of a plain sequential decode, whatever the header says."""
+
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from utils.extraction.video import VideoError, read_clip, sampled_indices
+
+ROOT = Path(__file__).parents[3]
+
+
+def plain_decode(path):
+    """Every frame of a video as a reader without any of our code gives it: a list of (H, W, 3), BGR."""
+    capture = cv2.VideoCapture(str(path))
+    frames = []
+    while True:
+        read, frame = capture.read()
+        if not read:
+            return frames
+        frames.append(frame)
+
+
+def plain_clip(path, frame_count, length, height, width):
+    """The contract's frames of a plain decode: number k * max(n // T, 1), resized, RGB."""
+    frames = plain_decode(path)
+    step = max(frame_count // length, 1)
+    return np.stack([cv2.resize(frames[k * step], (width, height))[..., ::-1] for k in range(length)])
+
+
+def write_video(path, frame_count, height=36, width=48, codec="MJPG"):
+    """A video whose frames differ: frame k is a ramp around grey level 4k, with a red left edge."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 25, (width, height))
+    for k in range(frame_count):
+        frame = np.full((height, width, 3), 4 * k % 256, np.uint8)
+        frame[:, : width // 4] = (0, 0, 255)
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def claim_frames(path, claimed):
+    """Overwrites the frame counts that an AVI's two headers state; the frames stay as they are."""
+    data = bytearray(path.read_bytes())
+    main, stream = data.index(b"avih"), data.index(b"strh")
+    struct.pack_into("<I", data, main + 8 + 16, claimed)
+    struct.pack_into("<I", data, stream + 8 + 32, claimed)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("frame_count", "length", "expected"),
+    [
+        (16, 16, range(16)),
+        (31, 16, range(16)),
+        (32, 16, range(0, 32, 2)),
+        (100, 4, (0, 25, 50, 75)),
+        (7, 1, (0,)),
+    ],
+)
+def test_sampled_indices(frame_count, length, expected):
+    """Another rule would give other frames than the published pipeline, and accuracies would not compare."""
+    indices = sampled_indices(frame_count, length)
+    assert indices.dtype == np.int64
+    assert indices.tolist() == list(expected)
+
+
+def test_sampled_indices_of_too_short_a_video():
+    """Without the error a short video would repeat or overrun its frames."""
+    with pytest.raises(ValueError, match="at least sequence_length 16, got 15"):
+        sampled_indices(15, 16)
+
+
+def test_height_width_and_channels_keep_their_places(tmp_path):
+    """Swapped sides or channels train a network on pictures that no camera gives."""
+    clip = read_clip(write_video(tmp_path / "a.avi", 12), sequence_length=4, frame_height=20, frame_width=60)
+    assert clip.shape == (4, 20, 60, 3)
+    assert clip.dtype == np.uint8
+    red_edge, grey = clip[:, :, :10].mean((1, 2)), clip[:, :, 30:].mean((1, 2))
+    assert np.all(red_edge[:, 0] > 230)
+    assert np.all(red_edge[:, 2] < 25)
+    np.testing.assert_allclose(grey, np.array([0, 12, 24, 36])[:, None] * np.ones(3), atol=3)
+
+
+def test_real_clips_equal_a_plain_sequential_decode(shared_data):
+    """One byte of difference would mean that skipping frames unread changes what is decoded."""
+    folders = ("weizmann/walk", "weizmann/bend", "ucf11/basketball/v_shooting_01", "ucf11/diving/v_diving_01")
+    paths = [sorted((shared_data / folder).iterdir())[0] for folder in folders]
+    for path in (*paths, *sorted((shared_data / "clips" / "ucf101").iterdir())):
+        frame_count = len(plain_decode(path))
+        clip = read_clip(path, sequence_length=16, frame_height=112, frame_width=96)
+        np.testing.assert_array_equal(clip, plain_clip(path, frame_count, 16, 112, 96), err_msg=str(path))
+
+
+def test_header_that_overstates_beyond_a_wanted_frame(tmp_path):
+    """A damaged video still gives a whole clip, spread over the frames that are there."""
+    path = claim_frames(write_video(tmp_path / "a.avi", 20), 80)
+    assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) == 80
+    clip = read_clip(path, sequence_length=4, frame_height=36, frame_width=48)
+    np.testing.assert_array_equal(clip, plain_clip(path, 20, 4, 36, 48))
+
+
+def test_header_that_overstates_harmlessly_is_believed(tmp_path):
+    """HMDB51 headers state one frame too many: counting each would double the time for no frame gained."""
+    path = claim_frames(write_video(tmp_path / "a.avi", 23), 24)
+    clip = read_clip(path, sequence_length=4, frame_height=36, frame_width=48)
+    np.testing.assert_array_equal(clip, plain_clip(path, 24, 4, 36, 48))
+
+
+@pytest.mark.parametrize("claimed", [0, 1, 3])
+def test_header_that_states_too_few_is_checked_by_counting(tmp_path, claimed):
+    """A good video would be thrown away on the word of its header."""
+    path = claim_frames(write_video(tmp_path / "a.avi", 20), claimed)
+    clip = read_clip(path, sequence_length=4, frame_height=36, frame_width=48)
+    np.testing.assert_array_equal(clip, plain_clip(path, 20, 4, 36, 48))
+
+
+def bad_files(folder):
+    """Files that give no clip of 16 frames, each with its reason."""
+    short = write_video(folder / "short.avi", 15)
+    single = write_video(folder / "single.avi", 1)
+    text = folder / "text.avi"
+    text.write_text("no video")
+    header_alone = folder / "header.avi"
+    header_alone.write_bytes(short.read_bytes()[:200])
+    (folder / "empty.avi").touch()
+    (folder / "folder.avi").mkdir()
+    (folder / "dangling.avi").symlink_to(folder / "nowhere")
+    (folder / "loop.avi").symlink_to(folder / "loop.avi")
+    os.mkfifo(folder / "pipe.avi")
+    latin = folder / os.fsdecode(b"caf\xe9.avi")
+    latin.write_bytes(short.read_bytes())
+    return {
+        short: "has 15 frames, fewer than the 16 wanted",
+        single: "has 1 frame, fewer than the 16 wanted",
+        text: "cannot be opened as a video",
+        header_alone: "cannot be opened as a video",
+        folder / "empty.avi": "is empty",
+        folder / "folder.avi": "is not a regular file",
+        folder / "pipe.avi": "is not a regular file",
+        folder / "dangling.avi": "cannot be reached: No such file or directory",
+        folder / "loop.avi": "cannot be reached: Too many levels of symbolic links",
+        folder / "absent.avi": "cannot be reached: No such file or directory",
+        latin: "has a name that is not valid UTF-8",
+    }
+
+
+def test_each_bad_file_has_its_reason(tmp_path):
+    """A user could not tell a missing disk from a short clip, or would wait forever on a pipe."""
+    for path, reason in bad_files(tmp_path).items():
+        with pytest.raises(VideoError) as raised:
+            read_clip(path, sequence_length=16, frame_height=24, frame_width=24)
+        assert str(raised.value) == reason, path
+
+
+def test_damaged_files_say_nothing_on_stderr(shared_data):
+    """FFmpeg's chatter would tear the progress bar apart and bury the one line that matters."""
+    path = shared_data / "odd" / "decord" / "corrupted.mp4"
+    code = (
+        "from utils.extraction.video import read_clip\n"
+        f"print(read_clip({str(path)!r}, sequence_length=16, frame_height=24, frame_width=24).shape)"
+    )
+    # a process of its own: FFmpeg's log level is settled when a process opens its first video
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("(16, 24, 24, 3)\n", "")

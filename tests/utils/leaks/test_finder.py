@@ -1,0 +1,184 @@
+"""The leak report: what is shared, with whom, and what --fail_on_leak makes of it."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.planted_clips import clip_of, copied, video, write_arrays
+from utils.data.clips import open_clips
+from utils.leaks import finder as leaks
+from utils.leaks.finder import LeakFinder, pairs_with_equal_keys
+from utils.leaks.report import FILM, FILM_ELSEWHERE, GROUP, NEAR, SAME, short_form
+from utils.runtime.errors import UserError
+from utils.splits.protocols import make_split
+
+PROJECT = Path(__file__).parents[3]
+
+
+def find(tmp_path, paths, sets, *, planted=None, group_pattern=None, with_paths=True):
+    """The report on made-up clips of these sorted paths; sets: "train", "validation", "test" or "" for each."""
+    clips = [clip_of(video(seed)) for seed in range(len(paths))]
+    for row, clip in (planted or {}).items():
+        clips[row] = clip
+    folder = write_arrays(tmp_path / "arrays", clips, paths)
+    if not with_paths:
+        (folder / "video_file_paths.npy").unlink()
+    dataset = open_clips(folder / "frames.npy", folder / "labels.npy")
+    test, train, validation = (np.flatnonzero(np.array(sets) == name) for name in ("test", "train", "validation"))
+    return LeakFinder(dataset).find(test, train, validation, group_pattern=group_pattern)
+
+
+UCF = [
+    f"{action}/v_{action}_g{group:02}_c{clip:02}.avi" for action in "AB" for group in (1, 2, 3) for clip in (1, 2, 3)
+]
+SETS = ["test", "train", "validation", *["test"] * 3, *["train"] * 3, *["train"] * 9]
+
+
+def test_groups_on_both_sides(tmp_path):
+    """Group 1 of class A stands in all three sets; group 1 of class B is another source."""
+    report = find(tmp_path, UCF, SETS)
+    assert report.pairs[GROUP].tolist() == [[0, 1], [0, 2]]
+    assert [(row["test"], row["seen"], row["set"]) for row in report.rows(GROUP)] == [
+        (UCF[0], UCF[1], "train"),
+        (UCF[0], UCF[2], "validation"),
+    ]
+    found = report.as_dict()["kinds"][GROUP]
+    assert (found["test_clips"], found["pairs"]) == (1, 2)
+    assert (found["with_training_clips"], found["with_validation_clips"]) == (1, 1)
+    assert FILM not in report.pairs
+
+
+def test_pairs_of_equal_keys_by_brute_force():
+    """The counts of groups rest on this."""
+    rng = np.random.default_rng(0)
+    keys = rng.choice(list("abcdefg"), 60)
+    test, seen = np.sort(rng.permutation(60)[:25]), np.sort(rng.permutation(60)[:40])
+    expected = [[one, other] for one in test for other in seen if keys[one] == keys[other] and one != other]
+    assert pairs_with_equal_keys(keys, test, seen).tolist() == expected
+
+
+def film(name, action, number):
+    return f"{action}/{name}_{action}_f_cm_np1_fr_bad_{number}.avi"
+
+
+def test_hmdb51_films_in_this_and_in_another_class(tmp_path):
+    """A film's look is learnt from any of its classes; HMDB51's official lists divide films."""
+    paths = [
+        film("Goal_Part_2", "kick", 1),
+        film("matrix", "kick", 2),
+        film("Solaris", "kick", 3),
+        film("Alone", "run", 4),
+        film("goal_part_1", "run", 5),
+        film("Matrix_1", "run", 6),
+        film("Solaris", "run", 7),
+    ]
+    report = find(tmp_path, paths, ["train", "train", "train", "test", "test", "test", "train"])
+    assert report.pairs[FILM].tolist() == []
+    assert report.pairs[FILM_ELSEWHERE].tolist() == [[4, 0], [5, 1]]
+    assert GROUP not in report.pairs
+    again = find(tmp_path, paths, ["", "", "train", "", "", "test", "test"], group_pattern=r"_(\d)\.avi")
+    assert again.pairs[FILM_ELSEWHERE].tolist() == [[6, 2]]
+    assert again.pairs[GROUP].tolist() == []
+    paths = [film("Up", "kick", 1), film("up", "kick", 2), film("Alone", "run", 3), film("Up", "run", 4)]
+    same = find(tmp_path, paths, ["test", "train", "train", "validation"])
+    assert (same.pairs[FILM].tolist(), same.pairs[FILM_ELSEWHERE].tolist()) == ([[0, 1]], [[0, 3]])
+
+
+def test_near_duplicates_say_whether_the_group_knew(tmp_path):
+    """A copy under another group's name is what no split by names can prevent."""
+    copy = clip_of(copied(video(3), "flipped"))
+    report = find(tmp_path, UCF, SETS, planted={10: copy, 1: clip_of(copied(video(0), "encoded"))})
+    assert sorted(report.pairs[NEAR].tolist()) == [[0, 1], [3, 10]]
+    rows = {row["seen"]: row["same_group"] for row in report.rows(NEAR)}
+    assert rows == {UCF[1]: True, UCF[10]: False}
+    found = report.as_dict()["kinds"][NEAR]
+    assert (found["test_clips"], found["test_clips_of_another_group"]) == (2, 1)
+    assert report.leaking.tolist() == [0, 3]
+
+
+def test_a_clip_on_both_sides(tmp_path):
+    """As in a test that --force allowed."""
+    dataset = find(tmp_path, UCF, SETS).dataset
+    rows = np.arange(4)
+    report = LeakFinder(dataset).find(rows, np.array([2, 9]), np.array([3]))
+    assert report.pairs[SAME].tolist() == [[2, 2], [3, 3]]
+    with pytest.raises(UserError, match=r"--fail_on_leak: 4 of 4 test clips must share nothing .*\(same clip\)"):
+        report.refuse()
+
+
+def test_unknown_groups_are_said_and_clips_named_by_row(tmp_path):
+    """ "None shared" would be wrong where nothing is known."""
+    report = find(tmp_path, UCF, SETS, with_paths=False, planted={9: clip_of(video(0))})
+    assert set(report.pairs) == {SAME, NEAR}
+    assert [(row["test"], row["seen"], row["same_group"]) for row in report.rows(NEAR)] == [("row 0", "row 9", None)]
+    assert "No groups are known: the paths of the clips are not given" in short_form(report.as_dict())
+
+
+def test_the_short_form_and_json(tmp_path):
+    """What stands in eval.py's output and in results.json."""
+    report = find(tmp_path, UCF, SETS)
+    lines = short_form(report.as_dict()).splitlines()
+    assert lines[0] == "leaks: 1 of 4 test clips share something with 13 training and 1 validation clips"
+    assert lines[1] == f"  group: 1 (1 with training, 1 with validation), for example {UCF[0]} and {UCF[1]}"
+    assert lines[2] == "  none by: same clip, near-duplicate"
+    assert json.loads(json.dumps(report.as_dict())) == report.as_dict()
+
+
+def test_equal_questions_are_answered_once(tmp_path, monkeypatch):
+    """Several recognisers of one split are compared without looking for copies again."""
+    dataset = find(tmp_path, UCF, SETS).dataset
+    finder = LeakFinder(dataset)
+    split = make_split(dataset.labels, dataset.paths, class_names=dataset.class_names, protocol="random")
+    first = finder.find(split.test, split.train, split.validation)
+    monkeypatch.setattr(leaks, "find_leaks", None)
+    assert finder.find(split.test.copy(), split.train, split.validation) is first
+
+
+def run(folder, *arguments):
+    arrays = ["--data", str(folder / "frames.npy"), "--annotations", str(folder / "labels.npy")]
+    command = [sys.executable, "-m", "utils.leaks", *arrays, *map(str, arguments)]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"})
+
+
+def test_the_command(tmp_path):
+    """In a script, --fail_on_leak stops what comes after; a clean split must pass."""
+    folder = find(tmp_path, UCF, SETS).dataset.frames.path.parent
+    clean = run(folder, "--fail_on_leak", "--output_path", tmp_path / "report")
+    assert clean.returncode == 0, clean.stderr
+    assert "split group, seed 0" in clean.stdout
+    assert json.loads((tmp_path / "report/leaks.json").read_text())["leaking_test_clips"] == 0
+    leaky = run(folder, "--split", "random", "--fail_on_leak", "--output_path", tmp_path / "all.csv")
+    assert leaky.returncode == 2
+    assert leaky.stderr.startswith("error: --fail_on_leak: ")
+    assert leaky.stderr.count("\n") == 1
+    with open(tmp_path / "all.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["kind"] for row in rows} == {"group"}
+    assert all(row["test"].split("_c")[0] == row["seen"].split("_c")[0] for row in rows)
+
+
+def test_weizmann_does_not_cry_wolf(shared_data, tmp_path):
+    """All its clips show one wall: a user who is told of copies that are none stops reading the report."""
+    from utils.extraction.extract import extract
+
+    size = {"sequence_length": 16, "frame_height": 112, "frame_width": 112}
+    extract(shared_data / "weizmann", tmp_path, **size, workers=1)
+    dataset = open_clips(tmp_path / "frames.npy", tmp_path / "labels.npy")
+    flagged = tested = 0
+    finder = LeakFinder(dataset)
+    for split_seed in (0, 1, 2):
+        split = make_split(
+            dataset.labels, dataset.paths, class_names=dataset.class_names, protocol="group", split_seed=split_seed
+        )
+        report = finder.find(split.test, split.train, split.validation)
+        assert report.pairs[GROUP].tolist() == []
+        flagged += len(report.leaking)
+        tested += len(split.test)
+    assert tested >= 50
+    assert flagged / tested <= 0.02

@@ -1,0 +1,166 @@
+"""--student: the built-in networks by name, and a user's own function, checked before anything long starts."""
+
+import keras
+import numpy as np
+import pytest
+
+from models import STUDENTS
+from utils import stages
+from utils.networks.student_builders import source_file, student_builder
+from utils.runtime.errors import UserError
+from utils.settings import argument_types, cli
+from utils.settings.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions
+
+SIZE = {"input_shape": (16, 32, 32, 3), "width": 0.1, "dropout": 1.0}
+OWN = """
+import keras
+
+def build(num_classes, *, input_shape, width, dropout):
+    clips = keras.Input({shape})
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(clips)
+    x = keras.layers.GlobalAveragePooling3D()(x)
+    x = keras.layers.Dense({units}, activation={activation})(x)
+    return {returned}
+"""
+RIGHT = {"shape": "input_shape", "units": "num_classes", "activation": "None", "returned": "keras.Model(clips, x)"}
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch, request):
+    """Writes a module of a user into the current folder, under a name that no test has imported; returns the name."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(text=None, **parts):
+        name = f"own_{abs(hash(request.node.name))}"
+        (tmp_path / f"{name}.py").write_text(OWN.format(**RIGHT | parts) if text is None else text)
+        return name
+
+    return write
+
+
+def test_the_names_give_the_networks_of_the_paper():
+    """A user who asks for no student gets the published one; both names build what they say."""
+    assert DistillationOptions().student == "compact3d"
+    assert student_builder("compact3d")(101, input_shape=(16, 112, 112, 3)).count_params() == 7_298_405
+    assert student_builder("compact3d_gap")(101, input_shape=(16, 112, 112, 3)).count_params() == 913_381
+    assert [source_file(name) for name in STUDENTS] == [None, None]
+
+
+def test_a_function_in_the_current_folder_builds_the_student(own, tmp_path):
+    """Scripts look beside themselves only; a user's file lies where the user works."""
+    name = own()
+    model = student_builder(f"{name}:build")(4, **SIZE)
+    assert model.input_shape == (None, 16, 32, 32, 3)
+    assert model.output_shape == (None, 4)
+    assert source_file(f"{name}:build") == tmp_path / f"{name}.py"
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"shape": "(16, 48, 48, 3)"}, r"must take clips .B, T, H, W, 3. .None, 16, 32, 32, 3., takes .None, 16, 48"),
+        ({"units": "7"}, r"must give logits .B, C. .None, 4., gives .None, 7."),
+        ({"activation": "'softmax'"}, "must give logits, gives probabilities; leave out the softmax"),
+        ({"activation": "lambda x: 2 * x"}, "Keras' own layers and functions.* found a lambda$"),
+        ({"returned": "keras.layers.Dense(3)"}, "must return a functional or sequential Keras model, returned Dense$"),
+        ({"returned": "keras.Model(clips, [x, x])"}, "must give logits"),
+        ({"returned": "1 / 0"}, r"building it failed .own_\d+.py, line 9.: ZeroDivisionError: division by zero$"),
+    ],
+)
+def test_what_could_not_be_a_student_is_one_line(own, parts, message):
+    """Each of these would otherwise fail after the teacher's hours, or train on probabilities and learn nothing."""
+    builder = student_builder(f"{own(**parts)}:build")
+    with pytest.raises(UserError, match=message) as raised:
+        builder(4, **SIZE)
+    assert "\n" not in str(raised.value)
+
+
+def test_layers_of_ones_own_are_refused(own):
+    """A saved student with them could not be loaded by eval.py, which knows nothing of the user's module."""
+    own_layer = "\nclass Twice(keras.layers.Layer):\n    def call(self, x):\n        return 2 * x\n"
+    name = own(OWN.format(**RIGHT | {"returned": "keras.Model(clips, Twice()(x))"}) + own_layer)
+    with pytest.raises(UserError, match=r"found Twice$"):
+        student_builder(f"{name}:build")(4, **SIZE)
+
+
+def test_a_missing_module_or_function_is_one_line(own):
+    name = own("import no_such_package\n")
+    with pytest.raises(UserError, match=rf"importing {name} failed \({name}.py, line 1\): ModuleNotFoundError: No mod"):
+        student_builder(f"{name}:build")
+    with pytest.raises(UserError, match="no module no_such_module in "):
+        source_file("no_such_module:build")
+    with pytest.raises(UserError, match=r"no module no_such_package\.students in "):
+        source_file("no_such_package.students:build")
+    with pytest.raises(UserError, match=r"student.py must hold a function nothing, found none$"):
+        student_builder("models.student:nothing")
+
+
+@pytest.mark.parametrize("text", ["compact2d", "own", "my student:build", "a.b:", "../own:build", "a:b:c"])
+def test_other_names_are_refused_at_once(text):
+    with pytest.raises(cli.argparse.ArgumentTypeError, match=r"must be compact3d, compact3d_gap or package.module"):
+        argument_types.student(text)
+
+
+def test_a_changed_function_is_not_continued(own, make_arrays, tmp_path):
+    """Half of the epochs by one network and half by another is a result of neither; the record says which it was."""
+    folder = make_arrays(height=32, width=32)
+    name = own()
+    student, output = f"{name}:build", OutputOptions(tmp_path / "student.keras", tmp_path / "history")
+
+    def train(**training):
+        return stages.train_student(
+            DataOptions(folder / "frames.npy", folder / "labels.npy"),
+            TrainingOptions(epochs=2, **training),
+            NetworkOptions(width=0.1, input_size=(32, 32)),
+            DistillationOptions(student=student, alpha=1.0),
+            output,
+        )
+
+    trained = train(max_minutes=1e-9)  # ends after its first epoch, to be continued
+    assert trained.record["arguments"]["student"] == student
+    assert len(trained.history) == 1
+    with open(tmp_path / f"{name}.py", "a") as file:
+        file.write("# another network\n")
+    with pytest.raises(UserError, match="the code of --student"):
+        train()
+
+
+def test_a_network_of_other_layers_keeps_its_weights_as_drawn(own, make_arrays, capsys):
+    """Scaling by data walks a chain of layers; a branch or a normalisation would be scaled wrongly, or crash."""
+    from utils.data.clips import open_clips
+    from utils.data.loading import split_of
+
+    folder = make_arrays(height=32, width=32)
+    data = DataOptions(folder / "frames.npy", folder / "labels.npy")
+    dataset = open_clips(data.data, data.annotations)
+    returned = "keras.Model(clips, x + keras.layers.Dense(num_classes)(keras.layers.GlobalMaxPooling3D()(clips)))"
+    model = student_builder(f"{own(returned=returned)}:build")(3, **SIZE)
+    before = [np.array(weight) for weight in model.get_weights()]
+    stages.initialise(model, dataset, split_of(data, dataset), TrainingOptions())
+    assert "its weights stay as drawn" in capsys.readouterr().out
+    assert all(np.array_equal(*pair) for pair in zip(before, model.get_weights()))
+
+
+def test_keras_own_operations_may_be_used(own):
+    """keras.ops inside a model are Keras' own: they load anywhere."""
+    model = student_builder(f"{own(returned='keras.Model(clips, keras.ops.tanh(x) * 3)')}:build")(4, **SIZE)
+    assert isinstance(model, keras.Model)
+
+
+def test_an_experiment_trains_another_student_anew(own, tmp_path):
+    """Cells of two students under one key would give the table of one the other's numbers; teachers can be shared."""
+    import reproduce
+    from utils.experiments.grid import cells_of, from_arguments
+
+    name = own()
+
+    def keys(student):
+        arguments = ["--student", student, "--temperatures", "4", "--teachers", "scratch"]
+        cells = cells_of(from_arguments(reproduce.make_parser().parse_args(arguments)), "group", 0, {})
+        return {cell.row.role: cell.key for cell in cells}
+
+    found = [keys("compact3d"), keys("compact3d_gap"), keys(f"{name}:build")]
+    with open(tmp_path / f"{name}.py", "a") as file:
+        file.write("# another network\n")
+    found.append(keys(f"{name}:build"))
+    assert [len({of_one[role] for of_one in found}) for role in ("alone", "teacher", "distilled")] == [4, 1, 4]

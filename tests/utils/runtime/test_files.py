@@ -1,0 +1,85 @@
+"""Files are complete or absent, locks die with their owner, full disks are noticed before the work."""
+
+import json
+import multiprocessing
+
+import pytest
+
+from utils.runtime.errors import UserError
+from utils.runtime.files import exclusive_lock, read_json, require_free_space, write_json, write_text, written_beside
+
+
+def fail_halfway(path):
+    with written_beside(path) as temporary:
+        temporary.write_text("ne")
+        raise ZeroDivisionError
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    """An error halfway must not cost a user the result of yesterday, nor leave litter."""
+    path = tmp_path / "deep" / "result.json"
+    write_text(path, "old")
+    with pytest.raises(ZeroDivisionError):
+        fail_halfway(path)
+    assert path.read_text() == "old"
+    assert [file.name for file in path.parent.iterdir()] == ["result.json"]
+
+
+def test_the_temporary_name_keeps_the_suffix(tmp_path):
+    """Keras and NumPy choose the format by it."""
+    with written_beside(tmp_path / "model.h5") as temporary:
+        assert temporary.suffix == ".h5"
+        assert temporary.parent == tmp_path
+        temporary.write_bytes(b"x")
+
+
+def test_json_round_trips_and_keeps_number_lists_on_one_line(tmp_path):
+    content = {"rows": [1, 2, 3], "deep": {"x": [0.5, -1e-07], "names": ["a [1,\n 2]", "b"]}, "none": None, "empty": []}
+    write_json(tmp_path / "a.json", content)
+    assert read_json(tmp_path / "a.json") == content
+    assert '"rows": [1, 2, 3]' in (tmp_path / "a.json").read_text()
+    with pytest.raises(ValueError, match="Out of range"):
+        write_json(tmp_path / "a.json", {"loss": float("nan")})
+    assert json.loads((tmp_path / "a.json").read_text()) == content
+
+
+def test_brackets_in_a_text_are_left_alone(tmp_path):
+    """A group pattern in a record must come back as it was given."""
+    write_json(tmp_path / "a.json", {"group_pattern": "[ 0-9 ]", "rows": [1, 2]})
+    assert read_json(tmp_path / "a.json") == {"group_pattern": "[ 0-9 ]", "rows": [1, 2]}
+
+
+def test_a_file_that_is_no_json_is_named(tmp_path):
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(UserError, match=r"a\.json is not a JSON file"):
+        read_json(tmp_path / "a.json")
+
+
+def hold_lock(path, ready, leave):
+    with exclusive_lock(path, what="the output"):
+        ready.set()
+        leave.wait()
+
+
+def test_a_lock_refuses_a_second_run_and_dies_with_its_owner(tmp_path):
+    """Two runs on one output would mix their rows; a lock that outlives a killed run would block for ever."""
+    context = multiprocessing.get_context("spawn")
+    ready, leave = context.Event(), context.Event()
+    owner = context.Process(target=hold_lock, args=(tmp_path / "lock", ready, leave), daemon=True)
+    owner.start()
+    assert ready.wait(300)
+    with (
+        pytest.raises(UserError, match="the output is in use by another run"),
+        exclusive_lock(tmp_path / "lock", what="the output"),
+    ):
+        pass
+    owner.kill()
+    owner.join()
+    with exclusive_lock(tmp_path / "lock", what="the output"):
+        pass
+
+
+def test_a_full_disk_is_noticed_before_the_work(tmp_path):
+    require_free_space(tmp_path / "not" / "yet", 1, what="the arrays")
+    with pytest.raises(UserError, match=r"the arrays needs 1000000000\.00 GB but .* has .* GB free"):
+        require_free_space(tmp_path, 10**18, what="the arrays")

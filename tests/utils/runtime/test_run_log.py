@@ -1,0 +1,130 @@
+"""NAME.log: what ran, on what, and what it said, however it ended; without changing what a user sees."""
+
+import io
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from utils import stages
+from utils.data.clips import open_clips
+from utils.runtime.devices import hardware
+from utils.runtime.errors import UserError
+from utils.runtime.run_log import Tee, log_only, run_log
+from utils.settings.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions
+
+OPTIONS = [TrainingOptions(epochs=3, patience=7)]
+STAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ")
+
+
+def lines_of(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert all(STAMP.match(line) for line in lines)
+    return [STAMP.sub("", line) for line in lines]
+
+
+def test_it_tells_command_place_versions_device_and_settings(tmp_path, monkeypatch):
+    """A month later these answer: how did I make this model?"""
+    monkeypatch.setattr(sys, "argv", ["KD_training.py", "--data", "my frames.npy"])
+    monkeypatch.chdir(tmp_path)
+    with run_log(tmp_path / "logs" / "a.log", OPTIONS):
+        pass
+    lines = lines_of(tmp_path / "logs" / "a.log")
+    assert lines[0].endswith("KD_training.py --data 'my frames.npy'")
+    assert lines[1].startswith(f"in {tmp_path}, process ")
+    assert re.match(r"python 3\.\d+\.\d+, .*keras 3", lines[2])
+    assert lines[3] == f"device: {hardware()}"
+    assert '"epochs": 3' in lines[4]
+    assert '"patience": 7' in lines[4]
+    assert re.fullmatch(r"finished after \d+ (s|min)", lines[-1])
+
+
+def test_what_is_printed_is_in_it_and_on_the_screen(tmp_path, capsys):
+    """The log must hold all that was seen, warnings included, and the screen must lose nothing."""
+    with run_log(tmp_path / "a.log", OPTIONS):
+        print("epoch 1/3")
+        print("note:", "half a line", end="")
+        print(", the rest")
+        print("a warning", file=sys.stderr)
+        log_only("arrays: a fingerprint")
+    assert lines_of(tmp_path / "a.log")[5:-1] == [
+        "epoch 1/3",
+        "note: half a line, the rest",
+        "a warning",
+        "arrays: a fingerprint",
+    ]
+    seen = capsys.readouterr()
+    assert (seen.out, seen.err) == ("epoch 1/3\nnote: half a line, the rest\n", "a warning\n")
+    log_only("nobody listens")
+    assert "nobody" not in (tmp_path / "a.log").read_text()
+
+
+def test_a_bar_leaves_its_last_state_alone():
+    """A thousand states of a progress bar would bury the lines that matter."""
+    stream, lines = io.StringIO(), []
+    tee = Tee(stream, lines.append)
+    for text in ("\r10 %", "\r50 %", "\r100 %\n", "\r10 %", "\r      \r", "epoch 1\n"):
+        tee.write(text)
+    assert lines == ["100 %", "epoch 1"]
+    assert stream.getvalue() == "\r10 %\r50 %\r100 %\n\r10 %\r      \repoch 1\n"
+
+
+def test_the_stream_behind_is_asked_whether_it_is_a_terminal():
+    """Otherwise no bar would be drawn for a person."""
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    assert Tee(stream, print).isatty()
+
+
+@pytest.mark.parametrize(
+    ("raised", "last"),
+    [
+        (UserError("--data: no such clips"), "error: --data: no such clips"),
+        (KeyboardInterrupt("interrupted: epoch 1 is kept"), "interrupted: epoch 1 is kept"),
+        (ZeroDivisionError("a bug"), "ZeroDivisionError: a bug"),
+    ],
+)
+def test_it_tells_how_a_run_ended(tmp_path, raised, last):
+    """A log that stops in the middle of nothing would leave the reason to guesses."""
+    with pytest.raises(type(raised)), run_log(tmp_path / "a.log", OPTIONS):
+        raise raised
+    assert lines_of(tmp_path / "a.log")[-1] == last
+    assert isinstance(raised, (UserError, KeyboardInterrupt)) or "Traceback" in (tmp_path / "a.log").read_text()
+    assert not isinstance(sys.stdout, Tee)
+
+
+def test_a_continued_run_appends(tmp_path):
+    for _ in range(2):
+        with run_log(tmp_path / "a.log", OPTIONS):
+            print("epoch")
+    lines = lines_of(tmp_path / "a.log")
+    assert lines.count("epoch") == 2
+    assert sum(line.startswith("=== ") for line in lines) == 2
+
+
+def test_a_full_disk_does_not_end_the_run(capsys):
+    """The model is worth more than its log."""
+    with run_log(Path("/dev/full"), OPTIONS):
+        print("epoch 1")
+    assert capsys.readouterr().out == "epoch 1\n"
+
+
+def test_a_training_leaves_its_log_beside_its_history(make_arrays, tmp_path):
+    """Data, split, every epoch, what was saved: in one file with the history's name."""
+    folder = make_arrays(height=32, width=32)
+    data = DataOptions(folder / "frames.npy", folder / "labels.npy")
+    training, network = TrainingOptions(batch_size=6, epochs=2), NetworkOptions(width=0.05, input_size=(32, 32))
+    output = OutputOptions(tmp_path / "student.keras", tmp_path / "history" / "student.npy")
+    stages.train_student(data, training, network, DistillationOptions(alpha=1.0), output)
+    lines = lines_of(tmp_path / "history" / "student.log")
+    text = "\n".join(lines)
+    assert f"30 clips of 16 frames 32x32 (HxW) in 3 classes: {folder / 'frames.npy'}" in lines
+    assert "split group: 18 train, 6 validation, 6 test" in lines
+    assert open_clips(data.data, data.annotations).fingerprint()["frames"] in text
+    assert [line[:9] for line in lines if line.startswith("epoch ")] == ["epoch 1/2", "epoch 2/2"]
+    assert f"saved {tmp_path / 'student.keras'}" in text
+    assert '"alpha": 1.0' in text
+    assert '"view_seed": 0' in text  # a setting that was not named
+    assert "trains in float32" in lines
+    assert lines[-1].startswith("finished after ")

@@ -1,0 +1,233 @@
+"""The command lines: values checked at once, errors of one line with exit code 2, help without a wait."""
+
+import errno
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from utils.runtime.errors import UserError
+from utils.settings import argument_types, arguments, cli
+from utils.settings.options import DataOptions, NetworkOptions, TrainingOptions
+
+SCRIPTS = ("video_to_frames.py", "Teacher_training.py", "KD_training.py", "eval.py", "reproduce.py")
+SLOW = ("tensorflow", "keras", "matplotlib", "sklearn", "scipy", "cv2")
+SHOW_HELP = f"""
+import runpy, sys
+for script in {SCRIPTS}:
+    sys.argv = [script, "--help"]
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as end:
+        assert end.code == 0
+print("LOADED", sorted(set(sys.modules) & set({SLOW})))
+"""
+
+
+PROJECT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def shown_help():
+    """What `--help` of all scripts prints, and after it which slow packages it has loaded; in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", SHOW_HELP], cwd=PROJECT, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_help_answers_at_once(shown_help):
+    """Three seconds of TensorFlow before each `--help` and each typing error would try a user's patience."""
+    assert shown_help.splitlines()[-1] == "LOADED []"
+
+
+def test_help_shows_every_default_and_no_none(shown_help):
+    """A user must see what happens without a flag; "None" says nothing."""
+    text = " ".join(shown_help.split())
+    assert "(default: None)" not in text
+    assert "(default: False)" not in text
+    assert "frames.npy of video_to_frames.py (required)" in text
+    for shown in ("clips a step (default: 8)", "clips (default: 50)", "clips (default: 100)", "rate (default: 0.0003)"):
+        assert shown in text
+    for shown in ("(default: 112)", "(default: fc8)", "no teacher (default: 0.1)", "outputs (default: 10.0)"):
+        assert shown in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (argument_types.positive_int, "1", 1),
+        (argument_types.seed, "0", 0),
+        (argument_types.seed, "4294967295", 4294967295),
+        (argument_types.positive_float, "1e-9", 1e-9),
+        (argument_types.non_negative_float, "0", 0.0),
+        (argument_types.share, "1", 1.0),
+        (argument_types.input_size, "112", (112, 112)),
+        (argument_types.input_size, "120X160", (120, 160)),
+        (argument_types.with_model_suffix, "a/b.h5", Path("a/b.h5")),
+    ],
+)
+def test_values_at_the_edge_are_taken(kind, text, value):
+    """Height stands first; the smallest and the largest seed are seeds."""
+    assert kind(text) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        (argument_types.positive_int, "0", "must be a whole number of at least 1, got 0"),
+        (argument_types.positive_int, "1.5", "must be a whole number of at least 1, got 1.5"),
+        (argument_types.seed, "-1", "must be a whole number from 0 to 4294967295, got -1"),
+        (argument_types.seed, "4294967296", "must be a whole number from 0 to 4294967295, got 4294967296"),
+        (argument_types.positive_float, "0", "must be a number above 0, got 0"),
+        (argument_types.positive_float, "nan", "must be a number above 0, got nan"),
+        (argument_types.positive_float, "inf", "must be a number above 0, got inf"),
+        (argument_types.non_negative_float, "-0.1", "must be a number of at least 0, got -0.1"),
+        (argument_types.share, "1.01", "must be a number from 0 to 1, got 1.01"),
+        (argument_types.share, "half", "must be a number from 0 to 1, got half"),
+        (argument_types.input_size, "32x", "must be SIDE or HEIGHTxWIDTH in pixels, as 112 or 120x160, got 32x"),
+        (argument_types.input_size, "1x2x3", "must be SIDE or HEIGHTxWIDTH in pixels, as 112 or 120x160, got 1x2x3"),
+        (argument_types.existing_file, ".", "must be an existing file, got ."),
+        (argument_types.existing_folder, "nowhere", "must be an existing folder, got nowhere"),
+        (argument_types.existing_model, "scores.npy", "must end in .keras or .h5, got scores.npy"),
+        (argument_types.existing_model, "nowhere.h5", "must be an existing file, got nowhere.h5"),
+        (argument_types.output_model, "saved_model", "must end in .keras or .h5, got saved_model"),
+        (argument_types.output_stem, "", "must end in a name for the files, got nothing"),
+        (argument_types.output_stem, ".", "must end in a name for the files, got ."),
+        (
+            argument_types.output_model,
+            "FILE/student.h5",
+            "must be a folder or lie in one, got FILE, where FILE is a file",
+        ),
+        (argument_types.output_model, "FOLDER", "must be a file, got the folder FOLDER"),
+        (
+            argument_types.output_stem,
+            "FILE/a/history",
+            "must be a folder or lie in one, got FILE/a, where FILE is a file",
+        ),
+        (argument_types.output_folder, "FILE", "must be a folder or lie in one, got FILE, where FILE is a file"),
+    ],
+)
+def test_an_error_is_one_line_with_flag_expected_and_found(tmp_path, capsys, kind, text, message):
+    """Found before the work: a training must not end in a result that cannot be written."""
+    names = {"FILE": str(tmp_path / "file"), "FOLDER": str(tmp_path / "folder.h5")}
+    Path(names["FILE"]).write_text("")
+    Path(names["FOLDER"]).mkdir()
+    for name, path in names.items():
+        text, message = text.replace(name, path), message.replace(name, path)
+    parser = cli.ArgumentParser("a script")
+    parser.add_argument("--flag", type=kind)
+    with pytest.raises(SystemExit) as end:
+        parser.parse_args([f"--flag={text}"])
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f"error: --flag: {message}\n"
+
+
+def test_an_output_folder_is_not_made_before_the_work(tmp_path):
+    """A typing error in another flag must leave no empty folders behind."""
+    assert (
+        argument_types.output_model(str(tmp_path / "a" / "b" / "student.keras"))
+        == tmp_path / "a" / "b" / "student.keras"
+    )
+    assert not (tmp_path / "a").exists()
+
+
+def test_flags_are_not_abbreviated(capsys):
+    """`--epoch 5` in a saved command must not change its meaning when a flag is added."""
+    parser = cli.ArgumentParser("a script")
+    parser.add_argument("--epochs", type=int)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--epoch", "5"])
+    assert capsys.readouterr().err == "error: unrecognized arguments: --epoch 5\n"
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "line"),
+    [
+        (UserError("--data: no such clips"), 2, "error: --data: no such clips\n"),
+        (OSError(errno.ENOSPC, "x", "big.npy"), 2, "error: big.npy: No space left on device\n"),
+        (PermissionError(errno.EACCES, "x"), 2, "error: Permission denied\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ],
+)
+def test_what_a_user_can_mend_is_told_without_a_traceback(capsys, raised, code, line):
+    """A script in a pipeline is judged by its exit code, a person by the one line."""
+
+    def main():
+        raise raised
+
+    with pytest.raises(SystemExit) as end:
+        cli.run(main)
+    assert (end.value.code, capsys.readouterr().err) == (code, line)
+
+
+@pytest.mark.parametrize("raised", [ValueError("a bug"), FileNotFoundError(errno.ENOENT, "x", "y")])
+def test_a_bug_keeps_its_traceback(raised):
+    """Hidden bugs are never reported."""
+
+    def main():
+        raise raised
+
+    with pytest.raises(type(raised)):
+        cli.run(main)
+
+
+def test_options_take_what_is_on_the_command_line(tmp_path):
+    """A flag that did not reach its option would be ignored without a sign."""
+    (tmp_path / "frames.npy").write_text("")
+    parser = cli.ArgumentParser("a script")
+    arguments.add_data_arguments(parser)
+    arguments.add_split_arguments(parser, default="auto")
+    arguments.add_training_arguments(parser)
+    arguments.add_model_arguments(parser)
+    file = str(tmp_path / "frames.npy")
+    args = parser.parse_args(
+        f"--data {file} --annotations {file} --split logo:2 --split_seed 7 --group_pattern a(b) --batch_size 3 "
+        "--epochs 9 --learning_rate 0.5 --schedule constant --seed 5 --input_size 48x64 --input_frames 20 "
+        "--weight_decay 0.01 --class_weights balanced --patience 4 --max_minutes 90".split()
+    )
+    data, training = arguments.options_of(DataOptions, args), arguments.options_of(TrainingOptions, args)
+    assert (data.data, data.annotations, data.paths) == (Path(file), Path(file), None)
+    assert (data.split, data.split_seed, data.group_pattern, data.split_dir) == ("logo:2", 7, "a(b)", None)
+    assert (training.batch_size, training.epochs, training.learning_rate) == (3, 9, 0.5)
+    assert (training.weight_decay, training.class_weights) == (0.01, "balanced")
+    assert (training.patience, training.max_minutes) == (4, 90.0)
+    assert (training.schedule, training.seed, training.tensorboard) == ("constant", 5, None)
+    assert arguments.options_of(NetworkOptions, args).input_shape == (20, 48, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "line"),
+    [
+        (
+            "Teacher_training.py",
+            "--weights FILE",
+            "error: --weights: must go with --task fintuning_C3D_Sports1M, got --task train_local_teacher\n",
+        ),
+        (
+            "KD_training.py",
+            "--source t.h5 --output_path sub/../t.keras",
+            "error: --output_path: must not replace the teacher or its record, got sub/../t.keras\n",
+        ),
+        (
+            "eval.py",
+            "--recognizer t.h5 --split_seed 3",
+            "error: --split_seed and --split_dir: must go with --split, got none\n",
+        ),
+        (
+            "eval.py",
+            "--recognizer t.h5 --split official:1 --split_dir FILE",
+            "error: --split_dir: must be an existing folder, got FILE\n",
+        ),
+    ],
+)
+def test_flags_that_would_be_ignored_or_do_harm_are_refused(tmp_path, monkeypatch, capsys, script, arguments, line):
+    """A training from scratch in place of one from Sports-1M costs days; a student over its teacher, the teacher."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("FILE", "t.h5"):
+        (tmp_path / name).write_text("")
+    monkeypatch.setattr(sys, "argv", f"{script} --data FILE --annotations FILE {arguments}".split())
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(PROJECT / script), run_name="__main__")
+    assert (end.value.code, capsys.readouterr().err) == (2, line)

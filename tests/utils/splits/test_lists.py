@@ -1,0 +1,176 @@
+"""If lists are matched wrongly, a number that is called official is not comparable with any other."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from utils.runtime.errors import UserError
+from utils.splits.groups import read_groups
+from utils.splits.protocols import make_split
+
+SETS = ("train", "validation", "test")
+
+
+def split_of(paths, **arguments):
+    paths = np.array(sorted(paths))
+    class_names, labels = np.unique([path.partition("/")[0] for path in paths.tolist()], return_inverse=True)
+    return paths, make_split(labels, paths, class_names=tuple(class_names.tolist()), **arguments)
+
+
+def write(path: Path, *lines: str) -> Path:
+    path.write_text("".join(line + "\r\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def clips(action: str, groups=range(1, 6), count=2) -> list[str]:
+    return [f"{action}/v_{action}_g{group:02d}_c{clip:02d}.avi" for group in groups for clip in range(1, count + 1)]
+
+
+@pytest.mark.parametrize(("number", "train", "test"), [(1, 9537, 3783), (2, 9586, 3734), (3, 9624, 3696)])
+def test_ucf101_as_distributed(shared_data, number, train, test):
+    """Otherwise the three official numbers of UCF101 would be of other clips than everybody's."""
+    folder = shared_data / "splits" / "ucf101"
+    lines = [line for name in ("trainlist01.txt", "testlist01.txt") for line in (folder / name).open()]
+    paths, split = split_of([line.split()[0] for line in lines], protocol=f"official:{number}", split_dir=folder)
+    assert split.protocol == f"official:{number}"
+    assert len(split.train) + len(split.validation) == train
+    assert len(split.test) == test
+    named = {line.strip() for line in (folder / f"testlist{number:02d}.txt").open()}
+    assert set(paths[split.test].tolist()) == named
+    keys = read_groups(paths).keys
+    assert not set(keys[split.train].tolist()) & set(keys[split.validation].tolist())
+    assert len(split.validation) / train == pytest.approx(0.2, abs=0.01)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_hmdb51_as_distributed(shared_data, number):
+    """Otherwise clips that the lists leave out would be trained on, or tests be of the wrong thirty clips a class."""
+    folder = shared_data / "splits" / "hmdb51"
+    flags = {}
+    for file in folder.glob(f"*_test_split{number}.txt"):
+        action = file.name.removesuffix(f"_test_split{number}.txt")
+        flags |= {f"{action}/{name}": flag for name, flag in (line.split() for line in file.open())}
+    paths, split = split_of(flags, protocol=f"official:{number}", split_dir=folder)
+    assert len(split.train) + len(split.validation) == 3570
+    assert len(split.test) == 1530
+    assert {flags[path] for path in paths[split.test].tolist()} == {"2"}
+    assert {flags[path] for path in paths[split.train].tolist()} == {"1"}
+    assert any(note.startswith("1666 of 6766 clips are left unused by the official lists") for note in split.notes)
+    # the official lists divide films between the sets; a user must be told
+    assert any("of 1530 test clips share a group with training" in note for note in split.notes)
+
+
+def test_other_endings_and_missing_clips_are_counted(tmp_path):
+    """Otherwise clips that were lost on the way, or added, would change an official number in silence."""
+    write(tmp_path / "trainlist01.txt", *[f"{clip} 1" for clip in clips("Run", range(2, 6))], "Run/v_Run_g09_c01.avi 1")
+    write(tmp_path / "testlist01.txt", *clips("Run", [1]))
+    mine = [clip.replace(".avi", ".mp4") for clip in [*clips("Run"), "Run/v_Run_g07_c01.avi"]]
+    paths, split = split_of(mine, protocol="official:01", split_dir=tmp_path)
+    assert split.protocol == "official:1"
+    assert paths[split.test].tolist() == ["Run/v_Run_g01_c01.mp4", "Run/v_Run_g01_c02.mp4"]
+    assert len(split.train) + len(split.validation) == 8
+    text = " ".join(split.notes)
+    assert (
+        f"1 of 11 clips in the official lists in {tmp_path} are not in the arrays, for example v_Run_g09_c01." in text
+    )
+    assert (
+        f"1 of 11 clips are not in the official lists in {tmp_path} and not used, for example Run/v_Run_g07_c01" in text
+    )
+
+
+def test_class_without_training_clips_is_reported(tmp_path):
+    """Otherwise a part of a data set could be tested on a class that was never trained."""
+    write(tmp_path / "trainlist01.txt", *clips("Run"))
+    write(tmp_path / "testlist01.txt", *clips("Run", [6]), *clips("Walk"))
+    _, split = split_of([*clips("Run", range(1, 7)), *clips("Walk")], protocol="official:1", split_dir=tmp_path)
+    assert "Classes without train clips: Walk." in split.notes
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            {},
+            "needs trainlist01.txt and testlist01.txt, or CLASS_test_split1.txt files, in --split_dir",
+        ),
+        ({"trainlist01.txt": "Run/v_Run_g01_c01.avi 1"}, "--split official:1 needs trainlist01.txt and testlist01.txt"),
+        (
+            {"Run_test_split1.txt": "v_Run_g01_c01.avi 3"},
+            "Run_test_split1.txt must hold lines of a clip's name and 0, 1 or 2",
+        ),
+        (
+            {"Run_test_split1.txt": "other.avi 1"},
+            "must name clips of --paths, but names none of them, for example not Run/",
+        ),
+        (
+            {"Run_test_split1.txt": "v_Run_g01_c01.avi 1"},
+            "--split official:1 must leave clips for test, got none among 10",
+        ),
+        (
+            {"trainlist01.txt": "Run/v_Run_g01_c01.avi 1", "testlist01.txt": "Run/v_Run_g01_c01.avi"},
+            "testlist01.txt puts v_Run_g01_c01 in test, but it is in train already",
+        ),
+        (
+            {"trainlist01.txt": "Run/v_Run_g01_c01.avi 1", "testlist01.txt": "Run/v_Run_g02_c01.avi"},
+            "needs at least 2 groups in each class for training and validation, class Run has 1",
+        ),
+    ],
+)
+def test_errors_of_official_lists(tmp_path, files, message):
+    """Otherwise a folder of other lists, or broken ones, would give an official number."""
+    for name, line in files.items():
+        write(tmp_path / name, line)
+    with pytest.raises(UserError) as error:
+        split_of(clips("Run"), protocol="official:1", split_dir=tmp_path)
+    assert message in str(error.value)
+
+
+def test_own_list(tmp_path):
+    """Otherwise a user could not repeat the split of another paper."""
+    lines = ["Path,set", *[f"{clip},train" for clip in clips("Run", [1, 2])], f"./{clips('Run', [3])[0]}, validation"]
+    file = write(tmp_path / "mine.csv", *lines, f"{clips('Run', [4])[0]},test", "Run/lost.avi,test")
+    paths, split = split_of(clips("Run"), protocol=f"list:{file}")
+    assert split.protocol == f"list:{file}"
+    assert paths[split.train].tolist() == clips("Run", [1, 2])
+    assert paths[split.validation].tolist() == clips("Run", [3])[:1]
+    assert paths[split.test].tolist() == clips("Run", [4])[:1]
+    text = " ".join(split.notes)
+    assert f"1 of 7 clips in {file} are not in the arrays, for example Run/lost.avi." in text
+    assert f"4 of 10 clips are not in {file} and not used" in text
+
+
+def test_own_list_without_validation(tmp_path):
+    """Otherwise a list of two sets would leave nothing to choose the best epoch by but the test clips."""
+    file = write(tmp_path / "mine.csv", *[f"{clip},{'test' if '_g01_' in clip else 'train'}" for clip in clips("Run")])
+    paths, split = split_of(clips("Run"), protocol=f"list:{file}")
+    assert paths[split.test].tolist() == clips("Run", [1])
+    keys = read_groups(paths).keys
+    assert len(set(keys[split.validation].tolist())) == 1
+    assert not set(keys[split.train].tolist()) & set(keys[split.validation].tolist())
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["Run/v_Run_g01_c01.avi,trian"], "must hold lines of a path and train, validation or test, got"),
+        (["Run/v_Run_g01_c01.avi"], "must hold lines of a path and train, validation or test, got"),
+        (["Run/v_Run_g01_c01.avi,test", "Run/v_Run_g01_c01.avi,train"], "in train, but it is in test already"),
+        (["Run/lost.avi,test"], "must name clips of --paths, but names none of them"),
+        (["Run/v_Run_g01_c01.avi,test"], "must leave clips for train, got none among 10 clips"),
+        ([], "must name clips of --paths"),
+    ],
+)
+def test_errors_of_an_own_list(tmp_path, lines, message):
+    """Otherwise a typing mistake in the list would move clips out of a set in silence."""
+    file = write(tmp_path / "mine.csv", *lines)
+    with pytest.raises(UserError) as error:
+        split_of(clips("Run"), protocol=f"list:{file}")
+    assert str(file) in str(error.value)
+    assert message in str(error.value)
+
+
+def test_own_list_that_is_not_there(tmp_path):
+    """Otherwise a wrong path would end in a traceback."""
+    with pytest.raises(UserError, match=r"^--split list:FILE must name an existing file, got "):
+        split_of(clips("Run"), protocol=f"list:{tmp_path / 'none.csv'}")

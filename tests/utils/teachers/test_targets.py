@@ -1,0 +1,145 @@
+"""Teachers before their student starts: who may teach, and what several of them say together."""
+
+import numpy as np
+import pytest
+
+from tests.fake_recognizer import fake_recognizer, record_of
+from utils.data.clips import open_clips
+from utils.runtime.errors import UserError
+from utils.runtime.files import file_fingerprint, write_json
+from utils.settings.options import DistillationOptions, ViewOptions
+from utils.splits.protocols import make_split
+from utils.teachers import targets as teachers
+from utils.teachers.question import Question
+from utils.teachers.targets import average, check_network, check_record, named_sources, teacher_answers, teaching
+
+
+@pytest.fixture
+def dataset(make_arrays):
+    folder = make_arrays(height=32, width=32)
+    return open_clips(folder / "frames.npy", folder / "labels.npy")
+
+
+def split_of(dataset, protocol="group", seed=0):
+    return make_split(
+        dataset.labels, dataset.paths, class_names=dataset.class_names, protocol=protocol, split_seed=seed
+    )
+
+
+def test_a_teacher_that_has_seen_test_clips_is_refused(dataset):
+    """What it knows of the test clips would reach the student, and the test would measure memory."""
+    split = split_of(dataset)
+    for protocol, seed, differing in (("random", 0, "--split is random"), ("group", 1, "--split_seed is 1")):
+        record = record_of(dataset, split_of(dataset, protocol, seed))
+        with pytest.raises(UserError, match=rf"--source t\.h5 has seen \d of the 6 test clips .*{differing} in the re"):
+            check_record("t.h5", record, dataset, split)
+
+
+def test_a_clean_teacher_passes_without_a_word(dataset, capsys):
+    split = split_of(dataset)
+    check_record("t.h5", record_of(dataset, split), dataset, split)
+    check_network(fake_recognizer("t.h5"), dataset)
+    assert capsys.readouterr().out == ""
+
+
+def test_what_cannot_be_known_is_said(dataset, make_arrays, capsys):
+    """Silence would read as a clean bill of health."""
+    split = split_of(dataset)
+    check_record("t.h5", None, dataset, split)
+    assert "t.h5 has no record, so it cannot be known" in capsys.readouterr().out
+    folder = make_arrays("others", groups=6)
+    others = open_clips(folder / "frames.npy", folder / "labels.npy")
+    check_record("t.h5", record_of(others, split_of(others)), dataset, split)
+    assert "t.h5 was trained on other arrays, so it cannot be known" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (["Class0", "Class1", "Class2", "Jump"], r"--source: t\.h5 knows 4 classes but --data holds 3"),
+        (["Class0", "Jump", "Class2"], r"but 1 differ \(its class / that of --data: Jump / Class1\)"),
+        (["Class1", "Class0", "Class2"], r"but 2 differ \(its class / that of --data: Class1 / Class0, "),
+    ],
+)
+def test_a_teacher_of_other_classes_is_refused(dataset, classes, message):
+    """Its third score would be taught as the third class of these arrays, whatever it means."""
+    split = split_of(dataset)
+    with pytest.raises(UserError, match=message) as error:
+        check_record("t.h5", record_of(dataset, split) | {"class_names": classes}, dataset, split)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_classes": 4}, r"--source: t\.h5 knows 4 classes but --data holds 3"),
+        ({"frames": 20}, r"--source: t\.h5 takes 20 frames but --data holds clips of 16"),
+    ],
+)
+def test_a_network_that_does_not_fit_is_refused(dataset, change, message):
+    """A file without a record says nothing of its classes but their number."""
+    with pytest.raises(UserError, match=message):
+        check_network(fake_recognizer("t.h5", **change), dataset)
+
+
+def softmax(logits):
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0, 20.0])
+def test_the_average_is_of_softened_probabilities(temperature):
+    """A mean of logits, or of probabilities at another temperature, is another teacher than the documented one."""
+    logits = np.random.default_rng(0).normal(0, 5, (3, 7, 2, 4)).astype(np.float32)
+    expected = softmax(logits.astype(np.float64) / temperature).mean(axis=0)
+    averaged = average(list(logits), temperature)
+    np.testing.assert_allclose(softmax(averaged.astype(np.float64) / temperature), expected, rtol=1e-5)
+    assert averaged.dtype == np.float32
+    same = average([logits[0], logits[0]], temperature)  # teachers of one mind say what each says
+    np.testing.assert_allclose(softmax(same), softmax(logits[0]), rtol=1e-4, atol=1e-7)
+
+
+def test_several_sources_are_averaged_row_by_row(dataset, tmp_path, capsys):
+    """A network and a file of scores teach together; rows that are not asked for stay unknown."""
+    split, rng = split_of(dataset), np.random.default_rng(0)
+    first, second = (rng.normal(size=(len(dataset), 3)).astype(np.float32) for _ in range(2))
+    first[split.train] += 9 * np.eye(3)[dataset.labels[split.train]]
+    second += 9 * np.eye(3)[dataset.labels]
+    (tmp_path / "t.h5").write_bytes(b"a network")
+    write_json(tmp_path / "t.json", record_of(dataset, split) | {"fingerprint": file_fingerprint(tmp_path / "t.h5")})
+    np.save(tmp_path / "s.npy", second)
+    asked = []
+
+    def load(path, **conventions):
+        asked.append(conventions)
+        return fake_recognizer(path, scores=first)
+
+    options = DistillationOptions(
+        source=(tmp_path / "t.h5", tmp_path / "s.npy"),
+        temperature=4.0,
+        source_channels="bgr",
+        source_input_scale="0..1",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(teachers, "load_recognizer", load)
+        answers = teacher_answers(options, Question(dataset, split, ViewOptions(views=1)))
+    for view in range(2):
+        rows = split.train
+        expected = (softmax((first[rows] + view) / 4) + softmax(second[rows] / 4)) / 2
+        np.testing.assert_allclose(softmax(answers[rows, view] / 4), expected, rtol=1e-4)
+    assert np.isnan(answers[split.test]).all()
+    assert asked == [{"argument": "--source", "channels": "rgb", "input_scale": "0..255"}]  # as its record says
+    assert "average of 2: 100.0 % right on training clips" in capsys.readouterr().out
+
+
+def test_no_teacher_is_one_error():
+    with pytest.raises(UserError, match="--source must name a teacher unless --alpha is 1, got none"):
+        named_sources(DistillationOptions())
+
+
+def test_scores_cannot_answer_live(dataset, tmp_path):
+    """A file has no answers for views that nobody has seen."""
+    np.save(tmp_path / "s.npy", np.zeros((30, 3), np.float32))
+    options = DistillationOptions(source=tmp_path / "s.npy", teacher="live")
+    with pytest.raises(UserError, match=r"--teacher live must have one network as --source, got .*s\.npy"):
+        teaching(options, Question(dataset, split_of(dataset), ViewOptions()), (16, 32, 32, 3))

@@ -1,0 +1,49 @@
+"""When training ends early: by history and options alone, so that a continued run ends at the same epoch."""
+
+import numpy as np
+import pytest
+
+from utils.settings.options import TrainingOptions
+from utils.training.callbacks import no_better_epoch, out_of_time
+from utils.training.history import history_array
+
+
+def history(val_accuracies, seconds=60.0):
+    rows = [
+        {"epoch": e + 1, "val_accuracy": a, "val_loss": 1.0, "seconds": seconds} for e, a in enumerate(val_accuracies)
+    ]
+    return history_array(rows)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "patience", "stops"),
+    [
+        ([0.5, 0.4], 2, False),
+        ([0.5, 0.4, 0.4], 2, True),
+        ([0.5, 0.5, 0.5], 2, True),  # an equal epoch is not a better one
+        ([0.5, 0.4, 0.6], 2, False),
+        ([0.5, 0.4, 0.6, 0.1, 0.1], 2, True),
+        ([0.5] + [0.4] * 98, None, False),
+    ],
+)
+def test_patience_counts_epochs_since_the_kept_one(accuracies, patience, stops):
+    """An epoch too early loses the one that would have been best; one too late costs an epoch of C3D."""
+    reason = no_better_epoch(history(accuracies), TrainingOptions(patience=patience))
+    assert (reason is not None) == stops
+    if stops:
+        assert reason == "no better epoch on validation for 2 epochs (--patience 2)"
+
+
+def test_no_epoch_is_begun_that_would_pass_the_limit():
+    """A job that the queue kills in the middle of an epoch has paid for an epoch that nobody gets."""
+    options = TrainingOptions(epochs=50, max_minutes=10)
+    assert out_of_time(history([0.5]), options, seconds=540.0) is None  # 9 minutes, and an epoch takes one
+    reason = out_of_time(history([0.5]), options, seconds=541.0)
+    assert reason == "epoch 2 of 50 would end after --max_minutes 10"
+    assert out_of_time(history([0.5]), TrainingOptions(), seconds=1e9) is None
+
+
+def test_the_last_epoch_is_what_tells_how_long_the_next_takes():
+    """The first epoch holds the compilation of the network and says little."""
+    epochs = np.concatenate([history([0.5], seconds=500.0), history([0.5], seconds=10.0)])
+    assert out_of_time(epochs, TrainingOptions(max_minutes=10), seconds=580.0) is None

@@ -1,0 +1,62 @@
+"""The history of a training: what is written, where, and which epoch it says was kept."""
+
+import csv
+
+import cv2
+import numpy as np
+import pytest
+
+from utils.training.history import best_epoch, history_array, history_paths, save_history
+
+EPOCHS = [
+    {"epoch": 1, "loss": 1.5, "accuracy": 0.25, "val_loss": 1.25, "val_accuracy": 0.5},
+    {"epoch": 2, "loss": 0.1, "accuracy": 1.0, "val_loss": 0.3, "val_accuracy": 0.75},
+]
+
+
+@pytest.mark.parametrize("name", ["run.1/hist_50", "run.1/hist_50.npy"])
+def test_three_files_that_any_reader_can_open(tmp_path, name):
+    """The contract: a structured array without pickle, the same numbers as CSV, a picture; `.npy` is not doubled."""
+    path = save_history(history_array(EPOCHS), tmp_path / name, title="a student")
+    assert path == tmp_path / "run.1" / "hist_50.npy"
+    loaded = np.load(path, allow_pickle=False)
+    assert loaded.dtype == [("epoch", "<i8")] + [(field, "<f8") for field in list(EPOCHS[0])[1:]]
+    assert [dict(zip(loaded.dtype.names, row.item())) for row in loaded] == EPOCHS
+    with open(path.with_suffix(".csv"), newline="") as file:
+        assert [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)] == EPOCHS
+    assert cv2.imread(str(path.with_suffix(".png"))).shape[1] > 600
+    assert len(list(path.parent.iterdir())) == 3
+
+
+def test_a_dot_in_the_name_is_no_suffix(tmp_path):
+    """`--log_path hist_lr0.001` must not lose its digits and overwrite the history of another rate."""
+    assert history_paths(tmp_path / "hist_lr0.001")[0] == tmp_path / "hist_lr0.001.npy"
+
+
+def rows(*pairs, name="val_loss"):
+    return np.array(list(pairs), dtype=[("val_accuracy", float), (name, float)])
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        (rows((0.5, 0.1), (0.8, 2.0), (0.7, 0.1)), 1),  # accuracy first
+        (rows((0.8, 0.9), (0.8, 0.5), (0.8, 0.7)), 1),  # of equals the lower loss
+        (rows((0.8, 0.5), (0.8, 0.5)), 0),  # of equals in both the earlier
+        (rows((0.8, 0.9), (0.8, 0.5), name="val_hard_loss"), 1),
+        (rows((0.2, 0.9), (0.5, np.nan), (0.5, np.inf)), 0),  # a network of NaN answers class 0, and may be often right
+        (rows((0.5, np.nan)), 0),
+    ],
+)
+def test_the_kept_epoch(history, expected):
+    """What is saved is this epoch; a wrong rule saves a worse network, or one that answers NaN."""
+    assert best_epoch(history) == expected
+
+
+def test_of_a_distilled_student_the_hard_loss_decides():
+    """The weighted loss is not comparable over temperatures; the cross entropy of the labels is."""
+    history = np.array(
+        [(0.8, 0.1, 0.9), (0.8, 0.2, 0.5)],
+        dtype=[("val_accuracy", float), ("val_loss", float), ("val_hard_loss", float)],
+    )
+    assert best_epoch(history) == 1

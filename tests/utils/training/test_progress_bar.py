@@ -1,0 +1,79 @@
+"""Progress of a training: a bar where a person watches, nothing but the epochs' lines elsewhere."""
+
+import io
+from functools import partial
+
+import keras
+import numpy as np
+import pytest
+from tqdm import tqdm
+
+from utils.data.batches import Source
+from utils.runtime.progress import duration
+from utils.settings.options import TrainingOptions
+from utils.splits.protocols import Split
+from utils.training.callbacks import epoch_line
+from utils.training.fit import fit
+from utils.training.progress_bar import step_text
+
+INPUTS = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+SPLIT = Split("random", 0, np.arange(12), np.arange(12, 16), np.arange(16, 20), ())
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def train(epochs=2):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    source = Source(lambda rows, views: INPUTS[rows], (4,), np.float32)
+    return fit(model, source, SPLIT, {"labels": np.arange(20) % 2}, TrainingOptions(batch_size=4, epochs=epochs))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (99.4, "99 s"), (99.6, "2 min"), (720, "12 min"), (5990, "1 h 40 min"), (12000, "3 h 20 min")],
+)
+def test_a_time_is_told_as_a_person_would(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_a_step_tells_terms_speed_wait_and_time_left():
+    """Whether to wait for it, or to stop it now, is decided by these."""
+    logs = {"loss": 1.2345, "hard_loss": 2.0, "soft_loss": 1.1, "accuracy": 0.345}
+    text = step_text(logs, clips_per_second=17.84, wait_share=0.021, seconds_left=1500)
+    assert text == (
+        "loss 1.234  (hard 2.000, soft 1.100)  accuracy 34.5 %  17.8 clips/s, waiting for data 2.1 %, 25 min left"
+    )
+
+
+def test_a_terminal_shows_a_bar_an_epoch_and_is_left_clean(monkeypatch, capsys):
+    """The bar moves with the steps and leaves the screen to the epoch's line."""
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setattr("utils.training.progress_bar.tqdm", partial(tqdm, mininterval=0, ascii=True))  # draws each step
+    train()
+    drawn = terminal.getvalue()
+    assert "  0 %|                    | epoch 1/2" in drawn
+    assert "100 %|####################| epoch 2/2  loss" in drawn
+    assert "100 %|####################| epoch 2/2  validation" in drawn
+    assert drawn.split("\r")[-2].strip() == ""  # drawn over with blanks
+    assert "\n" not in drawn
+    assert capsys.readouterr().out.count("epoch ") == 2
+
+
+def test_elsewhere_an_epoch_is_one_line(capsys):
+    """A log file of a job must not fill with control characters."""
+    train()
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert [line.split("  ")[0] for line in printed.out.splitlines()] == ["epoch 1/2", "epoch 2/2"]
+    assert "\r" not in printed.out
+
+
+def test_the_epochs_line_tells_the_time_left():
+    epoch = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5, "seconds": 60.0}
+    epoch |= {"clips_per_second": 10.0, "wait_share": 0.04}
+    assert "10.0 clips/s, waiting for data 4.0 %, 47 min left" in epoch_line({"epoch": 3} | epoch, 50, is_best=False)
+    assert "left" not in epoch_line({"epoch": 50} | epoch, 50, is_best=False)

@@ -1,0 +1,1 @@
+"""Arrays to batches: clips, views of clips, labels, tf.data pipelines."""

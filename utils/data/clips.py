@@ -1,0 +1,174 @@
+"""The three arrays of stage 1, checked, as one ClipDataset."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from utils.data.views import render, view_of, window_frames
+from utils.runtime.errors import UserError, first_line
+from utils.runtime.files import digest
+from utils.settings.options import ViewOptions
+
+PATHS_FILE = "video_file_paths.npy"
+
+
+class FrameFile:
+    """Rows of a frames.npy, read by plain reads as they are needed, so that memory does not grow with the file.
+
+    (A memory map would count every page ever touched as resident.) `shape` is `(N, T, H, W, 3)`. Reads are thread-safe.
+    Raises UserError if the file is not a complete uint8 array of RGB clips.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        array = open_array(self.path, "--data", mmap_mode="r")
+        if array.dtype != np.uint8 or array.ndim != 5 or array.shape[-1] != 3 or not array.flags.c_contiguous:
+            raise UserError(
+                f"--data: {path} must hold uint8 clips (N, T, H, W, 3), found {array.dtype} of shape {array.shape}"
+                + ("" if array.flags.c_contiguous else " in Fortran order")
+            )
+        if 0 in array.shape:
+            raise UserError(f"--data: {path} holds no clips, its shape is {array.shape}")
+        self.shape = array.shape
+        self._offset = array.offset
+        self._file = open(self.path, "rb")  # noqa: SIM115 - closed with this object
+        self._written = self._last_written()
+
+    def read(self, row: int, frames: np.ndarray | None = None) -> np.ndarray:
+        """One clip, uint8 `(T, H, W, 3)`, or its frames of the given ascending numbers."""
+        _, length, *picture = self.shape
+        frame_bytes = int(np.prod(picture))
+        start = self._offset + int(row) * length * frame_bytes
+        if frames is None or len(frames) == length:
+            return self._read(start, length * frame_bytes).reshape(length, *picture)
+        return np.stack([self._read(start + int(f) * frame_bytes, frame_bytes).reshape(picture) for f in frames])
+
+    def _last_written(self) -> int:
+        return os.fstat(self._file.fileno()).st_mtime_ns
+
+    def _read(self, start: int, size: int) -> np.ndarray:
+        buffer = np.empty(size, np.uint8)
+        view, done = memoryview(buffer), 0
+        while done < size:  # one call reads at most 2 GB
+            count = os.preadv(self._file.fileno(), [view[done:]], start + done)
+            if count == 0 or self._last_written() != self._written:
+                raise UserError(f"--data: {self.path} was changed or cut while it was in use")
+            done += count
+        return buffer
+
+
+@dataclass(frozen=True)
+class ClipDataset:
+    """Clips, labels and paths of one extraction.
+
+    `labels` int64 `(N,)` with values 0..C-1; `paths` unicode `(N,)` or None; `class_names` of length C, by label.
+    """
+
+    frames: FrameFile
+    labels: np.ndarray
+    paths: np.ndarray | None
+    class_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def view_zero(self, rows: np.ndarray, input_shape: tuple[int, int, int, int]) -> np.ndarray:
+        """View 0 of clips at a model's input size: uint8 `(len(rows), *input_shape)`."""
+        return self.view(rows, np.zeros(len(rows), np.int64), input_shape, ViewOptions())
+
+    def view(
+        self, rows: np.ndarray, numbers: np.ndarray, input_shape: tuple[int, int, int, int], options: ViewOptions
+    ) -> np.ndarray:
+        """View `numbers[k]` of clip `rows[k]` at a model's input size: uint8 `(len(rows), *input_shape)`."""
+        length, height, width, _ = input_shape
+        clips = np.empty((len(rows), *input_shape), np.uint8)
+        for position, (row, number) in enumerate(zip(rows, numbers)):
+            view = view_of(row, number, options)
+            stored = self.frames.read(row, window_frames(self.frames.shape[1], length, view))
+            clips[position] = render(stored, view, height=height, width=width)
+        return clips
+
+    def fingerprint(self) -> dict[str, str | list[int]]:
+        """What identifies these arrays: shape, and digests of labels, of paths and of 64 frames spread over the file.
+
+        Not a hash of all frames, which may be 20 GB. Two extractions of the same videos at different sizes share
+        `labels` and `paths`, so their row numbers mean the same clips.
+        """
+        spread = np.unique(np.linspace(0, len(self) - 1, 64).astype(int))
+        sample = b"".join(self.frames.read(row, np.array([0])).tobytes() for row in spread)
+        return {
+            "shape": [int(side) for side in self.frames.shape],
+            "labels": digest(self.labels.astype("<i8").tobytes()),
+            "paths": digest("\n".join(self.paths).encode()) if self.paths is not None else "",
+            "frames": digest(sample),
+        }
+
+
+def open_array(path: str | os.PathLike, argument: str, mmap_mode: str | None = None) -> np.ndarray:
+    """`np.load` without pickle; raises UserError naming `argument` if the file is no complete .npy array."""
+    try:
+        array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError(f"{argument}: {path} does not exist") from None
+    except (ValueError, OSError, EOFError) as error:
+        reason = first_line(error).split(". ")[0]
+        raise UserError(f"{argument}: {path} must be a complete .npy array without pickle ({reason})") from None
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{argument}: {path} must be a .npy array, found an archive of several files")
+    return array
+
+
+def open_clips(
+    data: str | os.PathLike, annotations: str | os.PathLike, paths: str | os.PathLike | None = None
+) -> ClipDataset:
+    """Opens and checks the arrays of stage 1.
+
+    `paths` is by default video_file_paths.npy beside `data`; without it classes are named by their numbers.
+    Raises UserError naming the argument whose array has a wrong dtype, shape, length or value.
+    """
+    frames = FrameFile(data)
+    clips = frames.shape[0]
+    labels = open_array(annotations, "--annotations")
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise UserError(
+            f"--annotations: {annotations} must hold integers (N,), found {labels.dtype} of shape {labels.shape}"
+        )
+    if len(labels) != clips:
+        raise UserError(f"--data: {data} holds {clips} clips but --annotations holds {len(labels)} labels")
+    labels = labels.astype(np.int64)
+    present = np.unique(labels)
+    if not np.array_equal(present, np.arange(len(present))):
+        raise UserError(
+            f"--annotations: {annotations} must use every label from 0 to C-1, found {present[:10].tolist()}"
+            + (" ..." if len(present) > 10 else "")
+        )
+    if len(present) < 2:
+        raise UserError(f"--annotations: {annotations} must hold at least 2 classes, found 1")
+
+    if paths is None:
+        beside = Path(data).with_name(PATHS_FILE)
+        if not beside.is_file():
+            return ClipDataset(frames, labels, None, tuple(str(label) for label in present))
+        paths = beside
+    names = open_array(paths, "--paths")
+    if names.ndim != 1 or names.dtype.kind != "U":
+        raise UserError(f"--paths: {paths} must hold strings (N,), found {names.dtype} of shape {names.shape}")
+    if len(names) != clips:
+        raise UserError(f"--data: {data} holds {clips} clips but --paths holds {len(names)} paths")
+    return ClipDataset(frames, labels, names, class_names_of(labels, names, paths))
+
+
+def class_names_of(labels: np.ndarray, paths: np.ndarray, source: str | os.PathLike) -> tuple[str, ...]:
+    """Class names by label, from the first part of each path. Raises UserError if a label has more than one name."""
+    folders = np.array([path.split("/", 1)[0] for path in paths])
+    names = []
+    for label in range(labels.max() + 1):
+        found = sorted(set(folders[labels == label]))
+        if len(found) != 1:
+            raise UserError(f"--paths: {source} gives label {label} several class folders: {', '.join(found[:3])}")
+        names.append(found[0])
+    if len(set(names)) != len(names):
+        raise UserError(f"--paths: {source} gives several labels the same class folder")
+    return tuple(str(name) for name in names)

@@ -1,0 +1,101 @@
+"""The cells of an experiment: single trainings, each kept in a folder named after everything that it depends on."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from utils.runtime.errors import UserError
+from utils.runtime.files import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table, and what its cells have in common: all but fold and seed.
+
+    role: "teacher", "alone" or "distilled". teacher: which one, "scratch", "sports1m" or the user's name for a given
+    one; None for a student alone.
+    """
+
+    role: str
+    teacher: str | None = None
+    temperature: float | None = None
+    alpha: float | None = None
+
+    @property
+    def name(self) -> str:
+        teacher = {"scratch": "C3D (scratch)", "sports1m": "C3D (Sports-1M)"}.get(self.teacher, self.teacher)
+        if self.role == "teacher":
+            return f"teacher: {teacher}"
+        if self.role == "alone":
+            return "student alone"
+        return f"student of {teacher}, T {self.temperature:g}, alpha {self.alpha:g}"
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One training: a row of the table on one fold with one seed.
+
+    settings: plain values for JSON, everything that its weights depend on: its key is a digest of them, so a cell made
+    with other settings is another cell. teacher: the cell that teaches this one. sources: of a teacher that is given,
+    not trained: its files (networks or scores), or cells whose networks are part of it.
+    """
+
+    row: Row
+    fold: str
+    seed: int
+    settings: dict
+    root: Path
+    teacher: "Cell | None" = None
+    sources: "tuple[Path | Cell, ...]" = ()
+
+    @cached_property
+    def key(self) -> str:
+        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def folder(self) -> Path:
+        parts = [self.row.role, self.row.teacher]
+        if self.row.role == "distilled":
+            parts += [f"T{self.row.temperature:g}", f"alpha{self.row.alpha:g}"]
+        label = "_".join([*filter(None, parts), self.fold, f"seed{self.seed}"])
+        return self.root / f"{re.sub(r'[^A-Za-z0-9.]+', '-', label)}_{self.key}"
+
+    @property
+    def model_path(self) -> Path:
+        return self.folder / ("teacher.keras" if self.row.role == "teacher" else "student.keras")
+
+    @property
+    def teaching_files(self) -> tuple[Path, ...]:
+        """What a student of this cell names as its sources."""
+        if not self.sources:
+            return (self.model_path,)
+        return tuple(part.model_path if isinstance(part, Cell) else part for part in self.sources)
+
+    def read(self, name: str) -> dict | None:
+        """What NAME.json in the cell's folder holds ("trained" or "tested"), or None if that is still to be done.
+
+        Raises UserError if it was made with other settings than the cell's, which a folder's name rules out unless
+        somebody has moved files.
+        """
+        path = self.folder / f"{name}.json"
+        if not path.is_file():
+            return None
+        found = read_json(path)
+        if found["settings"] != json.loads(json.dumps(self.settings)):
+            raise UserError(f"{path} was made with other settings than the experiment's; move {self.folder} away")
+        return found
+
+    def write(self, name: str, content: dict) -> None:
+        """Keeps a finished step, whole or not at all."""
+        write_json(self.folder / f"{name}.json", content | {"settings": self.settings})
+
+    @property
+    def is_trained(self) -> bool:
+        return self.read("trained") is not None and (bool(self.sources) or self.model_path.is_file())
+
+    @property
+    def is_tested(self) -> bool:
+        return self.is_trained and self.read("tested") is not None

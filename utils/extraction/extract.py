@@ -1,0 +1,213 @@
+"""A folder of class folders of videos -> frames.npy, labels.npy and what belongs to them."""
+
+import contextlib
+import hashlib
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from utils.extraction.discovery import FoundVideo, find_videos
+from utils.extraction.state import (
+    ExtractionState,
+    VideoOutcome,
+    discard_unfinished,
+    finish_publishing,
+    has_unfinished,
+    published_record,
+    unfinished_bytes,
+)
+from utils.extraction.tables import ExtractionSummary, write_skipped, write_times
+from utils.extraction.video import VideoInfo, read_clip_and_info
+from utils.extraction.worker import prepare_worker, read_one
+from utils.runtime.devices import cores, memory_of_tree
+from utils.runtime.errors import UserError
+from utils.runtime.files import exclusive_lock, require_free_space, write_text
+from utils.runtime.interruption import between_steps
+from utils.runtime.isolation import Lost, run_isolated
+from utils.runtime.progress import progress
+
+SECONDS_BETWEEN_MEMORY_SAMPLES = 1.0
+
+
+def extract(
+    input_path: str | os.PathLike,
+    output_path: str | os.PathLike,
+    *,
+    sequence_length: int,
+    frame_height: int,
+    frame_width: int,
+    workers: int | None = None,
+    video_timeout: float = 60.0,
+    overwrite: bool = False,
+    reader: Callable[[str, tuple], tuple[np.ndarray, VideoInfo]] = read_clip_and_info,
+) -> ExtractionSummary:
+    """Reads every video below `input_path` and writes the arrays of a data set into `output_path`.
+
+    frames.npy is uint8 (N, sequence_length, frame_height, frame_width, 3), RGB; labels.npy int64 (N,), numbering the
+    sorted class folders that have a row; video_file_paths.npy unicode (N,), below `input_path`, in sorted order.
+    A video that gives no clip, crashes its process or takes longer than `video_timeout` seconds is a line of
+    skipped_videos.csv. A run that was interrupted is continued by the same call; a complete data set is left as it is.
+    `workers` processes read (default: one a core). `reader` reads one video; tests put others in its place.
+    Raises UserError if no video could be read, the disk is full, or `output_path` holds an extraction of other settings
+    (unless `overwrite`) or is in use.
+    """
+    input_path, output_path = Path(input_path), Path(output_path)
+    clip_shape = (sequence_length, frame_height, frame_width, 3)
+    videos = find_videos(input_path)
+    if not videos:
+        raise UserError(f"--input_path: {input_path} must hold class folders of videos, found no video below it")
+    settings = {
+        "--sequence_length": sequence_length,
+        "--frame_height": frame_height,
+        "--frame_width": frame_width,
+        "videos": len(videos),
+        "digest": _digest(input_path, videos),
+    }
+    with (
+        _as_user_error(output_path),
+        exclusive_lock(output_path / ".extraction.lock", what=f"--output_path: {output_path}"),
+    ):
+        finish_publishing(output_path)
+        if overwrite:
+            discard_unfinished(output_path)
+        elif not has_unfinished(output_path):
+            record = published_record(output_path, settings)
+            if record is not None:
+                print(f"{output_path} is complete already; --overwrite makes it anew", file=sys.stderr)
+                summary = record["summary"]
+                return ExtractionSummary(
+                    **{**summary, "output_path": output_path, "classes": tuple(summary["classes"])}
+                )
+        clips = sum(video.problem is None for video in videos)
+        needed = clips * math.prod(clip_shape) - unfinished_bytes(output_path)
+        require_free_space(output_path, needed, what=f"--output_path: {output_path} for {clips} clips")
+        with contextlib.closing(ExtractionState(output_path, settings, clip_shape)) as state:
+            continued = len(state.outcomes)
+            _read_all(input_path, videos, state, workers or cores(), video_timeout, reader)
+            _require_rows(input_path, output_path, state.outcomes)
+            return _save(output_path, state, continued)
+
+
+def _read_all(
+    input_path: Path, videos: list[FoundVideo], state: ExtractionState, workers, video_timeout, reader
+) -> None:
+    """Adds the outcome of every video that has none yet, in order.
+
+    A worker writes its clip straight to the row that it will have if every video before it gives a clip; the state
+    moves it down if one did not.
+    """
+    remaining = videos[len(state.outcomes) :]
+    wanted = [video.path for video in remaining if video.problem is None]
+    tasks = ((str(input_path / path), state.offset(row)) for row, path in enumerate(wanted, start=state.rows))
+    last = sampled = time.monotonic()
+    memory, row = memory_of_tree(), state.rows
+    with (
+        _told_interruption(state),
+        between_steps() as check,
+        contextlib.closing(
+            run_isolated(
+                read_one,
+                tasks,
+                workers=min(workers, len(wanted)),
+                seconds_allowed=video_timeout,
+                initializer=prepare_worker,
+                arguments=(state.frames_path, state.clip_shape, reader),
+                check=check,
+            )
+        ) as results,
+        progress(len(videos), done=len(state.outcomes), unit="videos") as advance,
+    ):
+        for video in remaining:
+            reason, info = (video.problem, None) if video.problem else _unpack(next(results))
+            now = time.monotonic()
+            if now - sampled >= SECONDS_BETWEEN_MEMORY_SAMPLES or video is remaining[-1]:
+                sampled, memory = now, memory_of_tree()
+            outcome = VideoOutcome(video.path, reason, now - last, memory, **(asdict(info) if info else {}))
+            state.add(outcome, row)
+            row += video.problem is None
+            last = now
+            advance()
+
+
+def _unpack(result) -> tuple[str | None, VideoInfo | None]:
+    return (result.reason, None) if isinstance(result, Lost) else result
+
+
+def _require_rows(input_path: Path, output_path: Path, outcomes: list[VideoOutcome]) -> None:
+    if any(outcome.reason is None for outcome in outcomes):
+        return
+    write_skipped(output_path, outcomes)
+    discard_unfinished(output_path)
+    raise UserError(
+        f"--input_path: none of the {len(outcomes)} videos below {input_path} could be read, "
+        f"{outcomes[0].path}: {outcomes[0].reason} (all reasons in {output_path / 'skipped_videos.csv'})"
+    )
+
+
+def _save(output_path: Path, state: ExtractionState, continued: int) -> ExtractionSummary:
+    """Writes what belongs beside the frames, and makes the data set complete."""
+    start = time.monotonic()
+    paths = np.array([outcome.path for outcome in state.outcomes if outcome.reason is None])
+    classes, labels = np.unique([path.split("/")[0] for path in paths], return_inverse=True)
+    reading = sum(outcome.seconds for outcome in state.outcomes)
+    peak = max(outcome.memory for outcome in state.outcomes)
+    os.fsync(state.frames.fileno())  # so that the time to save holds it
+    seconds = time.monotonic() - start
+    summary = ExtractionSummary(
+        output_path=output_path,
+        classes=tuple(classes.tolist()),
+        clips=len(paths),
+        skipped=len(state.outcomes) - len(paths),
+        seconds=reading + seconds,
+        peak_memory=peak,
+        continued=continued,
+    )
+
+    def write_rest(folder: Path) -> None:
+        np.save(folder / "labels.npy", labels.astype(np.int64), allow_pickle=False)
+        np.save(folder / "video_file_paths.npy", paths, allow_pickle=False)
+        write_skipped(folder, state.outcomes)
+        write_times(folder, state.outcomes, seconds)
+        write_text(folder / "Format_Time_Summary.txt", f"{summary}\n")
+
+    state.publish({"summary": {**asdict(summary), "output_path": str(output_path)}}, write_rest)
+    return summary
+
+
+def _digest(input_path: Path, videos: list[FoundVideo]) -> str:
+    """Tells whether the videos are those of the run before, by their names, sizes and dates."""
+    digest = hashlib.sha256()
+    for video in videos:
+        size = date = None
+        with contextlib.suppress(OSError):
+            status = (input_path / video.path).stat()
+            size, date = status.st_size, status.st_mtime_ns
+        digest.update(repr((video, size, date)).encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def _told_interruption(state: ExtractionState) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"{len(state.outcomes)} videos are done and kept; the same command continues", file=sys.stderr)
+        raise
+
+
+@contextlib.contextmanager
+def _as_user_error(output_path: Path) -> Iterator[None]:
+    """A full disk or a read-only folder is told in one line."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"--output_path: {error.filename or output_path} cannot be written: {error.strerror or error}; "
+            "once that is mended, the same command continues"
+        ) from None

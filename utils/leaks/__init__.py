@@ -1,0 +1,1 @@
+"""What test clips share with training and validation clips."""

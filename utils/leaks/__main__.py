@@ -1,0 +1,54 @@
+"""python -m utils.leaks --data frames.npy --annotations labels.npy --split random"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from utils.data.clips import open_clips
+from utils.leaks.finder import LeakFinder
+from utils.leaks.report import short_form
+from utils.runtime.files import write_json
+from utils.settings import argument_types, cli
+from utils.settings.arguments import add_data_arguments, add_split_arguments, options_of
+from utils.settings.options import DataOptions
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = cli.ArgumentParser("What test clips share with training and validation clips: groups, films, pictures.")
+    add_data_arguments(parser)
+    add_split_arguments(parser, default="auto")
+    output = parser.add_argument_group("report")
+    output.add_argument("--fail_on_leak", action="store_true", help="exit code 2 if anything is shared")
+    output.add_argument(
+        "--output_path", type=output_report, help="FILE.csv for all pairs, or a folder for leaks.csv and leaks.json"
+    )
+    return parser.parse_args(arguments)
+
+
+def output_report(text: str) -> Path:
+    """A path of a CSV file or of a folder that can be written."""
+    return argument_types.output_stem(text) if Path(text).suffix == ".csv" else argument_types.output_folder(text)
+
+
+def main() -> None:
+    args = parse_arguments()
+    from utils.data.loading import split_of  # loads scikit-learn
+
+    data = options_of(DataOptions, args)
+    dataset = open_clips(data.data, data.annotations, data.paths)
+    split = split_of(data, dataset)
+    print(f"split {split.protocol}, seed {split.split_seed}")
+    report = LeakFinder(dataset).find(split.test, split.train, split.validation, group_pattern=data.group_pattern)
+    print(short_form(report.as_dict()))
+    if args.output_path is not None:
+        is_file = args.output_path.suffix == ".csv"
+        report.write(args.output_path if is_file else args.output_path / "leaks.csv")
+        if not is_file:
+            write_json(args.output_path / "leaks.json", report.as_dict())
+        print(f"wrote {args.output_path}")
+    if args.fail_on_leak:
+        report.refuse()
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,1 @@
+"""Models on disk and on a device: recognisers, records, builders, precision, cost."""

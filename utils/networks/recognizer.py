@@ -1,0 +1,175 @@
+"""A recogniser on disk: NAME.keras or NAME.h5 with its record NAME.json."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from utils.data.batches import batch_loop, clip_source, evaluation_batches
+from utils.data.clips import ClipDataset
+from utils.networks.records import record_path
+from utils.runtime.devices import jit_compile
+from utils.runtime.errors import UserError, first_line
+from utils.runtime.files import file_fingerprint, read_json, write_bytes, write_json, written_beside
+from utils.settings.options import INPUT_SCALES, ViewOptions
+
+
+@dataclass(frozen=True)
+class Recognizer:
+    """A network that maps RGB clips 0..255 `(B, *input_shape)` to logits `(B, C)`, and what is known about it.
+
+    `record` is the content of NAME.json, or None for a file made elsewhere.
+    """
+
+    path: Path
+    model: object
+    record: dict | None
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        return tuple(self.model.input_shape[1:])
+
+    @property
+    def num_classes(self) -> int:
+        return self.model.output_shape[-1]
+
+    @property
+    def fingerprint(self) -> str:
+        return file_fingerprint(self.path)
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        return tuple(self.record["class_names"]) if self.record else None
+
+    def logits(
+        self,
+        dataset: ClipDataset,
+        rows: np.ndarray,
+        *,
+        batch_size: int = 16,
+        view: int = 0,
+        options: ViewOptions | None = None,
+    ) -> np.ndarray:
+        """Logits of one view of the dataset's clips `rows`, float32 `(len(rows), C)`; `options` say what a view is."""
+        source = clip_source(dataset, self.input_shape, options)
+        batches = evaluation_batches(source, rows, {}, batch_size=batch_size, view=view)
+        answers = []
+        with batch_loop() as check:
+            for clips, _ in batches.as_numpy_iterator():
+                answers.append(np.asarray(self.model.predict_on_batch(clips)))
+                check()
+        return np.concatenate(answers).astype(np.float32)
+
+
+def save_model(model, path: str | os.PathLike) -> None:
+    """Writes a functional Keras model to .keras or .h5, complete or not at all, without its optimiser's variables.
+
+    These would triple the file; both formats keep them for a compiled model.
+    """
+    import keras
+
+    network = keras.Model(model.inputs[0], model.outputs[0], name=model.name)  # the same layers, never compiled
+    if Path(path).suffix == ".h5":
+        write_bytes(path, hdf5_bytes(network))
+    else:
+        with written_beside(path) as temporary:
+            network.save(temporary)
+
+
+def hdf5_bytes(model) -> bytes:
+    """The content of a model's .h5 file, made in memory: HDF5 ends the process by a fault if a disk is full."""
+    import h5py
+
+    class InMemory(h5py.File):
+        def __str__(self):  # Keras takes an open file, and tells its format by the end of this text
+            return self.filename
+
+    with InMemory("model.h5", "w", driver="core", backing_store=False) as file:
+        model.save(file)
+        return file.id.get_file_image()
+
+
+def save_recognizer(model, path: str | os.PathLike, record: dict) -> None:
+    """Writes the model, then its record, which holds the model's fingerprint: a pair that does not fit is noticed."""
+    save_model(model, path)
+    write_json(record_path(path), {"fingerprint": file_fingerprint(path), **record})
+
+
+def load_recognizer(
+    path: str | os.PathLike, *, argument: str, channels: str = "rgb", input_scale: str = "0..255"
+) -> Recognizer:
+    """Loads a model file of ours or from elsewhere as one that takes RGB clips 0..255 and returns logits.
+
+    A last softmax is taken off. `channels` ("rgb" or "bgr") and `input_scale` (a key of INPUT_SCALES) say what a file
+    without a record expects; a file with a record knows. `argument` names the command-line argument in errors.
+    Raises UserError if the file is no Keras model of clips, or if the record belongs to another file.
+    """
+    import keras
+
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras raises many kinds for a file that is not a model
+        reason = first_line(error)
+        raise UserError(f"{argument}: {path} must be a whole Keras model, but loading it failed: {reason}") from None
+    input_shape, output_shape = model.input_shape, model.output_shape
+    if not isinstance(input_shape, tuple) or len(input_shape) != 5 or input_shape[-1] != 3 or None in input_shape[1:]:
+        raise UserError(f"{argument}: {path} must take clips (B, T, H, W, 3) of a fixed size, takes {input_shape}")
+    if not isinstance(output_shape, tuple) or len(output_shape) != 2:
+        raise UserError(f"{argument}: {path} must give class scores (B, C), gives {output_shape}")
+
+    record = read_record(path, argument=argument)
+    if record is not None and (channels, input_scale) != ("rgb", "0..255"):
+        raise UserError(
+            f"--channels and --input_scale are for models without a record; {path} has one and takes RGB 0..255"
+        )
+    if record is None:
+        model = with_conventions(with_logits(model), channels, input_scale)
+    model.jit_compile = jit_compile()
+    return Recognizer(Path(path), model, record)
+
+
+def read_record(path: str | os.PathLike, *, argument: str) -> dict | None:
+    """The content of NAME.json beside a model file, or None. Raises UserError if it is the record of another file."""
+    if not record_path(path).is_file():
+        return None
+    record = read_json(record_path(path))
+    if not isinstance(record, dict) or record.get("fingerprint") != file_fingerprint(path):
+        raise UserError(
+            f"{argument}: {record_path(path)} is the record of another file than {path}; "
+            "restore the pair, or remove the record to use the model as one from elsewhere"
+        )
+    return record
+
+
+def with_logits(model):
+    """The model up to its logits: a softmax at the end is removed, or undone by a logarithm where it lies deeper.
+
+    Undoing is exact but for a constant a row, which no softmax and no loss sees.
+    """
+    import keras
+
+    last = model.layers[-1]
+    is_softmax = getattr(last, "activation", None) is keras.activations.softmax
+    if isinstance(last, keras.layers.Softmax) or (isinstance(last, keras.layers.Activation) and is_softmax):
+        model = keras.Model(model.inputs[0], last.input)
+    elif is_softmax:
+        last.activation = keras.activations.linear
+    probe = np.random.default_rng(0).integers(0, 256, (2, *model.input_shape[1:])).astype(np.float32)
+    scores = np.asarray(model(probe, training=False))
+    if (scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, atol=1e-3):
+        clips = keras.Input(model.input_shape[1:])
+        return keras.Model(clips, keras.ops.log(keras.ops.maximum(model(clips), 1e-30)))
+    return model
+
+
+def with_conventions(model, channels: str, input_scale: str):
+    """The model behind what turns RGB 0..255 into the channel order and value range that it expects."""
+    import keras
+
+    if (channels, input_scale) == ("rgb", "0..255"):
+        return model
+    scale, offset = INPUT_SCALES[input_scale]
+    clips = keras.Input(model.input_shape[1:])
+    x = keras.ops.flip(clips, axis=-1) if channels == "bgr" else clips
+    return keras.Model(clips, model(keras.layers.Rescaling(scale, offset)(x)))

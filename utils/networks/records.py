@@ -1,0 +1,72 @@
+"""The record beside a model: what it was trained on, by what, and how well it did."""
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from utils.data.clips import ClipDataset
+from utils.runtime.devices import installed_versions
+from utils.runtime.files import digest, plain
+from utils.splits.protocols import Split
+
+SETS = ("train", "validation", "test")
+
+
+def record_path(model_path: str | os.PathLike) -> Path:
+    """Where the record of a model file lies: the same name with .json."""
+    return Path(model_path).with_suffix(".json")
+
+
+def make_record(
+    dataset: ClipDataset,
+    split: Split,
+    *,
+    input_shape: Sequence[int],
+    options: Sequence,
+    best: dict[str, float],
+    history_path: Path,
+) -> dict:
+    """What NAME.json holds of every training; `options` are dataclasses, `best` the kept epoch's row of the history."""
+    return {
+        "class_names": list(dataset.class_names),
+        "input": {"shape": list(input_shape), "channels": "rgb", "range": "0..255"},
+        "split": split_record(split),
+        "arrays": dataset.fingerprint(),
+        "arguments": {name: item for group in options for name, item in plain(asdict(group)).items()},
+        "best_epoch": best["epoch"],
+        "validation": {name: value for name, value in best.items() if name.startswith("val_")},
+        "history": str(history_path),
+        "versions": {"python": platform.python_version()} | installed_versions(),
+    }
+
+
+def split_record(split: Split) -> dict:
+    """A split as a record keeps it: protocol, seed, notes, the test rows' digest, and the row numbers of the sets."""
+    return {
+        "protocol": split.protocol,
+        "split_seed": split.split_seed,
+        "notes": list(split.notes),
+        "test": digest(split.test.astype("<i8").tobytes()),
+        "rows": {name: getattr(split, name).tolist() for name in SETS},
+    }
+
+
+def recorded_split(record: dict) -> Split:
+    """The split that a record holds. Raises KeyError if it holds none."""
+    split = record["split"]
+    rows = {name: np.array(split["rows"][name], np.int64) for name in SETS}
+    return Split(split["protocol"], split["split_seed"], **rows, notes=tuple(split["notes"]))
+
+
+def same_clips(record: dict, dataset: ClipDataset) -> bool:
+    """Whether the record's row numbers mean the same clips in `dataset`: equal labels and paths, at any frame size.
+
+    Without paths the frames have to be equal as well.
+    """
+    known, found = record["arrays"], dataset.fingerprint()
+    parts = ("labels", "paths") if found["paths"] else ("labels", "paths", "shape", "frames")
+    return all(known[part] == found[part] for part in parts)

@@ -1,0 +1,112 @@
+"""The network that --student names: a built-in one, or one that a user's own function builds."""
+
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FunctionType
+
+import numpy as np
+
+from models import STUDENTS
+from utils.runtime.errors import UserError
+
+
+def student_builder(student: str) -> Callable:
+    """The function that builds `student`, a key of STUDENTS or a user's own "package.module:function".
+
+    It takes `num_classes` and the keywords `input_shape`, `width` and `dropout`, and returns a Keras model of RGB clips
+    `(B, *input_shape)`, 0..255, that gives logits `(B, num_classes)`. A user's module is found in the current folder
+    too. Raises UserError if there is no such function, and when called if a user's function fails or builds something
+    that could not be trained, saved and loaded as a student.
+    """
+    module_name, _, function_name = STUDENTS.get(student, student).partition(":")
+    look_in_current_folder()
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise UserError(f"--student {student}: importing {module_name} failed {place_of(error)}") from error
+    builder = getattr(module, function_name, None)
+    if not callable(builder):
+        raise UserError(f"--student {student}: {module.__file__} must hold a function {function_name}, found none")
+    if student in STUDENTS:
+        return builder
+
+    def build_checked(num_classes: int, *, input_shape: tuple[int, int, int, int], width: float, dropout: float):
+        try:
+            model = builder(num_classes, input_shape=input_shape, width=width, dropout=dropout)
+        except Exception as error:
+            raise UserError(f"--student {student}: building it failed {place_of(error)}") from error
+        check_student(student, model, num_classes, input_shape)
+        return model
+
+    return build_checked
+
+
+def source_file(student: str) -> Path | None:
+    """The file of a user's own function, whose content a student depends on; None for a built-in student.
+
+    Raises UserError if there is none.
+    """
+    if student in STUDENTS:
+        return None
+    look_in_current_folder()
+    module_name = student.partition(":")[0]
+    try:
+        found = importlib.util.find_spec(module_name)
+    except Exception:  # of a package on the way
+        found = None
+    if found is None or not found.has_location:
+        raise UserError(f"--student {student}: no module {module_name} in {os.getcwd()} or on Python's path")
+    return Path(found.origin)
+
+
+def look_in_current_folder() -> None:
+    """Lets modules be imported from the current folder, after all other places: it hides none of them."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+
+
+def place_of(error: Exception) -> str:
+    """Where an error was raised and what it says, in one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    outside = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]
+    place = f"({Path(outside[-1].filename).name}, line {outside[-1].lineno})" if outside else ""
+    text = str(error).strip().splitlines() or [""]
+    return f"{place}: {type(error).__name__}: {text[0]}".lstrip()
+
+
+def check_student(student: str, model, num_classes: int, input_shape: tuple[int, int, int, int]) -> None:
+    """Raises UserError unless `model` maps clips `(B, *input_shape)` to logits `(B, num_classes)` and can be loaded."""
+    import keras
+
+    what = f"--student {student}"
+    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+        raise UserError(f"{what}: must return a functional or sequential Keras model, returned {type(model).__name__}")
+    if len(model.inputs) != 1 or model.input_shape != (None, *input_shape):
+        raise UserError(f"{what}: must take clips (B, T, H, W, 3) {(None, *input_shape)}, takes {model.input_shape}")
+    if len(model.outputs) != 1 or model.output_shape != (None, num_classes):
+        raise UserError(f"{what}: must give logits (B, C) {(None, num_classes)}, gives {model.output_shape}")
+    if foreign := sorted(set(foreign_parts(model))):
+        raise UserError(
+            f"{what}: must be made of Keras' own layers and functions, or eval.py could not load it, "
+            f"found {', '.join(foreign)}"
+        )
+    clips = np.random.default_rng(0).integers(0, 256, (2, *input_shape)).astype(np.float32)
+    scores = np.asarray(model(clips, training=False))
+    if (scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, atol=1e-3):
+        raise UserError(f"{what}: must give logits, gives probabilities; leave out the softmax at its end")
+
+
+def foreign_parts(model) -> Iterator[str]:
+    """Names of the layers in a model that are not Keras' own, and of functions in layers that are not."""
+    for layer in model._flatten_layers(include_self=False):  # those inside wrappers and nested models too
+        kind = type(layer)
+        if not kind.__module__.startswith("keras."):
+            yield kind.__name__
+        for value in vars(layer).values():
+            if isinstance(value, FunctionType) and not value.__module__.startswith("keras."):
+                yield "a lambda" if value.__name__ == "<lambda>" else value.__name__

@@ -1,0 +1,1 @@
+"""The operating system: files, processes, signals, devices, logs. Nothing here knows about videos or networks."""

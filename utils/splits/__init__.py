@@ -1,0 +1,1 @@
+"""Which clips train, validate and test, from labels and names alone."""

@@ -1,0 +1,40 @@
+"""The folds of an experiment: one protocol for each split that it is repeated on."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from utils.runtime.errors import UserError
+from utils.splits.groups import read_groups
+
+OFFICIAL_SPLITS = (1, 2, 3)  # of UCF101 and HMDB51
+ALL_FOLDS = "logo, official or fold:N for all folds of these"
+
+
+def protocols(
+    split: str, folds: Sequence[int] | None, *, paths: np.ndarray | None, group_pattern: str | None = None
+) -> tuple[str, ...]:
+    """`--split` of an experiment as one protocol a fold.
+
+    `logo`, `official` and `fold:N` without a number K stand for all of their folds, or for those in `folds`; any other
+    protocol is a single fold. paths: unicode (N,), as in `make_split`. Raises UserError if a fold does not exist.
+    """
+    kind, _, argument = split.partition(":")
+    if split == "logo":
+        if paths is None:
+            raise UserError("--split logo reads the names of the clips and needs --paths, which is not given")
+        known = [int(number) for number in np.unique(read_groups(paths, group_pattern).numbers)]
+        template = "logo:{}"
+    elif split == "official":
+        known, template = list(OFFICIAL_SPLITS), "official:{}"
+    elif kind == "fold" and argument.isdecimal():
+        known, template = list(range(1, int(argument) + 1)), f"fold:{{}}/{argument}"
+    else:
+        if folds is not None:
+            raise UserError(f"--folds chooses among the folds of --split {ALL_FOLDS}; got --split {split}")
+        return (split,)
+    chosen = known if folds is None else list(dict.fromkeys(folds))
+    for fold in chosen:
+        if fold not in known:
+            raise UserError(f"--folds must be among {' '.join(map(str, known))} for --split {split}, got {fold}")
+    return tuple(template.format(fold) for fold in chosen)

@@ -1,0 +1,170 @@
+"""Class scores of a teacher that was run elsewhere, in any framework, as a .npy."""
+
+from pathlib import Path
+
+import numpy as np
+
+from utils.data.clips import open_array
+from utils.networks.records import recorded_split, split_record
+from utils.runtime.errors import UserError
+from utils.runtime.files import read_json, require_free_space, write_json, write_text, written_beside
+from utils.runtime.progress import progress
+from utils.splits.checks import refuse_seen_test_clips
+from utils.teachers.question import Question, differences
+
+SMALLEST_PROBABILITY = 1e-30
+
+
+def read_scores(path: Path, question: Question) -> np.ndarray:
+    """Scores `(N, C)`, one answer a clip, or `(N, K + 1, C)`, one a view, as logits float32 `(N, views + 1, C)`.
+
+    Rows that sum to 1 are probabilities, of which logarithms are taken. A .json beside the file, a copy of the
+    views.json for which it was answered, is compared with what is asked. What is not asked for becomes NaN.
+    Raises UserError if the scores have another shape, are not finite where they are needed, were answered for other
+    views or clips, or are no better than chance on the training clips.
+    """
+    dataset, views = question.dataset, question.views.views
+    clips, classes = len(dataset), len(dataset.class_names)
+    scores = open_array(path, "--source", mmap_mode="r")
+    per_view = scores.ndim == 3
+    if scores.ndim not in (2, 3) or scores.dtype.kind != "f" or (scores.shape[0], scores.shape[-1]) != (clips, classes):
+        raise UserError(
+            f"--source: {path} must hold class scores as floats ({clips}, {classes}) or ({clips}, {views + 1}, "
+            f"{classes}), found {scores.dtype} of shape {scores.shape}"
+        )
+    if per_view and scores.shape[1] <= views:
+        raise UserError(
+            f"--source: {path} holds answers for views 0 to {scores.shape[1] - 1}, but --views {views} needs {views}"
+        )
+    check_origin(path, question, per_view=per_view)
+
+    logits = np.full((clips, views + 1 if per_view else 1, classes), np.nan, np.float32)
+    for view in range(logits.shape[1]):
+        rows = question.rows(view)
+        asked = np.asarray(scores[rows, view] if per_view else scores[rows], np.float32)
+        finite = np.isfinite(asked).all(axis=1)
+        if not finite.all():
+            where = f" in view {view}" if per_view else ""
+            raise UserError(
+                f"--source: {path} must hold finite scores for all training and validation clips, but "
+                f"{(~finite).sum()} of {len(rows)}{where} are not, first row {rows[~finite][0]}"
+            )
+        logits[rows, view] = asked
+    logits = as_logits(logits)
+    check_better_than_chance(path, logits[:, 0], question)
+    return np.broadcast_to(logits, (clips, views + 1, classes))
+
+
+def as_logits(scores: np.ndarray) -> np.ndarray:
+    """Scores float32 `(..., C)` as logits: logarithms of probabilities, whose rows sum to 1. NaN stays NaN."""
+    known = scores[np.isfinite(scores).all(axis=-1)]
+    if (known >= 0).all() and np.allclose(known.sum(axis=-1), 1, atol=1e-3):
+        return np.log(np.maximum(scores, SMALLEST_PROBABILITY))
+    return scores
+
+
+def check_origin(path: Path, question: Question, *, per_view: bool) -> None:
+    """Raises UserError if the .json beside the scores says other clips or views, or that test clips were seen."""
+    about_path = path.with_suffix(".json")
+    if not about_path.is_file():
+        print(f"note: {about_path} is not there, so it cannot be known which views --source {path} was answered for.")
+        return
+    about = read_json(about_path)
+    if not isinstance(about, dict) or not isinstance(about.get("key"), dict):
+        raise UserError(f"--source: {about_path} must be a copy of the views.json that --write_views wrote")
+    wanted = question.key()
+    of_clips = ("labels", "paths") + (("shape", "frames", "view_version", "view_seed", "flip") if per_view else ())
+    found = differences(about["key"], {name: wanted[name] for name in of_clips})
+    if found:
+        raise UserError(f"--source: {path} was answered for something else: {found}")
+    if "split" in about:
+        refuse_seen_test_clips(question.split, recorded_split(about), what=f"--source {path}")
+
+
+def check_better_than_chance(path: Path, logits: np.ndarray, question: Question) -> None:
+    """Raises UserError unless the mean accuracy of the classes beats chance on training clips by two standard errors.
+
+    Scores in another order of clips or classes are at chance. Their mean over the classes is what a constant answer
+    cannot raise, however many clips the largest class has.
+    """
+    rows = question.split.train
+    labels, right = question.dataset.labels[rows], logits[rows].argmax(axis=1) == question.dataset.labels[rows]
+    counts = np.bincount(labels)
+    present = counts > 0
+    mean = (np.bincount(labels, weights=right)[present] / counts[present]).mean()
+    chance = 1 / logits.shape[1]
+    error = np.sqrt((chance * (1 - chance) / counts[present]).sum()) / present.sum()
+    if mean <= chance + 2 * error:
+        raise UserError(
+            f"--source: {path} must be better than chance on training clips, but is right for {100 * mean:.1f} % of "
+            f"a class on average (chance {100 * chance:.1f} %); are its rows those of --data, its columns the classes?"
+        )
+
+
+README = """\
+Views of clips, for a teacher to answer
+=======================================
+
+view_0.npy ... view_{views}.npy   uint8 (rows, {frames}, {height}, {width}, 3): frames, height, width, RGB, 0..255
+rows_0.npy ... rows_{views}.npy   int64 (rows,): which row of frames.npy each clip of the view is
+classes.txt                  the classes, one a line, in the order of the scores
+views.json                   what these views are; copy it beside the scores
+
+View 0 is the whole clip, of training and validation clips; the others are of training clips alone. Test clips are not
+here. The scores are floats ({clips}, {answers}, {classes}) by row of frames.npy, view and class: logits, or
+probabilities that sum to 1. Rows that are not here stay NaN:
+
+    import shutil
+    import numpy as np
+
+    scores = np.full(({clips}, {answers}, {classes}), np.nan, np.float32)
+    for view in range({answers}):
+        rows = np.load(f"rows_{{view}}.npy")
+        clips = np.load(f"view_{{view}}.npy", mmap_mode="r")
+        for start in range(0, len(rows), 16):
+            scores[rows[start : start + 16], view] = answer(clips[start : start + 16])
+    np.save("scores.npy", scores)
+    shutil.copy("views.json", "scores.json")
+
+Then: KD_training.py --source scores.npy, with the same --data, --split, --views, --view_seed and --no_flip. A teacher
+that answers whole clips alone needs view_0 only, and leaves scores ({clips}, {classes}), used for all views.
+"""
+
+
+def write_views(folder: Path, question: Question, input_shape: tuple[int, int, int, int]) -> None:
+    """Writes every view that a student would be taught, one file a view, at `input_shape` `(T, H, W, 3)`.
+
+    One clip is in memory at a time. views.json comes last: with it the folder is complete. Raises UserError if the
+    folder holds anything, or if the disk has no room.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise UserError(f"--write_views: {folder} must be a new or an empty folder")
+    dataset, options = question.dataset, question.views
+    counts = [len(question.rows(view)) for view in range(options.views + 1)]
+    require_free_space(folder, sum(counts) * int(np.prod(input_shape)), what=f"--write_views: {folder}")
+    with progress(sum(counts), unit="clips") as advance:
+        for view in range(options.views + 1):
+            rows = question.rows(view)
+            with written_beside(folder / f"rows_{view}.npy") as temporary:
+                np.save(temporary, rows)
+            with written_beside(folder / f"view_{view}.npy") as temporary, open(temporary, "wb") as file:
+                header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *input_shape)}
+                np.lib.format.write_array_header_1_0(file, header)
+                for row in rows:
+                    dataset.view([row], [view], input_shape, options).tofile(file)
+                    advance()
+    frames, height, width, _ = input_shape
+    layout = {
+        "views": options.views,
+        "answers": options.views + 1,
+        "clips": len(dataset),
+        "classes": len(dataset.class_names),
+        "frames": frames,
+        "height": height,
+        "width": width,
+    }
+    write_text(folder / "README.txt", README.format(**layout))
+    write_text(folder / "classes.txt", "\n".join(dataset.class_names) + "\n")
+    about = {"key": question.key(), **layout, "split": split_record(question.split)}
+    write_json(folder / "views.json", about)
+    print(f"wrote {sum(counts)} clips in {options.views + 1} views to {folder}; README.txt says how to answer them")

@@ -1,0 +1,64 @@
+"""What a teacher is asked, and what stored answers belong to; answers to anything else are not used."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from utils.data.clips import ClipDataset
+from utils.data.views import VERSION
+from utils.runtime.files import digest
+from utils.settings.options import ViewOptions
+from utils.splits.protocols import Split
+
+SAMPLED_CLIPS = 64
+
+
+@dataclass(frozen=True)
+class Question:
+    """The clips and views for which a student needs answers."""
+
+    dataset: ClipDataset
+    split: Split
+    views: ViewOptions
+
+    def rows(self, view: int) -> np.ndarray:
+        """Training clips in every view, validation clips in view 0, test clips never."""
+        split = self.split
+        return np.concatenate([split.train, split.validation]) if view == 0 else split.train
+
+    def key(self) -> dict:
+        """Plain values that say which clips in which views, all but how many views: more of them change no other."""
+        arrays = self.dataset.fingerprint()
+        return {
+            **{name: arrays[name] for name in ("shape", "labels", "paths")},
+            "frames": sampled_frames(self.dataset),
+            "rows": digest(b"".join(rows.astype("<i8").tobytes() for rows in (self.split.train, self.rows(0)))),
+            "view_version": VERSION,
+            "view_seed": self.views.view_seed,
+            "flip": self.views.flip,
+        }
+
+
+def sampled_frames(dataset: ClipDataset) -> str:
+    """SHA-256 of at most 64 whole clips spread over the file: frames of other moments of the same videos show."""
+    sha = hashlib.sha256()
+    for row in np.unique(np.linspace(0, len(dataset) - 1, SAMPLED_CLIPS).astype(int)):
+        sha.update(dataset.frames.read(row))
+    return sha.hexdigest()
+
+
+def key_digest(key: dict) -> str:
+    """A short name of a key, 12 hexadecimal digits."""
+    return digest(json.dumps(key, sort_keys=True).encode())[:12]
+
+
+def differences(stored: dict, wanted: dict) -> str:
+    """In which entries of `wanted` a stored key differs, in words; empty if in none."""
+    found = []
+    for name, value in wanted.items():
+        if stored.get(name) != value:
+            is_digest = isinstance(value, str) and len(value) == 64
+            found.append(f"{name} differs" if is_digest else f"{name} is {stored.get(name)} there and {value} here")
+    return "; ".join(found)

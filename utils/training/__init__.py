@@ -1,0 +1,1 @@
+"""The fit loop: callbacks, guards, history, resumable state."""
