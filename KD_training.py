@@ -15,8 +15,6 @@ from utils.settings.options import (
     ViewOptions,
 )
 
-OPTIONS = (DataOptions, TrainingOptions, NetworkOptions, DistillationOptions, OutputOptions)
-
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.ArgumentParser(__doc__)
@@ -35,6 +33,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     distillation.add_argument(
         "--teacher",
+        dest="teacher_mode",
         choices=["cached", "live"],
         default="cached",
         help="cached: answers once for each view; live: answers in every step, for a new view of each clip an epoch",
@@ -81,11 +80,11 @@ def check_together(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
     output, models = args.output_path.resolve(), [source for source in sources if source.suffix != SCORES_SUFFIX]
     if any(source.resolve().with_suffix("") == output.with_suffix("") for source in sources):
         parser.error(f"--output_path: must not replace the teacher or its record, got {args.output_path}")
-    if args.cache is not None and (args.teacher == "live" or len(models) != 1):
+    if args.cache is not None and (args.teacher_mode == "live" or len(models) != 1):
         parser.error(f"--cache: must go with --teacher cached and one model as --source, got {len(models)}")
     if args.cache is not None and args.cache.resolve() in [source.resolve() for source in sources]:
         parser.error(f"--cache: must not replace scores that are a --source, got {args.cache}")
-    if args.teacher == "live" and sources and (len(sources) > 1 or not models):
+    if args.teacher_mode == "live" and sources and (len(sources) > 1 or not models):
         parser.error("--teacher live: must have one model as --source, got " + " ".join(map(str, sources)))
 
 
@@ -94,13 +93,14 @@ def main() -> None:
     cli.start_tensorflow()
     from utils import stages
 
+    shown = arguments.settings_by_name(args, data=DataOptions, views=ViewOptions, network=NetworkOptions)
     if args.write_views:
-        kinds = (DataOptions, NetworkOptions, ViewOptions)
-        stages.write_views(*(arguments.options_of(kind, args) for kind in kinds), output_path=args.write_views)
+        stages.write_views(**shown, output_path=args.write_views)
         return
-    stages.train_student(
-        *(arguments.options_of(kind, args) for kind in OPTIONS), views=arguments.options_of(ViewOptions, args)
+    learnt = arguments.settings_by_name(
+        args, training=TrainingOptions, distillation=DistillationOptions, output=OutputOptions
     )
+    stages.train_student(**shown, **learnt)
 
 
 if __name__ == "__main__":

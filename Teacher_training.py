@@ -14,7 +14,6 @@ from utils.settings.options import (
     ViewOptions,
 )
 
-OPTIONS = (DataOptions, TrainingOptions, NetworkOptions, TeacherOptions, OutputOptions)
 TASKS = (TASK_FROM_SCRATCH, *TASKS_FINE_TUNING)
 
 
@@ -53,9 +52,16 @@ def main() -> None:
     cli.start_tensorflow()
     from utils import stages
 
-    stages.train_teacher(
-        *(arguments.options_of(kind, args) for kind in OPTIONS), views=arguments.options_of(ViewOptions, args)
+    settings = arguments.settings_by_name(
+        args,
+        data=DataOptions,
+        training=TrainingOptions,
+        views=ViewOptions,
+        network=NetworkOptions,
+        teacher=TeacherOptions,
+        output=OutputOptions,
     )
+    stages.train_teacher(**settings)
 
 
 if __name__ == "__main__":

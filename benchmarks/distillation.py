@@ -90,7 +90,7 @@ def play(args: argparse.Namespace) -> None:
     """One process: its role's seconds, and its peak memory, as a line of JSON."""
     cli.start_tensorflow()
     from utils import stages
-    from utils.data.loading import open_data
+    from utils.data.loading import load
     from utils.settings.options import (
         DataOptions,
         DistillationOptions,
@@ -99,8 +99,9 @@ def play(args: argparse.Namespace) -> None:
         TrainingOptions,
         ViewOptions,
     )
-    from utils.teachers import targets as teachers
     from utils.teachers.question import Question
+    from utils.teachers.targets import teacher_logits
+    from utils.teachers.teacher import resolve_teachers
 
     arrays = args.folder / ("few" if args.role == "live" else "many")
     data = DataOptions(arrays / "frames.npy", arrays / "labels.npy")
@@ -109,14 +110,13 @@ def play(args: argparse.Namespace) -> None:
     source = args.folder / "teacher.keras"
     found = {}
     if args.role == "answers":
-        teachers.teaching(
-            DistillationOptions(source=source), Question(*open_data(data, network.input_shape), views), ()
-        )
+        distillation = DistillationOptions(source=source)
+        teacher_logits(resolve_teachers(distillation), Question(load(data, network.input_shape), views), distillation)
     else:
         is_live = args.role == "live"
         distillation = DistillationOptions(
             source=None if args.role == "alone" else source,
-            teacher="live" if is_live else "cached",
+            teacher_mode="live" if is_live else "cached",
             alpha=1.0 if args.role == "alone" else 0.1,
         )
         output = OutputOptions(args.folder / f"{args.role}.keras", args.folder / args.role, overwrite=True)
@@ -124,7 +124,8 @@ def play(args: argparse.Namespace) -> None:
         for epochs in (1, 2 if is_live else EPOCHS):
             training = TrainingOptions(epochs=epochs, initialisation="random", keep_going=True)
             start = time.process_time()
-            history = stages.train_student(data, training, network, distillation, output, views=views).history
+            settings = {"data": data, "training": training, "network": network, "views": views}
+            history = stages.train_student(**settings, distillation=distillation, output=output).history
             spent.append(time.process_time() - start)
         found = {name: history[name][1:].tolist() for name in ("seconds", "clips_per_second")}
         found["cpu_seconds"] = (spent[1] - spent[0]) / (epochs - 1)

@@ -64,13 +64,13 @@ def make_cold(dataset: ClipDataset) -> None:
 
 def read_clips(dataset: ClipDataset, clips: int, views: int) -> Callable[[], None]:
     """A pass over `clips` clips of the pipeline, as training reads them."""
-    from utils.data.batches import clip_source, training_batches
+    from utils.data.batches import clip_reader, training_batches
 
-    source = clip_source(dataset, INPUT_SHAPE, ViewOptions(views=views))
+    reader = clip_reader(dataset, INPUT_SHAPE, ViewOptions(views=views))
     targets = {"labels": dataset.labels}
 
     def run() -> None:
-        batches = training_batches(source, np.arange(len(dataset)), targets, batch_size=BATCH_SIZE, seed=0)
+        batches = training_batches(reader, np.arange(len(dataset)), targets, batch_size=BATCH_SIZE, seed=0)
         for _ in batches.take(clips // BATCH_SIZE).as_numpy_iterator():
             pass
 

@@ -127,13 +127,15 @@ def victim(script: str, folder: Path, kill, careless: str | None, output: str, e
 
         return watched
 
-    def each_step(check):
-        callback = original(check)
-        callback.on_train_batch_end = lambda batch, logs=None: (begun.append(batch), count("epoch"))
-        callback.on_test_batch_end = lambda batch, logs=None: count("validation")
-        return callback
+    class CountSteps(training.AfterEachStep):
+        def on_train_batch_end(self, batch, logs=None):
+            begun.append(batch)
+            count("epoch")
 
-    original, training.after_each_step = training.after_each_step, each_step
+        def on_test_batch_end(self, batch, logs=None):
+            count("validation")
+
+    training.AfterEachStep = CountSteps
     training_state.TrainingState.save = counted("save", training_state.TrainingState.save)
     stages.finish = counted("end", stages.finish)
     teacher_cache.compute = counted("answers", teacher_cache.compute)

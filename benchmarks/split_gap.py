@@ -45,11 +45,10 @@ def main() -> None:
     for split in SPLITS:
         output = OutputOptions(folder / f"student_{split}.keras", folder / f"history_{split}")
         stages.train_student(
-            replace(data, split=split),
-            arguments.options_of(TrainingOptions, args),
-            arguments.options_of(NetworkOptions, args),
-            DistillationOptions(alpha=1.0),
-            output,
+            data=replace(data, split=split),
+            **arguments.settings_by_name(args, training=TrainingOptions, network=NetworkOptions),
+            distillation=DistillationOptions(alpha=1.0),
+            output=output,
         )
         tested = stages.evaluate(replace(data, split=None), [output.output_path], output_path=folder / split)
         results[split] = tested["recognizers"][0]

@@ -46,13 +46,14 @@ def main() -> None:
 
     from examples.image_features import efficientnet_lite0, view_features
     from examples.linear_probe import choose_strength, cross_fitted_scores, fitted_scores
-    from utils.data.loading import open_data
+    from utils.data.loading import load
     from utils.splits.groups import groups_or_reason
     from utils.teachers.question import Question
 
     data = arguments.options_of(DataOptions, args)
-    dataset, split = open_data(data, (args.input_frames, args.side, args.side, 3))
-    question = Question(dataset, split, arguments.options_of(ViewOptions, args))
+    loaded = load(data, (args.input_frames, args.side, args.side, 3))
+    dataset, split = loaded.dataset, loaded.split
+    question = Question(loaded, arguments.options_of(ViewOptions, args))
     describe = efficientnet_lite0()
     features = view_features(describe, question, frames=args.frames, side=args.side, clip_frames=args.input_frames)
 

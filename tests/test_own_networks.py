@@ -58,11 +58,11 @@ def test_the_teacher_and_the_student_of_contributing(run, make_arrays, tmp_path)
     small = ("--epochs", "2", "--views", "1", "--input_size", "40x48", "--width", "0.5")
     printed = run(distil, *small)
     assert "its weights stay as drawn" in printed
-    right = re.search(r"teacher.*: ([\d.]+) % right on training clips", printed)
+    right = re.search(r"teacher.*: accuracy ([\d.]+) % on training clips", printed)
     assert float(right[1]) >= 90
     by_rgb = shlex.join([word for word in shlex.split(distil) if word not in ("--source_channels", "bgr")])
     printed = run(by_rgb, *small, "--output_path", "by_rgb.keras", "--log_path", "by_rgb")
-    assert float(re.search(r"teacher.*: ([\d.]+) % right on training clips", printed)[1]) <= 50
+    assert float(re.search(r"teacher.*: accuracy ([\d.]+) % on training clips", printed)[1]) <= 50
 
     record = json.loads((tmp_path / "student_of_mine.json").read_text())
     assert record["input"]["shape"] == [16, 40, 48, 3]

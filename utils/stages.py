@@ -9,19 +9,20 @@ import numpy as np
 from models.c3d import build_c3d, set_sports1m_weights, split_at
 from models.distiller import Distiller
 from models.initialisation import can_be_initialised_by_data, initialise_by_data
-from utils.data.batches import clip_source
-from utils.data.clips import ClipDataset, open_clips
-from utils.data.labels import with_few_labels
-from utils.data.loading import check_length, open_data, split_of
+from utils.data.batches import clip_reader
+from utils.data.clips import open_clips
+from utils.data.labels import few_labels
+from utils.data.loading import SplitDataset, check_length, load, split_of
 from utils.evaluation import results as report
+from utils.evaluation.tables import summary
 from utils.evaluation.testing import answer, choose_test_clips, leaks_of_test
 from utils.leaks.finder import LeakFinder
 from utils.networks import sports1m
-from utils.networks.frozen_features import feature_source
+from utils.networks.frozen_features import feature_reader
 from utils.networks.precision import training_precision
 from utils.networks.recognizer import load_recognizer, save_recognizer
 from utils.networks.records import make_record, same_clips
-from utils.networks.student_builders import source_file, student_builder
+from utils.networks.student_builders import student_builder, student_code, teacher_code
 from utils.runtime.errors import as_user_error
 from utils.runtime.files import file_fingerprint
 from utils.runtime.run_log import logged
@@ -36,10 +37,10 @@ from utils.settings.options import (
     ViewOptions,
 )
 from utils.splits.groups import groups_or_reason
-from utils.splits.protocols import Split
 from utils.teachers import exchange
 from utils.teachers.question import Question
-from utils.teachers.targets import named_sources, teaching
+from utils.teachers.targets import live_teacher, teacher_logits
+from utils.teachers.teacher import check_teacher, resolve_teachers
 from utils.training.fit import fit, set_seeds
 from utils.training.history import best_epoch, save_history
 from utils.training.state import TrainingState, settings_of, training_state
@@ -50,7 +51,7 @@ WHOLE_CLIPS = ViewOptions(views=0)
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training left: the model's file, its record, and the history (one row an epoch)."""
+    """Result of a training: the model's file, its record, and the history with one row per epoch."""
 
     output_path: Path
     record: dict
@@ -59,103 +60,163 @@ class Trained:
 
 @logged
 def train_teacher(
+    *,
     data: DataOptions,
     training: TrainingOptions,
     network: NetworkOptions,
     teacher: TeacherOptions,
     output: OutputOptions,
-    *,
     views: ViewOptions = WHOLE_CLIPS,
 ) -> Trained:
-    """Stage 2: a C3D from scratch or fine-tuned from Sports-1M.
+    """Stage 2: train a C3D from scratch, or fine-tune it from Sports-1M.
 
-    Fine-tuning replaces the classifier and trains from the layer `teacher.unfreeze` up; what lies below is frozen and
-    computed once a clip, for view 0. Where nothing is frozen, each epoch reads a new view of each clip, unless
-    `views.views` is 0. Raises UserError for what a user can mend.
+    From scratch, each epoch reads a new view of each clip, unless `views.views` is 0. Raises UserError for what a user
+    can correct.
     """
-    training_precision(training.precision)  # refuses what the device cannot do before any work
-    dataset, split = open_data(data, network.input_shape)
+    training_precision(training.precision)  # reject what the device cannot do before any work
+    loaded = load(data, network.input_shape)
     options = [data, training, network, teacher, views]
-    with training_state(output, settings_of(options, dataset, split, {"--weights": teacher.weights})) as state:
+    weights = file_fingerprint(teacher.weights) if teacher.weights else None
+    files = {"--weights": weights, "code of the network": teacher_code()}
+    with training_state(output, settings_of(options, loaded, files)) as state:
         set_seeds(training)
-        clips = clip_source(dataset, network.input_shape, views, fresh=True)
-        targets = {"labels": dataset.labels}
         if teacher.task == TASK_FROM_SCRATCH:
-            model = build(build_c3d, dataset, network)
+            model = build(build_c3d, loaded, network)
             if not state.history:
-                initialise(model, dataset, split, training)
-            history = fit(model, clips, split, targets, training, state=state)
+                initialise(model, loaded, training)
+            reader = clip_reader(loaded.dataset, network.input_shape, views, fresh=True)
+            history = fit(model, reader, loaded.split, {"labels": loaded.dataset.labels}, training, state=state)
         else:
-            model = build(build_c3d, dataset, network, block_dropout=0.0, sports1m_preprocessing=True)
-            file = sports1m.weights_file(teacher.weights)
-            with as_user_error(f"--weights {file} does not fit --width {network.width} and --input_size"):
-                set_sports1m_weights(model, sports1m.read_weights(file))
-            with as_user_error("--unfreeze"):
-                frozen, trained = split_at(model, teacher.unfreeze)
-            if frozen.count_params():
-                rows = np.concatenate([split.train, split.validation])
-                print(f"computing the frozen layers below {teacher.unfreeze} for {len(rows)} clips, once")
-                with feature_source(frozen, dataset, rows, output.output_path.parent) as features:
-                    history = fit(trained, features, split, targets, training, state=state)
-            else:
-                history = fit(model, clips, split, targets, training, state=state)
-        return finish(model, history, dataset, split, output, options, {"kind": "C3D teacher"}, state)
+            model, history = fine_tune(loaded, training, network, teacher, output, views, state)
+        return finish(model, history, loaded, output, options, {"kind": "C3D teacher"}, state)
+
+
+def fine_tune(
+    loaded: SplitDataset,
+    training: TrainingOptions,
+    network: NetworkOptions,
+    teacher: TeacherOptions,
+    output: OutputOptions,
+    views: ViewOptions,
+    state: TrainingState,
+):
+    """A C3D with Sports-1M weights and a new classifier, trained from layer `teacher.unfreeze` up; and its history.
+
+    The outputs of the frozen layers are computed once per clip, for view 0.
+    """
+    model = build(build_c3d, loaded, network, block_dropout=0.0, sports1m_preprocessing=True)
+    file = sports1m.weights_file(teacher.weights)
+    with as_user_error(f"--weights {file} does not fit --width {network.width} and --input_size"):
+        set_sports1m_weights(model, sports1m.read_weights(file))
+    with as_user_error("--unfreeze"):
+        frozen, trained = split_at(model, teacher.unfreeze)
+    dataset, split, targets = loaded.dataset, loaded.split, {"labels": loaded.dataset.labels}
+    if not frozen.count_params():
+        reader = clip_reader(dataset, network.input_shape, views, fresh=True)
+        return model, fit(model, reader, split, targets, training, state=state)
+    rows = np.concatenate([split.train, split.validation])
+    print(f"computing the frozen layers below {teacher.unfreeze} once for {len(rows)} clips")
+    with feature_reader(frozen, dataset, rows, output.output_path.parent) as reader:
+        return model, fit(trained, reader, split, targets, training, state=state)
+
+
+def train_student(*, distillation: DistillationOptions, **settings) -> Trained:
+    """Stage 3: train a student, by `train_alone` if `alpha` is 1 and by `train_distilled` otherwise.
+
+    `settings` are the other arguments of these two. Raises UserError for what a user can correct.
+    """
+    train = train_alone if distillation.alpha == 1 else train_distilled
+    return train(distillation=distillation, **settings)
 
 
 @logged
-def train_student(
+def train_alone(
+    *,
     data: DataOptions,
     training: TrainingOptions,
     network: NetworkOptions,
     distillation: DistillationOptions,
     output: OutputOptions,
-    *,
     views: ViewOptions = WHOLE_CLIPS,
 ) -> Trained:
-    """Stage 3: the compact student, from the labels and the answers of the teacher `distillation.source`.
+    """Train a student from labels only: the baseline of distillation.
 
-    At `alpha` 1 from the labels alone. The teacher answers once for each view of a clip, before the student starts
-    (utils/teachers/cache.py); with `distillation.teacher` "live" in every step, and each epoch reads new views, at
-    `alpha` 1 too. `labels_per_class` leaves only so many training clips of each class their labels: the others teach
-    through the teacher's answers, and not at all at `alpha` 1, where an epoch is still as long as with them, so that
-    both take equally many steps.
-    Raises UserError for what a user can mend.
+    With `labels_per_class` only labelled clips are trained on. An epoch has as many steps as with all clips, so that
+    the baseline and the distilled student take equally many. A baseline for live teachers (`teacher_mode` "live") sees
+    new views in each epoch, as their students do.
     """
-    training_precision(training.precision)  # refuses what the device cannot do before any work
-    dataset, split = open_data(data, network.input_shape)
-    targets, epoch_clips, has_teacher = {"labels": dataset.labels}, len(split.train), distillation.alpha < 1
-    about = {"kind": "distilled student" if has_teacher else "student"}
-    taught = split  # the record keeps the whole split, by which the student is tested
+    training_precision(training.precision)
+    loaded = load(data, network.input_shape)
+    labels, split = loaded.dataset.labels, loaded.split
     if distillation.labels_per_class is not None:
-        taught, targets["labels"] = with_few_labels(
-            dataset, split, distillation.labels_per_class, keep_unlabelled=has_teacher
-        )
+        labels = few_labels(labels, split, distillation.labels_per_class)
+        split = replace(split, train=split.train[labels[split.train] >= 0])
     options = [data, training, network, distillation, views]
-    is_live = distillation.teacher == "live"  # with alpha 1 too: the baseline of such students sees what they see
-    sources = named_sources(distillation) if has_teacher else {}
-    if has_teacher:
-        fingerprints = [file_fingerprint(source) for source in sources.values()]
-        about["teacher"] = fingerprints if len(fingerprints) > 1 else fingerprints[0]
-    inputs = sources | {"the code of --student": source_file(distillation.student)}
-    with training_state(output, settings_of(options, dataset, split, inputs)) as state:
+    files = {"code of --student": student_code(distillation.student)}
+    with training_state(output, settings_of(options, loaded, files)) as state:
         set_seeds(training)
-        student = build(student_builder(distillation.student), dataset, network)  # whatever is wrong shows at once
-        teacher = None
-        if has_teacher:
-            teacher, answers = teaching(distillation, Question(dataset, split, views), network.input_shape)
-            targets |= answers
+        student = build(student_builder(distillation.student), loaded, network)
         if not state.history:
-            initialise(student, dataset, split, training)  # not `taught`: alone and distilled start from equal weights
-        distiller = Distiller(student, teacher, temperature=distillation.temperature, alpha=distillation.alpha)
-        clips = clip_source(dataset, network.input_shape, views, fresh=is_live)
-        history = fit(distiller, clips, taught, targets, training, epoch_clips=epoch_clips, state=state)
-        return finish(student, history, dataset, split, output, options, about, state)
+            initialise(student, loaded, training)  # from all clips: alone and distilled start from equal weights
+        reader = clip_reader(loaded.dataset, network.input_shape, views, fresh=distillation.teacher_mode == "live")
+        distiller = Distiller(student, alpha=1.0)
+        epoch_clips = len(loaded.split.train)
+        history = fit(distiller, reader, split, {"labels": labels}, training, epoch_clips=epoch_clips, state=state)
+        return finish(student, history, loaded, output, options, {"kind": "student"}, state)
 
 
-def write_views(data: DataOptions, network: NetworkOptions, views: ViewOptions, *, output_path: Path) -> None:
-    """Stage 3 for a teacher of another framework: what it is to answer, as files; see utils/teachers/exchange.py."""
-    dataset, split = open_data(data, network.input_shape)
-    exchange.write_views(output_path, Question(dataset, split, views), network.input_shape)
+@logged
+def train_distilled(
+    *,
+    data: DataOptions,
+    training: TrainingOptions,
+    network: NetworkOptions,
+    distillation: DistillationOptions,
+    output: OutputOptions,
+    views: ViewOptions = WHOLE_CLIPS,
+) -> Trained:
+    """Train a student from labels and from the logits of the teachers `distillation.source`.
+
+    Logits are computed once per view before training starts (utils/teachers/cache.py), or with `teacher_mode` "live"
+    in every step, with new views in each epoch. With `labels_per_class` the other clips contribute the soft loss only.
+    """
+    training_precision(training.precision)
+    loaded = load(data, network.input_shape)
+    labels = loaded.dataset.labels
+    if distillation.labels_per_class is not None:
+        labels = few_labels(labels, loaded.split, distillation.labels_per_class)
+    teachers = resolve_teachers(distillation)
+    fingerprints = [teacher.fingerprint for teacher in teachers]
+    options = [data, training, network, distillation, views]
+    files = {f"--source {number}": fingerprint for number, fingerprint in enumerate(fingerprints, start=1)}
+    files["code of --student"] = student_code(distillation.student)
+    with training_state(output, settings_of(options, loaded, files)) as state:
+        set_seeds(training)
+        student = build(student_builder(distillation.student), loaded, network)  # before the teacher's long work
+        for teacher in teachers:
+            check_teacher(teacher, loaded)
+        question, is_live = Question(loaded, views), distillation.teacher_mode == "live"
+        if is_live:
+            live, targets = live_teacher(teachers[0], question, network.input_shape)
+        else:
+            live, targets = None, {"teacher_logits": teacher_logits(teachers, question, distillation)}
+        if not state.history:
+            initialise(student, loaded, training)
+        distiller = Distiller(
+            student, live and live.model, temperature=distillation.temperature, alpha=distillation.alpha
+        )
+        reader = clip_reader(loaded.dataset, network.input_shape, views, fresh=is_live)
+        history = fit(distiller, reader, loaded.split, {"labels": labels, **targets}, training, state=state)
+        about = {
+            "kind": "distilled student",
+            "teacher": fingerprints if len(fingerprints) > 1 else fingerprints[0],
+        }
+        return finish(student, history, loaded, output, options, about, state)
+
+
+def write_views(*, data: DataOptions, network: NetworkOptions, views: ViewOptions, output_path: Path) -> None:
+    """Stage 3 for a teacher of another framework: write the views that it has to answer, see exchange.py."""
+    exchange.write_views(output_path, Question(load(data, network.input_shape), views), network.input_shape)
 
 
 def evaluate(
@@ -169,11 +230,12 @@ def evaluate(
     force: bool = False,
     fail_on_leak: bool = False,
 ) -> dict:
-    """Stage 4: tests each recogniser on the clips that its record keeps for testing; compares the first with others.
+    """Stage 4: test each recogniser on the test clips of its record, and compare the first with the others.
 
-    `data.split` None leaves the choice to the records. Prints a table, writes what there is to `output_path` if given,
-    and returns {"recognizers": [...], "comparisons": [...]} of plain values. Raises UserError for what a user can mend,
-    and with `fail_on_leak` if test clips share anything with clips that a recogniser has seen, or if that is unknown.
+    If `data.split` is None, the records choose the test clips. Prints a table, writes the results to `output_path` if
+    given, and returns {"recognizers": [...], "comparisons": [...]} of plain values. Raises UserError for what a user
+    can correct; with `fail_on_leak` also if test clips leak into the clips that a recogniser has seen, or if those are
+    unknown.
     """
     dataset = open_clips(data.data, data.annotations, data.paths)
     finder = LeakFinder(dataset)
@@ -191,57 +253,61 @@ def evaluate(
     groups, _ = groups_or_reason(dataset.paths, group_pattern)
     results = [report.result_of(answers, dataset, groups) for answers in all_answers]
     compared = report.comparisons(all_answers, groups)
-    print(report.summary(results, compared))
+    print(summary(results, compared))
     if output_path is not None:
         report.write_results(output_path, all_answers, results, compared, dataset)
         print(f"wrote {output_path}")
     return {"recognizers": results, "comparisons": compared}
 
 
-def build(builder: Callable, dataset: ClipDataset, network: NetworkOptions, **settings):
-    """A network for the dataset's classes; a size that it cannot have is the user's error."""
+def build(builder: Callable, loaded: SplitDataset, network: NetworkOptions, **settings):
+    """A network for the classes of the dataset. Raises UserError if it cannot have the size asked for."""
     size = {"input_shape": network.input_shape, "width": network.width, "dropout": network.dropout}
     with as_user_error("--input_size or --input_frames"):
-        return builder(len(dataset.class_names), **size, **settings)
+        return builder(len(loaded.dataset.class_names), **size, **settings)
 
 
-def initialise(model, dataset: ClipDataset, split: Split, training: TrainingOptions) -> None:
-    """Fits random weights to some training clips, unless the options leave them as drawn."""
+def initialise(model, loaded: SplitDataset, training: TrainingOptions) -> None:
+    """Scale random weights by some training clips, unless the options keep them as drawn."""
     if training.initialisation == "data" and not can_be_initialised_by_data(model):
-        print("note: this network is no chain of 3D convolutions and dense layers; its weights stay as drawn.")
+        print("note: this network is not a chain of 3D convolutions and dense layers; its weights stay as drawn.")
     elif training.initialisation == "data":
-        rows = np.random.default_rng(training.seed).permutation(split.train)[:INITIALISATION_CLIPS]
-        initialise_by_data(model, dataset.view_zero(rows, model.input_shape[1:]))
+        rows = np.random.default_rng(training.seed).permutation(loaded.split.train)[:INITIALISATION_CLIPS]
+        initialise_by_data(model, loaded.dataset.view_zero(rows, model.input_shape[1:]))
 
 
 def finish(
     model,
     history: np.ndarray,
-    dataset: ClipDataset,
-    split: Split,
+    loaded: SplitDataset,
     output: OutputOptions,
     options: Sequence,
     about: dict,
     state: TrainingState,
 ) -> Trained:
-    """Saves history, model and record, and says where they are; the record takes `about` as it is.
+    """Save history, model and record, and print where they are; the record includes `about`.
 
-    Then `state` is removed, unless there are epochs to come.
+    Then the state is removed, unless there are epochs to come.
     """
     path = output.output_path
     history_path = save_history(history, output.log_path, title=f"{about['kind']}: {path.name}")
     best = dict(zip(history.dtype.names, history[best_epoch(history)].item()))
-    about = about | {"seconds": state.seconds()}
-    record = about | make_record(
-        dataset, split, input_shape=model.input_shape[1:], options=options, best=best, history_path=history_path
+    record = about | {"seconds": state.seconds()}
+    record |= make_record(
+        loaded.dataset,
+        loaded.split,
+        input_shape=model.input_shape[1:],
+        options=options,
+        best=best,
+        history_path=history_path,
     )
     save_recognizer(model, path, record)
-    if state.ended:
+    if not state.can_resume:
         state.remove()
     print(
         f"saved {path} ({model.count_params():,} parameters) as of epoch {best['epoch']}: "
         f"validation accuracy {100 * best['val_accuracy']:.1f} %; history in {history_path}"
     )
-    if not state.ended:
+    if state.can_resume:
         print(f"note: {state.kept()}")
     return Trained(path, record, history)

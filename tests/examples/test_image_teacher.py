@@ -12,7 +12,7 @@ import pytest
 from examples.image_features import view_features, view_pictures
 from examples.image_teacher import cross_fitted_path, write_scores
 from utils.data.clips import open_clips
-from utils.data.loading import split_of
+from utils.data.loading import SplitDataset, split_of
 from utils.runtime.errors import UserError
 from utils.runtime.files import read_json
 from utils.settings.options import DataOptions, ViewOptions
@@ -28,7 +28,7 @@ def question(make_arrays):
     folder = make_arrays(length=24)
     data = DataOptions(folder / "frames.npy", folder / "labels.npy")
     dataset = open_clips(data.data, data.annotations)
-    return Question(dataset, split_of(data, dataset), ViewOptions(views=2))
+    return Question(SplitDataset(dataset, split_of(data, dataset)), ViewOptions(views=2))
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
@@ -68,7 +68,7 @@ def test_the_scores_are_a_source(question, tmp_path, capsys):
     np.testing.assert_array_equal(read_scores(path, question)[split.train], scores[split.train])
     assert "not there" not in capsys.readouterr().out
     with pytest.raises(UserError, match="view_seed is 0 there and 1 here"):
-        read_scores(path, Question(question.dataset, split, ViewOptions(views=2, view_seed=1)))
+        read_scores(path, Question(SplitDataset(question.dataset, split), ViewOptions(views=2, view_seed=1)))
     assert cross_fitted_path(path) == tmp_path / "scores_cross_fitted.npy"
 
 

@@ -11,8 +11,9 @@ from models.c3d import build_c3d
 from models.distiller import Distiller
 from models.student import build_student
 from utils import stages
-from utils.data.batches import clip_source, training_batches
+from utils.data.batches import clip_reader, training_batches
 from utils.data.clips import open_clips
+from utils.data.loading import SplitDataset
 from utils.networks.recognizer import save_model
 from utils.settings.options import (
     DataOptions,
@@ -23,8 +24,10 @@ from utils.settings.options import (
     ViewOptions,
 )
 from utils.splits.protocols import make_split
-from utils.teachers import targets as teachers
+from utils.teachers import teacher as teacher_module
 from utils.teachers.question import Question
+from utils.teachers.targets import live_teacher, teacher_logits
+from utils.teachers.teacher import resolve_teachers
 
 SHAPE = (16, 32, 32, 3)
 VIEWS = ViewOptions(views=2, view_seed=3, flip=False)
@@ -49,7 +52,8 @@ def source(request, tmp_path):
 
 def question_of(data):
     dataset = open_clips(data.data, data.annotations)
-    return Question(dataset, make_split(dataset.labels, dataset.paths, class_names=dataset.class_names), VIEWS)
+    split = make_split(dataset.labels, dataset.paths, class_names=dataset.class_names)
+    return Question(SplitDataset(dataset, split), VIEWS)
 
 
 def test_for_the_same_views_logits_and_losses_are_equal(data, source):
@@ -58,10 +62,15 @@ def test_for_the_same_views_logits_and_losses_are_equal(data, source):
     student = build_student(3, input_shape=SHAPE, width=0.1)
     found = []
     for mode in ("cached", "live"):
-        teacher, targets = teachers.teaching(DistillationOptions(source=source, teacher=mode), question, SHAPE)
-        distiller = Distiller(student, teacher, temperature=4.0, alpha=0.1)
+        options = DistillationOptions(source=source, teacher_mode=mode)
+        (teacher,) = resolve_teachers(options)
+        if mode == "live":
+            live, targets = live_teacher(teacher, question, SHAPE)
+        else:
+            live, targets = None, {"teacher_logits": teacher_logits([teacher], question, options)}
+        distiller = Distiller(student, live and live.model, temperature=4.0, alpha=0.1)
         distiller.compile(jit_compile=False)
-        clips = clip_source(question.dataset, SHAPE, VIEWS)
+        clips = clip_reader(question.dataset, SHAPE, VIEWS)
         targets = {"labels": question.dataset.labels, **targets}
         batches = training_batches(clips, question.split.train, targets, batch_size=6, seed=0).take(9)  # 3 epochs
         logits = [distiller.with_teacher_logits(x, y)["teacher_logits"] for x, y in batches]
@@ -78,8 +87,9 @@ def test_students_agree_after_an_epoch(data, source, tmp_path):
     students = {}
     for mode in ("cached", "live"):
         output = OutputOptions(tmp_path / f"{mode}.keras", tmp_path / mode)
-        distillation = DistillationOptions(source=source, teacher=mode, temperature=4.0)
-        stages.train_student(data, TRAINING, NETWORK, distillation, output, views=ViewOptions(views=0))
+        distillation = DistillationOptions(source=source, teacher_mode=mode, temperature=4.0)
+        settings = {"data": data, "training": TRAINING, "network": NETWORK, "views": ViewOptions(views=0)}
+        stages.train_student(**settings, distillation=distillation, output=output)
         students[mode] = keras.models.load_model(output.output_path, compile=False)
     for stored, live in zip(students["cached"].get_weights(), students["live"].get_weights()):
         np.testing.assert_allclose(stored, live, rtol=1e-3, atol=1e-5)
@@ -91,7 +101,7 @@ def test_students_agree_after_an_epoch(data, source, tmp_path):
 def test_the_teacher_is_gone_while_the_student_trains_from_stored_answers(data, source, tmp_path, monkeypatch):
     """320 MB of weights and their graph, kept for nothing, beside a student of 30 MB."""
     loaded, alive = [], []
-    load, fit = teachers.load_recognizer, stages.fit
+    load, fit = teacher_module.open_network, stages.fit
 
     def remembered(*arguments, **settings):
         teacher = load(*arguments, **settings)
@@ -102,12 +112,13 @@ def test_the_teacher_is_gone_while_the_student_trains_from_stored_answers(data, 
         alive.append(loaded[0]() is not None)
         return fit(*arguments, **settings)
 
-    monkeypatch.setattr(teachers, "load_recognizer", remembered)
+    monkeypatch.setattr(teacher_module, "open_network", remembered)
     monkeypatch.setattr(stages, "fit", watched)
     for name, mode in (("cached", "cached"), ("again", "cached"), ("live", "live")):
         output = OutputOptions(tmp_path / f"{name}.keras", tmp_path / name)
+        settings = {"data": data, "training": TRAINING, "network": NETWORK, "views": VIEWS}
         stages.train_student(
-            data, TRAINING, NETWORK, DistillationOptions(source=source, teacher=mode), output, views=VIEWS
+            **settings, distillation=DistillationOptions(source=source, teacher_mode=mode), output=output
         )
         if name == "again":
             assert len(loaded) == 1  # its answers were there

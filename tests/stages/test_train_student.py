@@ -5,6 +5,7 @@ import pytest
 
 from utils import stages
 from utils.settings.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions
+from utils.training.state import Ending
 
 
 @pytest.fixture
@@ -17,20 +18,21 @@ def test_a_student_of_few_labels_is_tested_by_the_split_of_all(data, tmp_path, m
     """It trains on 2 clips a class alone; yet the split is the one that others have, and eval.py must find it so."""
     fitted = {}
 
-    def remembered(model, source, split, targets, options, *, epoch_clips, state):
+    def remembered(model, reader, split, targets, options, *, epoch_clips, state):
         fitted.update(split=split, labels=targets["labels"], epoch_clips=epoch_clips)
         row = (1, 1.0, 0.5, 1.0, 1.0, 0.5)
+        state.ending = Ending.LAST_EPOCH
         names = ["epoch", "loss", "accuracy", "val_loss", "val_hard_loss", "val_accuracy"]
         return np.array([row], dtype=[(name, int if name == "epoch" else float) for name in names])
 
     monkeypatch.setattr(stages, "fit", remembered)
     path = tmp_path / "few.keras"
     trained = stages.train_student(
-        data,
-        TrainingOptions(batch_size=2),
-        NetworkOptions(width=0.1, input_size=(32, 32)),
-        DistillationOptions(alpha=1.0, labels_per_class=2),
-        OutputOptions(path, tmp_path / "history"),
+        data=data,
+        training=TrainingOptions(batch_size=2),
+        network=NetworkOptions(width=0.1, input_size=(32, 32)),
+        distillation=DistillationOptions(alpha=1.0, labels_per_class=2),
+        output=OutputOptions(path, tmp_path / "history"),
     )
     assert np.bincount(fitted["labels"][fitted["split"].train]).tolist() == [2, 2, 2]
     assert len(trained.record["split"]["rows"]["train"]) == 18 == fitted["epoch_clips"]

@@ -1,4 +1,4 @@
-"""Batches for training and evaluation as tf.data: order, views, targets, reading ahead."""
+"""tf.data pipelines for training and evaluation: order, views, targets, prefetching."""
 
 import contextlib
 import re
@@ -12,15 +12,16 @@ from utils.runtime.errors import UserError
 from utils.runtime.interruption import between_steps
 from utils.settings.options import ViewOptions
 
-READ_AHEAD = 4  # batches that wait, decoded, while the network computes
-VIEW_STREAM = 1  # keeps the random numbers of the views apart from those of the order
+PREFETCHED = 4  # batches rendered ahead of the training step
+VIEW_STREAM = 1  # separates the random numbers of the views from those of the order
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where inputs come from: `read(rows, views)` gives `dtype` `(len(rows), *shape)`; several threads call it.
+class RowReader:
+    """Reads inputs or targets by row and view: `read(rows, views)` returns `dtype` `(len(rows), *shape)`.
 
-    Training reads views 0..`views` of each row in turn; if `fresh`, a new one in every epoch, unless `views` is 0.
+    `read` must be thread-safe. Training cycles through views 0..`views` of each row; if `fresh`, it draws a new view
+    per epoch instead, unless `views` is 0.
     """
 
     read: Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -30,49 +31,48 @@ class Source:
     fresh: bool = False
 
 
-def clip_source(
+def clip_reader(
     dataset, input_shape: tuple[int, int, int, int], views: ViewOptions | None = None, *, fresh: bool = False
-) -> Source:
-    """Views of a ClipDataset's clips at a model's input size; without `views` view 0 alone."""
+) -> RowReader:
+    """Reads views of a ClipDataset at a model's input size; view 0 only if `views` is None."""
     options = views or ViewOptions(views=0)
 
     def read(rows, numbers):
         return dataset.view(rows, numbers, input_shape, options)
 
-    return Source(read, tuple(input_shape), np.uint8, options.views, fresh)
+    return RowReader(read, tuple(input_shape), np.uint8, options.views, fresh)
 
 
-def views_of_epoch(source: Source, rows: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
-    """Which view of each row training reads in an epoch: int64 `(len(rows),)`, a function of (seed, epoch, row) alone.
+def views_of_epoch(reader: RowReader, rows: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
+    """The view of each row in an epoch: int64 `(len(rows),)`, a function of (seed, epoch, row) alone.
 
-    Every `source.views + 1` epochs each row shows each of its views once, in an order of its own.
+    In every cycle of `reader.views + 1` epochs each row shows each of its views once, in random order.
     """
-    if source.views == 0:
+    if reader.views == 0:
         return np.zeros(len(rows), np.int64)
-    if source.fresh:
+    if reader.fresh:
         generator = np.random.default_rng([seed, epoch, VIEW_STREAM])
         return generator.integers(1, np.iinfo(np.int32).max, size=max(rows) + 1)[rows]
-    cycle, position = divmod(epoch, source.views + 1)
+    cycle, position = divmod(epoch, reader.views + 1)
     generator = np.random.default_rng([seed, cycle, VIEW_STREAM])
-    return generator.random((max(rows) + 1, source.views + 1))[rows].argsort(axis=1)[:, position]
+    return generator.random((max(rows) + 1, reader.views + 1))[rows].argsort(axis=1)[:, position]
 
 
 def training_batches(
-    source: Source,
+    reader: RowReader,
     rows: np.ndarray,
-    targets: Mapping[str, np.ndarray | Source],
+    targets: Mapping[str, np.ndarray | RowReader],
     *,
     batch_size: int,
     seed: int,
     first_epoch: int = 0,
 ):
-    """Endless batches for training, a tf.data.Dataset of `(inputs, targets)`.
+    """Infinite training batches, a tf.data.Dataset of `(inputs, targets)`.
 
-    Every epoch is a full permutation of `rows`, each in the view that `views_of_epoch` says, a function of (seed,
-    epoch) alone; a last partial batch is dropped (under several replicas it would weigh its clips more). `targets`
-    holds arrays with one entry a row of the dataset, or one a row and view: `(N, ...)` of at most two axes, or `(N,
-    views + 1, C)`; or Sources. Batches hold, under the same names, the entries of their rows and views. Raises
-    UserError if there are fewer rows than one batch.
+    Each epoch is a permutation of `rows`, a function of (seed, epoch) alone, with the views of `views_of_epoch`. The
+    last partial batch is dropped: under several replicas its clips would get a larger weight. `targets` maps names to
+    arrays by row of the dataset, `(N, ...)` with at most two axes, to arrays by row and view, `(N, views + 1, C)`, or
+    to RowReaders; each batch holds the matching entries. Raises UserError if `rows` do not fill one batch.
     """
     import tensorflow as tf
 
@@ -81,68 +81,65 @@ def training_batches(
 
     def order(epoch):
         permutation = np.random.default_rng([seed, int(epoch)]).permutation(rows)
-        return np.stack([permutation, views_of_epoch(source, permutation, seed=seed, epoch=int(epoch))], axis=1)
+        return np.stack([permutation, views_of_epoch(reader, permutation, seed=seed, epoch=int(epoch))], axis=1)
 
     def epoch_batches(epoch):
         permutation = tf.ensure_shape(tf.numpy_function(order, [epoch], tf.int64, stateful=False), [len(rows), 2])
         return tf.data.Dataset.from_tensor_slices(permutation).batch(batch_size, drop_remainder=True)
 
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
-    return load_batches(epochs.flat_map(epoch_batches), source, targets)
+    return load_batches(epochs.flat_map(epoch_batches), reader, targets)
 
 
-def evaluation_batches(
-    source: Source, rows: np.ndarray, targets: Mapping[str, np.ndarray | Source], *, batch_size: int, view: int = 0
-):
-    """One pass over one view of `rows` in their order, the last batch as small as it is; else as `training_batches`."""
+def evaluation_batches(reader: RowReader, rows: np.ndarray, targets: Mapping, *, batch_size: int, view: int = 0):
+    """One pass over one view of `rows` in order, including a partial last batch; otherwise as `training_batches`."""
     import tensorflow as tf
 
     rows = np.asarray(rows, np.int64)
     order = tf.data.Dataset.from_tensor_slices(np.stack([rows, np.full_like(rows, view)], axis=1))
-    return load_batches(order.batch(batch_size), source, targets)
+    return load_batches(order.batch(batch_size), reader, targets)
 
 
-def as_source(values: np.ndarray | Source) -> Source:
-    """What `targets` may hold, as a Source: an array with an entry a row, or of three axes with one a row and view."""
-    if isinstance(values, Source):
+def as_reader(values: np.ndarray | RowReader) -> RowReader:
+    """A target as a RowReader; an array with three axes is indexed by row and view, any other by row."""
+    if isinstance(values, RowReader):
         return values
     values = np.asarray(values)
     if values.ndim == 3:
-        return Source(lambda rows, views: values[rows, views], values.shape[2:], values.dtype)
-    return Source(lambda rows, _: values[rows], values.shape[1:], values.dtype)
+        return RowReader(lambda rows, views: values[rows, views], values.shape[2:], values.dtype)
+    return RowReader(lambda rows, _: values[rows], values.shape[1:], values.dtype)
 
 
-def load_batches(order, source: Source, targets: Mapping[str, np.ndarray | Source]):
-    """Batches of (row, view) `(B, 2)` to batches of `(inputs, targets)`, read ahead on all cores, in order.
+def load_batches(order, reader: RowReader, targets: Mapping[str, np.ndarray | RowReader]):
+    """Maps batches of (row, view) `(B, 2)` to `(inputs, targets)`, prefetched on all cores, in order.
 
-    Without tf.data's autotuning: the thread that tunes sleeps up to a minute between its rounds, and an iterator is not
-    deleted before it wakes (TensorFlow 2.21), so that a training of a minute ended a minute late.
+    Autotuning is off: its thread sleeps for up to a minute between rounds and an iterator cannot be deleted before it
+    wakes (TensorFlow 2.21), so a training would end up to a minute late.
     """
     import tensorflow as tf
 
-    sources = [source, *(as_source(values) for values in targets.values())]
+    readers = [reader, *(as_reader(values) for values in targets.values())]
 
     def read(order):
         rows, views = order.T
-        return [each.read(rows, views) for each in sources]
+        return [each.read(rows, views) for each in readers]
 
     def load(order):
-        found = tf.numpy_function(read, [order], [tf.as_dtype(each.dtype) for each in sources], stateful=False)
-        inputs, *entries = [tf.ensure_shape(part, (None, *each.shape)) for part, each in zip(found, sources)]
+        found = tf.numpy_function(read, [order], [tf.as_dtype(each.dtype) for each in readers], stateful=False)
+        inputs, *entries = [tf.ensure_shape(part, (None, *each.shape)) for part, each in zip(found, readers)]
         return inputs, dict(zip(targets, entries))
 
     options = tf.data.Options()
     options.autotune.enabled = False
-    batches = order.map(load, num_parallel_calls=cores(), deterministic=True).prefetch(READ_AHEAD)
+    batches = order.map(load, num_parallel_calls=cores(), deterministic=True).prefetch(PREFETCHED)
     return batches.with_options(options)
 
 
 @contextlib.contextmanager
 def batch_loop() -> Iterator[Callable[[], None]]:
-    """Around a loop over batches; yields a function to call after each, where Ctrl-C and SIGTERM end the loop.
+    """Context of a loop over batches; yields a function to call after each batch, which raises Interrupted on a signal.
 
-    Raises Interrupted there (see interruption.py), and a read's UserError as such, not as TensorFlow's report of
-    it.
+    A UserError raised while reading is re-raised as such instead of as a TensorFlow error.
     """
     import tensorflow as tf
 

@@ -1,20 +1,17 @@
-"""Weights that make each class count alike, however many training clips it has."""
-
-from dataclasses import replace
+"""Training labels: class weights, and subsets of labelled clips."""
 
 import numpy as np
 
-from utils.data.clips import ClipDataset
 from utils.splits.protocols import Split
 
 
 def balanced_label_weights(labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Weight of each clip's label, float32 `(N,)`: n / (C n_c) for a clip of class c.
+    """Weights inversely proportional to class frequency, float32 `(N,)`: n / (C n_c) for a clip of class c.
 
-    n counts the labelled clips among the training `rows`, n_c those of class c, C the classes that have some; so the
-    mean over labelled training clips is 1. `labels` int `(N,)` holds class numbers, or -1 for a clip without a label,
-    which weighs 0, as does a class without training clips. The formula is that of scikit-learn's
-    `class_weight="balanced"` (King & Zeng, Logistic Regression in Rare Events Data, 2001).
+    n is the number of labelled clips in the training `rows`, n_c of those in class c, C the number of classes among
+    them, so that the mean weight is 1. `labels` is int `(N,)`, -1 for unlabelled clips, which get weight 0, as do
+    classes without training clips. Same formula as scikit-learn's `class_weight="balanced"` (King & Zeng, Logistic
+    Regression in Rare Events Data, 2001).
     """
     trained = labels[rows]
     trained = trained[trained >= 0]
@@ -24,19 +21,16 @@ def balanced_label_weights(labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return np.where(labels >= 0, weights[labels], np.float32(0))
 
 
-def with_few_labels(
-    dataset: ClipDataset, split: Split, labels_per_class: int, *, keep_unlabelled: bool
-) -> tuple[Split, np.ndarray]:
-    """The split and labels int64 `(N,)` if only so many training clips of each class are labelled; the others get -1.
+def few_labels(labels: np.ndarray, split: Split, labels_per_class: int) -> np.ndarray:
+    """Labels int64 `(N,)` with at most `labels_per_class` labelled training clips per class; the others get -1.
 
-    Who keeps a label is a function of the split's seed. Validation and test keep theirs. Without `keep_unlabelled` the
-    unlabelled clips leave the training rows.
+    Which clips keep their labels depends on the split's seed alone. Validation and test clips keep theirs.
     """
-    labels = dataset.labels.copy()
-    for label in range(len(dataset.class_names)):
-        rows = split.train[dataset.labels[split.train] == label]
+    kept = labels.copy()
+    for label in np.unique(labels).tolist():
+        rows = split.train[labels[split.train] == label]
         order = np.random.default_rng([split.split_seed, label]).permutation(rows)
-        labels[order[labels_per_class:]] = -1
-    labelled = split.train[labels[split.train] >= 0]
-    print(f"labels: {len(labelled)} of {len(split.train)} training clips, {labels_per_class} a class")
-    return (split if keep_unlabelled else replace(split, train=labelled)), labels
+        kept[order[labels_per_class:]] = -1
+    labelled = np.count_nonzero(kept[split.train] >= 0)
+    print(f"labels: {labelled} of {len(split.train)} training clips, {labels_per_class} per class")
+    return kept

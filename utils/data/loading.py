@@ -1,6 +1,7 @@
-"""Arrays opened, checked and divided: what every stage after the first begins with."""
+"""Load the arrays of stage 1 and split them: the beginning of every later stage."""
 
 import json
+from dataclasses import dataclass
 
 from utils.data.clips import ClipDataset, open_clips
 from utils.runtime.errors import UserError
@@ -9,8 +10,16 @@ from utils.settings.options import DataOptions
 from utils.splits.protocols import Split, make_split
 
 
-def open_data(data: DataOptions, input_shape: tuple[int, int, int, int]) -> tuple[ClipDataset, Split]:
-    """Opens the arrays, divides them, and says what was found. Raises UserError if the clips are too short."""
+@dataclass(frozen=True)
+class SplitDataset:
+    """A dataset with its split into training, validation and test clips."""
+
+    dataset: ClipDataset
+    split: Split
+
+
+def load(data: DataOptions, input_shape: tuple[int, int, int, int]) -> SplitDataset:
+    """Open the arrays, split them and print both. Raises UserError if the clips are too short for `input_shape`."""
     dataset = open_clips(data.data, data.annotations, data.paths)
     check_length(data, dataset, input_shape)
     clips, length, height, width, _ = dataset.frames.shape
@@ -22,11 +31,11 @@ def open_data(data: DataOptions, input_shape: tuple[int, int, int, int]) -> tupl
     log_only(f"arrays: {json.dumps(dataset.fingerprint())}")
     for note in split.notes:
         print(f"note: {note}")
-    return dataset, split
+    return SplitDataset(dataset, split)
 
 
 def check_length(data: DataOptions, dataset: ClipDataset, input_shape: tuple[int, int, int, int]) -> None:
-    """Raises UserError if the stored clips have fewer frames than a model takes."""
+    """Raises UserError if the stored clips have fewer frames than `input_shape`."""
     if dataset.frames.shape[1] < input_shape[0]:
         raise UserError(
             f"--data: {data.data} holds clips of {dataset.frames.shape[1]} frames, the model takes {input_shape[0]}"
@@ -34,7 +43,7 @@ def check_length(data: DataOptions, dataset: ClipDataset, input_shape: tuple[int
 
 
 def split_of(data: DataOptions, dataset: ClipDataset) -> Split:
-    """The split that `data` names, of `dataset`."""
+    """The split of `dataset` that `data` describes."""
     return make_split(
         dataset.labels,
         dataset.paths,

@@ -15,7 +15,7 @@ from utils.synthetic.dataset import render_dataset, synthetic_paths
 
 
 @dataclass(frozen=True)
-class ClipSource:
+class ArrayOrigin:
     """The user's arrays (`data` is given), else the user's videos (`videos` is given), else synthetic videos.
 
     synthetic: the arguments of `utils.synthetic.dataset.render_dataset`.
@@ -30,19 +30,19 @@ class ClipSource:
     frame_size: tuple[int, int]
 
 
-def arrays(source: ClipSource, folder: Path) -> DataOptions:
-    """The arrays of `source`; what has to be made for them is made in `folder`, once."""
-    if source.data is not None:
-        return DataOptions(source.data, source.annotations, source.paths)
-    videos = source.videos
+def arrays(origin: ArrayOrigin, folder: Path) -> DataOptions:
+    """The arrays of `origin`; what has to be made for them is made in `folder`, once."""
+    if origin.data is not None:
+        return DataOptions(origin.data, origin.annotations, origin.paths)
+    videos = origin.videos
     if videos is None:
         print("\n== synthetic videos", flush=True)
         videos = folder / "videos"
-        render_dataset(videos, **source.synthetic, progress=progress)
+        render_dataset(videos, **origin.synthetic, progress=progress)
     print("\n== extraction", flush=True)
     frames = folder / "frames"
-    height, width = source.frame_size
-    print(extract(videos, frames, sequence_length=source.sequence_length, frame_height=height, frame_width=width))
+    height, width = origin.frame_size
+    print(extract(videos, frames, sequence_length=origin.sequence_length, frame_height=height, frame_width=width))
     return extracted(folder)
 
 
@@ -51,25 +51,25 @@ def extracted(folder: Path) -> DataOptions:
     return DataOptions(*(folder / "frames" / name for name in ("frames.npy", "labels.npy", "video_file_paths.npy")))
 
 
-def arrays_at_hand(source: ClipSource, folder: Path) -> DataOptions | None:
-    """The arrays of `source` if nothing has to be made for them, else None."""
-    if source.data is not None:
-        return DataOptions(source.data, source.annotations, source.paths)
+def arrays_at_hand(origin: ArrayOrigin, folder: Path) -> DataOptions | None:
+    """The arrays of `origin` if nothing has to be made for them, else None."""
+    if origin.data is not None:
+        return DataOptions(origin.data, origin.annotations, origin.paths)
     made = extracted(folder)
     return made if all(path.is_file() for path in (made.data, made.annotations, made.paths)) else None
 
 
-def expected_clips(source: ClipSource, folder: Path) -> tuple[DataOptions, ClipDataset]:
-    """Labels, paths and class names that the arrays of `source` will have if every video can be read; no frames.
+def expected_clips(origin: ArrayOrigin, folder: Path) -> tuple[DataOptions, ClipDataset]:
+    """Labels, paths and class names that the arrays of `origin` will have if every video can be read; no frames.
 
     Raises UserError if there are no videos.
     """
-    if source.videos is None:
-        settings = source.synthetic
+    if origin.videos is None:
+        settings = origin.synthetic
         paths = synthetic_paths(settings["classes"], settings["subjects"], settings["clips"])
     else:
-        paths = [video.path for video in find_videos(source.videos) if video.problem is None]
+        paths = [video.path for video in find_videos(origin.videos) if video.problem is None]
         if not paths:
-            raise UserError(f"--videos: {source.videos} holds no videos in class folders")
+            raise UserError(f"--videos: {origin.videos} holds no videos in class folders")
     class_names, labels = np.unique([path.partition("/")[0] for path in paths], return_inverse=True)
     return extracted(folder), ClipDataset(None, labels.astype(np.int64), np.array(paths), tuple(class_names.tolist()))

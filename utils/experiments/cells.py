@@ -38,9 +38,9 @@ class Row:
 class Cell:
     """One training: a row of the table on one fold with one seed.
 
-    settings: plain values for JSON, everything that its weights depend on: its key is a digest of them, so a cell made
-    with other settings is another cell. teacher: the cell that teaches this one. sources: of a teacher that is given,
-    not trained: its files (networks or scores), or cells whose networks are part of it.
+    settings: everything that its weights depend on, as plain values for JSON; its key is a digest of them. options: the
+    dataclasses of its stage by keyword, empty for a given teacher. teacher_cell: the cell that teaches this one. parts:
+    of a given teacher, its files (networks or scores) and cells whose networks are part of it.
     """
 
     row: Row
@@ -48,8 +48,9 @@ class Cell:
     seed: int
     settings: dict
     root: Path
-    teacher: "Cell | None" = None
-    sources: "tuple[Path | Cell, ...]" = ()
+    options: dict
+    teacher_cell: "Cell | None" = None
+    parts: "tuple[Path | Cell, ...]" = ()
 
     @cached_property
     def key(self) -> str:
@@ -70,9 +71,9 @@ class Cell:
     @property
     def teaching_files(self) -> tuple[Path, ...]:
         """What a student of this cell names as its sources."""
-        if not self.sources:
+        if not self.parts:
             return (self.model_path,)
-        return tuple(part.model_path if isinstance(part, Cell) else part for part in self.sources)
+        return tuple(part.model_path if isinstance(part, Cell) else part for part in self.parts)
 
     def read(self, name: str) -> dict | None:
         """What NAME.json in the cell's folder holds ("trained" or "tested"), or None if that is still to be done.
@@ -94,7 +95,7 @@ class Cell:
 
     @property
     def is_trained(self) -> bool:
-        return self.read("trained") is not None and (bool(self.sources) or self.model_path.is_file())
+        return self.read("trained") is not None and (bool(self.parts) or self.model_path.is_file())
 
     @property
     def is_tested(self) -> bool:

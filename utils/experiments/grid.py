@@ -3,48 +3,51 @@
 import argparse
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from models.c3d import CONVOLUTIONS
 from utils.data.clips import ClipDataset, open_clips
 from utils.data.loading import split_of
-from utils.experiments.arrays import ClipSource
+from utils.experiments.arrays import ArrayOrigin
 from utils.experiments.cells import Cell, Row
 from utils.experiments.given_teachers import file_of_part, parse_source
 from utils.networks.sports1m import MD5, file_at_hand
-from utils.networks.student_builders import source_file
+from utils.networks.student_builders import student_code, teacher_code
 from utils.runtime.devices import installed_versions
 from utils.runtime.files import digest, file_fingerprint, plain
 from utils.settings.arguments import options_of
 from utils.settings.options import (
-    TASK_FROM_SCRATCH,
     TASKS_FINE_TUNING,
     DataOptions,
+    DistillationOptions,
     NetworkOptions,
     TeacherOptions,
     TrainingOptions,
     ViewOptions,
+    weight_settings,
 )
 from utils.splits import folds
 from utils.splits.groups import groups_or_reason
 from utils.splits.protocols import Split
+from utils.training.state import VERSIONS
 
 SYNTHETIC = ("classes", "subjects", "clips", "clutter", "noise", "jitter", "phase_spread")
-TASKS = {"scratch": TASK_FROM_SCRATCH, "sports1m": TASKS_FINE_TUNING[0]}
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What reproduce.py was asked for.
+    """The settings of reproduce.py.
 
-    teachers: "scratch", "sports1m"; None for the first, and the second where its weights are at hand. sources: further
-    teachers, given, by name. arguments: all of the command line and the recipe, for the record.
+    teachers: "scratch", "sports1m"; None for the first, and the second if its weights are available. given_teachers:
+    the parts of each further teacher by name. distillation: without temperature, alpha and teacher, which vary.
+    arguments: all of the command line and the recipe, for the record.
     """
 
     output_path: Path
-    clips: ClipSource
+    origin: ArrayOrigin
     split: str
     folds: Sequence[int] | None
     split_seed: int
@@ -52,15 +55,14 @@ class Experiment:
     group_pattern: str | None
     seeds: Sequence[int]
     teachers: Sequence[str] | None
-    sources: dict[str, tuple[str, ...]]
+    given_teachers: dict[str, tuple[str, ...]]
     teacher: TeacherOptions
+    distillation: DistillationOptions
     temperatures: Sequence[float]
     alphas: Sequence[float]
-    labels_per_class: int | None
     teacher_training: TrainingOptions
     student_training: TrainingOptions
     teacher_network: NetworkOptions
-    student: str
     student_network: NetworkOptions
     views: ViewOptions
     fail_on_leak: bool
@@ -76,7 +78,7 @@ def from_arguments(args: argparse.Namespace) -> Experiment:
     network = options_of(NetworkOptions, args)
     return Experiment(
         output_path=args.output_path,
-        clips=ClipSource(*own, synthetic, args.sequence_length, args.frame_size),
+        origin=ArrayOrigin(*own, synthetic, args.sequence_length, args.frame_size),
         split=args.split,
         folds=args.folds,
         split_seed=args.split_seed,
@@ -84,15 +86,14 @@ def from_arguments(args: argparse.Namespace) -> Experiment:
         group_pattern=args.group_pattern,
         seeds=list(dict.fromkeys(args.seeds)),
         teachers=args.teachers and list(dict.fromkeys(args.teachers)),
-        sources=dict(map(parse_source, args.sources or ())),
-        teacher=options_of(TeacherOptions, args),
+        given_teachers=dict(map(parse_source, args.sources or ())),
+        teacher=replace(options_of(TeacherOptions, args), task=TASKS_FINE_TUNING[0]),
+        distillation=options_of(DistillationOptions, args),
         temperatures=sorted(set(args.temperatures)),
         alphas=sorted(set(args.alphas)),
-        labels_per_class=args.labels_per_class,
         teacher_training=replace(training, epochs=args.teacher_epochs, learning_rate=teacher_rate),
         student_training=replace(training, epochs=args.student_epochs),
         teacher_network=replace(network, width=args.teacher_width),
-        student=args.student,
         student_network=replace(network, width=args.student_width),
         views=options_of(ViewOptions, args),
         fail_on_leak=args.fail_on_leak,
@@ -104,7 +105,7 @@ def from_arguments(args: argparse.Namespace) -> Experiment:
 class Grid:
     """The cells of an experiment on its arrays, each after the cell of its teacher.
 
-    splits: by fold. groups: the group of each row of the arrays (N,), None where the clips' names show none.
+    splits: by fold. groups: the group of each row of the arrays (N,), None if unknown.
     """
 
     experiment: Experiment
@@ -116,75 +117,93 @@ class Grid:
 
 
 def make_grid(experiment: Experiment, data: DataOptions) -> Grid:
-    """Every fold with every seed: the student alone, each teacher, and the students of each teacher."""
+    """The grid on existing arrays."""
     dataset = open_clips(data.data, data.annotations, data.paths)
     return grid_of(experiment, data, dataset, dataset.fingerprint())
 
 
 def grid_of(experiment: Experiment, data: DataOptions, clips: ClipDataset, fingerprint: dict) -> Grid:
-    """The grid for clips of which the labels and paths are known; `fingerprint` is that of their arrays."""
+    """The grid for clips with known labels and paths; `fingerprint` is that of their arrays."""
     pattern = experiment.group_pattern
     data = replace(data, split_seed=experiment.split_seed, split_dir=experiment.split_dir, group_pattern=pattern)
     splits, cells = {}, []
     for asked in folds.protocols(experiment.split, experiment.folds, paths=clips.paths, group_pattern=pattern):
         split = split_of(replace(data, split=asked), clips)
-        fold = split.protocol  # what "auto" has become
+        fold = split.protocol  # "auto" resolved
         splits[fold] = split
         rows = np.concatenate([split.train, [-1], split.validation, [-1], split.test])
         common = {
             "arrays": fingerprint,
             "split": {"protocol": split.protocol, "seed": split.split_seed, "rows": digest(rows.tobytes())},
-            "versions": installed_versions(),
+            "versions": installed_versions() | VERSIONS,
         }
         for seed in experiment.seeds:
             cells += cells_of(experiment, fold, seed, common)
-    known, _ = groups_or_reason(clips.paths, pattern)
-    return Grid(experiment, data, len(clips.class_names), splits, tuple(cells), known.keys if known else None)
+    groups, _ = groups_or_reason(clips.paths, pattern)
+    return Grid(experiment, data, len(clips.class_names), splits, tuple(cells), groups.keys if groups else None)
 
 
 def cells_of(experiment: Experiment, fold: str, seed: int, common: dict) -> Iterator[Cell]:
-    """The cells of one fold and seed; `common` is what the settings of all of them hold."""
-    root = experiment.output_path / "cells"
+    """The cells of one fold and seed, each after its teacher; `common` is in the settings of all of them."""
 
-    def cell(row: Row, training: TrainingOptions, network: NetworkOptions, other: dict, teacher: Cell | None = None):
-        options = asdict(replace(training, seed=seed)) | asdict(network) | asdict(experiment.views) | other
-        del options["tensorboard"], options["max_minutes"], options["keep_going"]  # no weight depends on them
-        return Cell(row, fold, seed, common | {"role": row.role} | plain(options), root, teacher)
+    def cell(row: Row, options: dict, inputs: dict, **parents) -> Cell:
+        settings = common | {"role": row.role} | plain(weight_settings(options.values())) | inputs
+        return Cell(row, fold, seed, settings, experiment.output_path / "cells", options, **parents)
 
-    code = source_file(experiment.student)
+    code = student_code(experiment.distillation.student)
 
-    def student(row: Row, teacher: Cell | None = None) -> Cell:
-        other = {
-            "temperature": row.temperature,
-            "alpha": row.alpha,
-            "labels_per_class": experiment.labels_per_class,
-            "teacher": teacher.key if teacher else None,
-            "student": experiment.student,
-            "student_code": file_fingerprint(code) if code else None,
+    def student(row: Row, **distillation) -> Cell:
+        teacher_cell = distillation.pop("teacher_cell", None)
+        options = {
+            "training": replace(experiment.student_training, seed=seed),
+            "network": experiment.student_network,
+            "views": effective_views(experiment.views),
+            "distillation": replace(experiment.distillation, **distillation),
         }
-        return cell(row, experiment.student_training, experiment.student_network, other, teacher)
+        inputs = {"code": code, "teacher": teacher_cell.key if teacher_cell else None}
+        return cell(row, options, inputs, teacher_cell=teacher_cell)
 
-    yield student(Row("alone"))
+    yield student(Row("alone"), alpha=1.0)
     teachers = {}
     for name in teachers_of(experiment):
-        other = {"task": TASKS[name]}
-        if name == "sports1m":
-            weights = experiment.teacher.weights
-            other |= {"weights": file_fingerprint(weights) if weights else MD5, "unfreeze": experiment.teacher.unfreeze}
-        teachers[name] = cell(Row("teacher", name), experiment.teacher_training, experiment.teacher_network, other)
-    for name, parts in experiment.sources.items():
-        sources = tuple(teachers[part] if part in teachers else file_of_part(part, fold, seed) for part in parts)
-        keys = [part.key if isinstance(part, Cell) else file_fingerprint(part) for part in sources]
-        settings = common | {"role": "teacher", "sources": keys}
-        teachers[name] = Cell(Row("teacher", name), fold, seed, settings, root, sources=sources)
+        options = {
+            "training": replace(experiment.teacher_training, seed=seed),
+            "network": experiment.teacher_network,
+            "views": views_of_teacher(experiment, name),
+            "teacher": TeacherOptions() if name == "scratch" else experiment.teacher,
+        }
+        weights = None if name == "scratch" else weights_digest(experiment.teacher.weights)
+        teachers[name] = cell(Row("teacher", name), options, {"code": teacher_code(), "weights": weights})
+    for name, parts in experiment.given_teachers.items():
+        files = tuple(teachers[part] if part in teachers else file_of_part(part, fold, seed) for part in parts)
+        keys = [part.key if isinstance(part, Cell) else file_fingerprint(part) for part in files]
+        teachers[name] = cell(Row("teacher", name), {}, {"parts": keys}, parts=files)
     for name, teacher in teachers.items():
         yield teacher
         for temperature, alpha in itertools.product(experiment.temperatures, experiment.alphas):
-            yield student(Row("distilled", name, temperature, alpha), teacher)
+            row = Row("distilled", name, temperature, alpha)
+            files = teacher.teaching_files
+            yield student(row, teacher_cell=teacher, source=files, temperature=temperature, alpha=alpha)
+
+
+def effective_views(views: ViewOptions) -> ViewOptions:
+    """`views` without what has no effect: if there are no augmented views, neither their seed nor flips matter."""
+    return views if views.views else ViewOptions(views=0)
+
+
+def views_of_teacher(experiment: Experiment, name: str) -> ViewOptions:
+    """The views of a trained teacher: new ones in each epoch, whatever their number; none below frozen layers."""
+    is_frozen = name == "sports1m" and experiment.teacher.unfreeze != CONVOLUTIONS[0]
+    return effective_views(replace(experiment.views, views=0 if is_frozen else min(experiment.views.views, 1)))
+
+
+def weights_digest(weights: Path | None) -> str:
+    """What identifies the Sports-1M weights: those given, or the published ones."""
+    return file_fingerprint(weights) if weights else MD5
 
 
 def teachers_of(experiment: Experiment) -> Sequence[str]:
-    """The teachers asked for; by default one from scratch, and one from Sports-1M where its weights are at hand."""
+    """The teachers to train; by default one from scratch, and one from Sports-1M if its weights are available."""
     if experiment.teachers is not None:
         return [name for name in experiment.teachers if name != "none"]
     fits = experiment.teacher_network.width == 1

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.c3d import build_c3d
-from utils import stages
 from utils.networks.student_builders import student_builder
+from utils.runtime.errors import as_user_error
 from utils.runtime.progress import duration
 from utils.settings.options import NetworkOptions, TrainingOptions
 
@@ -32,16 +32,14 @@ def print_plan(grid) -> None:
     costs = {}
     for cell in grid.cells:
         role = "teacher" if cell.row.role == "teacher" else "student"
-        if not cell.is_trained and not cell.sources and role not in costs:
-            network = experiment.teacher_network if role == "teacher" else experiment.student_network
-            training = experiment.teacher_training if role == "teacher" else experiment.student_training
-            builder = build_c3d if role == "teacher" else student_builder(experiment.student)
-            costs[role] = cost_of(builder, classes, network, training)
+        if not cell.is_trained and not cell.parts and role not in costs:
+            builder = build_c3d if role == "teacher" else student_builder(experiment.distillation.student)
+            costs[role] = cost_of(builder, classes, cell.options["network"], cell.options["training"])
     total, states = 0.0, Counter()
     for cell in grid.cells:
         state = "tested" if cell.is_tested else "trained" if cell.is_trained else "to do"
         states[state] += 1
-        seconds = 0.0 if cell.is_trained or cell.sources else estimate(grid, cell, costs)
+        seconds = 0.0 if cell.is_trained or cell.parts else estimate(grid, cell, costs)
         total += seconds
         left = f", about {duration(seconds)}" if seconds else ""
         print(f"{cell.fold}  seed {cell.seed}  {cell.row.name}: {state}{left}")
@@ -54,10 +52,10 @@ def estimate(grid, cell, costs: dict[str, Cost]) -> float:
     """Seconds that a cell takes: its epochs of training and validation, and its share of its teacher's answers."""
     experiment, split = grid.experiment, grid.splits[cell.fold]
     is_teacher = cell.row.role == "teacher"
-    training = experiment.teacher_training if is_teacher else experiment.student_training
+    training = cell.options["training"]
     cost = costs["teacher" if is_teacher else "student"]
     seconds = cost.start + training.epochs * (len(split.train) * cost.step + len(split.validation) * cost.answer)
-    if cell.row.role == "distilled" and "teacher" in costs and not cell.teacher.sources:
+    if cell.row.role == "distilled" and "teacher" in costs and not cell.teacher_cell.parts:
         sharers = len(experiment.temperatures) * len(experiment.alphas)
         views = (experiment.views.views + 1) * len(split.train) + len(split.validation)
         seconds += views * costs["teacher"].answer / sharers
@@ -72,7 +70,7 @@ def cost_of(builder: Callable, classes: int, network: NetworkOptions, training: 
 
     start = time.perf_counter()
     size = {"input_shape": network.input_shape, "width": network.width, "dropout": network.dropout}
-    with stages.as_user_error("--input_size or --input_frames"):
+    with as_user_error("--input_size or --input_frames"):
         model = builder(classes, **size)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer="adam", loss=loss, jit_compile=jit_compile())

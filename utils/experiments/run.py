@@ -12,7 +12,7 @@ from utils.evaluation.testing import answer, choose_test_clips
 from utils.experiments.arrays import arrays, arrays_at_hand, expected_clips
 from utils.experiments.cells import Cell
 from utils.experiments.given_teachers import answers_of
-from utils.experiments.grid import TASKS, Experiment, Grid, grid_of, make_grid
+from utils.experiments.grid import Experiment, Grid, grid_of, make_grid
 from utils.experiments.plan import print_plan
 from utils.experiments.report import report
 from utils.leaks.finder import LeakFinder
@@ -21,7 +21,7 @@ from utils.networks.recognizer import load_recognizer
 from utils.runtime.errors import UserError
 from utils.runtime.files import exclusive_lock, plain, write_json
 from utils.runtime.progress import progress
-from utils.settings.options import DistillationOptions, OutputOptions
+from utils.settings.options import OutputOptions
 
 
 def run(experiment: Experiment) -> dict:
@@ -33,7 +33,7 @@ def run(experiment: Experiment) -> dict:
     """
     with exclusive_lock(experiment.output_path / ".experiment.lock", what=f"--output_path {experiment.output_path}"):
         write_json(experiment.output_path / "settings.json", plain(experiment.arguments))
-        grid = make_grid(experiment, arrays(experiment.clips, experiment.output_path))
+        grid = make_grid(experiment, arrays(experiment.origin, experiment.output_path))
         leaks = find_leaks(grid)
         train_missing(grid)
         test_missing(grid)
@@ -47,11 +47,11 @@ def dry_run(experiment: Experiment) -> None:
     The time comes from a few steps of each network on random clips. Arrays that have still to be made are taken to
     hold every video.
     """
-    source, folder = experiment.clips, experiment.output_path
-    if (data := arrays_at_hand(source, folder)) is not None:
+    origin, folder = experiment.origin, experiment.output_path
+    if (data := arrays_at_hand(origin, folder)) is not None:
         grid = make_grid(experiment, data)
     else:
-        data, clips = expected_clips(source, folder)
+        data, clips = expected_clips(origin, folder)
         print(f"no arrays yet: {len(clips.labels)} videos have to be read first, whose time is not in the estimate")
         grid = grid_of(experiment, data, clips, {})
     print_plan(grid)
@@ -93,29 +93,12 @@ def train(grid: Grid, cell: Cell) -> None:
     import keras
 
     keras.backend.clear_session()  # or the graphs of all earlier cells stay in memory
-    if cell.sources:
+    if cell.parts:
         judge_given(grid, cell)
         return
-    experiment, is_teacher = grid.experiment, cell.row.role == "teacher"
-    data = replace(grid.data, split=cell.fold)
-    training = experiment.teacher_training if is_teacher else experiment.student_training
-    training = replace(training, seed=cell.seed)
+    stage = stages.train_teacher if cell.row.role == "teacher" else stages.train_student
     output = OutputOptions(cell.model_path, cell.folder / "history")
-    if is_teacher:
-        teacher = replace(experiment.teacher, task=TASKS[cell.row.teacher])
-        trained = stages.train_teacher(
-            data, training, experiment.teacher_network, teacher, output, views=experiment.views
-        )
-    else:
-        distillation = DistillationOptions(experiment.student, labels_per_class=experiment.labels_per_class, alpha=1.0)
-        if cell.teacher:
-            row = cell.row
-            distillation = replace(
-                distillation, source=cell.teacher.teaching_files, temperature=row.temperature, alpha=row.alpha
-            )
-        trained = stages.train_student(
-            data, training, experiment.student_network, distillation, output, views=experiment.views
-        )
+    trained = stage(data=replace(grid.data, split=cell.fold), output=output, **cell.options)
     validation = trained.record["validation"]
     found = {
         "validation_accuracy": validation["val_accuracy"],
@@ -148,7 +131,7 @@ def test_missing(grid: Grid) -> None:
     dataset = open_clips(grid.data.data, grid.data.annotations, grid.data.paths)
     with progress(len(missing), done=0, unit="networks tested") as advance:
         for cell in missing:
-            if cell.sources:
+            if cell.parts:
                 test_given(cell, dataset, grid.splits[cell.fold].test)
             else:
                 test(cell, dataset)

@@ -1,12 +1,13 @@
 """A recogniser on disk: NAME.keras or NAME.h5 with its record NAME.json."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from utils.data.batches import batch_loop, clip_source, evaluation_batches
+from utils.data.batches import batch_loop, clip_reader, evaluation_batches
 from utils.data.clips import ClipDataset
 from utils.networks.records import record_path
 from utils.runtime.devices import jit_compile
@@ -35,10 +36,6 @@ class Recognizer:
         return self.model.output_shape[-1]
 
     @property
-    def fingerprint(self) -> str:
-        return file_fingerprint(self.path)
-
-    @property
     def class_names(self) -> tuple[str, ...] | None:
         return tuple(self.record["class_names"]) if self.record else None
 
@@ -52,8 +49,8 @@ class Recognizer:
         options: ViewOptions | None = None,
     ) -> np.ndarray:
         """Logits of one view of the dataset's clips `rows`, float32 `(len(rows), C)`; `options` say what a view is."""
-        source = clip_source(dataset, self.input_shape, options)
-        batches = evaluation_batches(source, rows, {}, batch_size=batch_size, view=view)
+        reader = clip_reader(dataset, self.input_shape, options)
+        batches = evaluation_batches(reader, rows, {}, batch_size=batch_size, view=view)
         answers = []
         with batch_loop() as check:
             for clips, _ in batches.as_numpy_iterator():
@@ -99,11 +96,26 @@ def save_recognizer(model, path: str | os.PathLike, record: dict) -> None:
 def load_recognizer(
     path: str | os.PathLike, *, argument: str, channels: str = "rgb", input_scale: str = "0..255"
 ) -> Recognizer:
-    """Loads a model file of ours or from elsewhere as one that takes RGB clips 0..255 and returns logits.
+    """Load a model file of this project or of another one; see `open_network`.
 
-    A last softmax is taken off. `channels` ("rgb" or "bgr") and `input_scale` (a key of INPUT_SCALES) say what a file
-    without a record expects; a file with a record knows. `argument` names the command-line argument in errors.
-    Raises UserError if the file is no Keras model of clips, or if the record belongs to another file.
+    `argument` is the command-line argument that error messages name. Raises UserError if the file is not a Keras model
+    of clips, if its record belongs to another file, or if conventions are given for a model with a record.
+    """
+    record = read_record(path, file_fingerprint, argument=argument)
+    if record is not None and (channels, input_scale) != ("rgb", "0..255"):
+        raise UserError(
+            f"--channels and --input_scale are for models without a record; {path} has one and takes RGB 0..255"
+        )
+    return open_network(path, record, argument=argument, channels=channels, input_scale=input_scale)
+
+
+def open_network(
+    path: str | os.PathLike, record: dict | None, *, argument: str, channels: str, input_scale: str
+) -> Recognizer:
+    """The model in a file as one that takes RGB clips 0..255 and returns logits.
+
+    Without a record a final softmax is removed, and `channels` ("rgb" or "bgr") and `input_scale` (a key of
+    INPUT_SCALES) say what the model expects. Raises UserError if the file is not a Keras model of clips.
     """
     import keras
 
@@ -116,30 +128,32 @@ def load_recognizer(
     if not isinstance(input_shape, tuple) or len(input_shape) != 5 or input_shape[-1] != 3 or None in input_shape[1:]:
         raise UserError(f"{argument}: {path} must take clips (B, T, H, W, 3) of a fixed size, takes {input_shape}")
     if not isinstance(output_shape, tuple) or len(output_shape) != 2:
-        raise UserError(f"{argument}: {path} must give class scores (B, C), gives {output_shape}")
-
-    record = read_record(path, argument=argument)
-    if record is not None and (channels, input_scale) != ("rgb", "0..255"):
-        raise UserError(
-            f"--channels and --input_scale are for models without a record; {path} has one and takes RGB 0..255"
-        )
+        raise UserError(f"{argument}: {path} must output class scores (B, C), outputs {output_shape}")
     if record is None:
         model = with_conventions(with_logits(model), channels, input_scale)
     model.jit_compile = jit_compile()
     return Recognizer(Path(path), model, record)
 
 
-def read_record(path: str | os.PathLike, *, argument: str) -> dict | None:
-    """The content of NAME.json beside a model file, or None. Raises UserError if it is the record of another file."""
+def read_record(path: str | os.PathLike, fingerprint_of: Callable[[Path], str], *, argument: str) -> dict | None:
+    """The content of NAME.json next to a model file, or None. Raises UserError if it is the record of another file.
+
+    `fingerprint_of` is called with `path` only if there is a record.
+    """
     if not record_path(path).is_file():
         return None
     record = read_json(record_path(path))
-    if not isinstance(record, dict) or record.get("fingerprint") != file_fingerprint(path):
+    if not isinstance(record, dict) or record.get("fingerprint") != fingerprint_of(path):
         raise UserError(
             f"{argument}: {record_path(path)} is the record of another file than {path}; "
             "restore the pair, or remove the record to use the model as one from elsewhere"
         )
     return record
+
+
+def are_probabilities(scores: np.ndarray) -> bool:
+    """Whether all rows of scores `(..., C)` are class probabilities: non-negative, with a sum of 1."""
+    return bool((scores >= 0).all() and np.allclose(scores.sum(axis=-1), 1, atol=1e-3))
 
 
 def with_logits(model):
@@ -157,7 +171,7 @@ def with_logits(model):
         last.activation = keras.activations.linear
     probe = np.random.default_rng(0).integers(0, 256, (2, *model.input_shape[1:])).astype(np.float32)
     scores = np.asarray(model(probe, training=False))
-    if (scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, atol=1e-3):
+    if are_probabilities(scores):
         clips = keras.Input(model.input_shape[1:])
         return keras.Model(clips, keras.ops.log(keras.ops.maximum(model(clips), 1e-30)))
     return model

@@ -51,8 +51,13 @@ def split_record(split: Split) -> dict:
         "split_seed": split.split_seed,
         "notes": list(split.notes),
         "test": digest(split.test.astype("<i8").tobytes()),
-        "rows": {name: getattr(split, name).tolist() for name in SETS},
+        "rows": split_rows(split),
     }
+
+
+def split_rows(split: Split) -> dict[str, list[int]]:
+    """The row numbers of a split by set."""
+    return {name: getattr(split, name).tolist() for name in SETS}
 
 
 def recorded_split(record: dict) -> Split:

@@ -1,7 +1,6 @@
-"""The network that --student names: a built-in one, or one that a user's own function builds."""
+"""Builders of networks by name: the built-in students and those of a user's own function."""
 
 import importlib
-import importlib.util
 import os
 import sys
 import traceback
@@ -12,16 +11,18 @@ from types import FunctionType
 import numpy as np
 
 from models import STUDENTS
+from utils.networks.recognizer import are_probabilities
+from utils.runtime.code_digest import code_digest
 from utils.runtime.errors import UserError
 
 
 def student_builder(student: str) -> Callable:
     """The function that builds `student`, a key of STUDENTS or a user's own "package.module:function".
 
-    It takes `num_classes` and the keywords `input_shape`, `width` and `dropout`, and returns a Keras model of RGB clips
-    `(B, *input_shape)`, 0..255, that gives logits `(B, num_classes)`. A user's module is found in the current folder
-    too. Raises UserError if there is no such function, and when called if a user's function fails or builds something
-    that could not be trained, saved and loaded as a student.
+    The builder takes `num_classes` and the keywords `input_shape`, `width` and `dropout`, and returns a model that maps
+    RGB clips `(B, *input_shape)`, 0..255, to logits `(B, num_classes)`. A user's module may be in the current
+    folder. Raises UserError if there is no such function; the builder raises it if the user's function fails or
+    returns a model that could not be trained, saved and loaded as a student.
     """
     module_name, _, function_name = STUDENTS.get(student, student).partition(":")
     look_in_current_folder()
@@ -46,32 +47,29 @@ def student_builder(student: str) -> Callable:
     return build_checked
 
 
-def source_file(student: str) -> Path | None:
-    """The file of a user's own function, whose content a student depends on; None for a built-in student.
-
-    Raises UserError if there is none.
-    """
-    if student in STUDENTS:
-        return None
+def student_code(student: str) -> str:
+    """SHA-256 of the code that builds and trains a student. Raises UserError if its module does not exist."""
+    module_name = STUDENTS.get(student, student).partition(":")[0]
     look_in_current_folder()
-    module_name = student.partition(":")[0]
     try:
-        found = importlib.util.find_spec(module_name)
-    except Exception:  # of a package on the way
-        found = None
-    if found is None or not found.has_location:
-        raise UserError(f"--student {student}: no module {module_name} in {os.getcwd()} or on Python's path")
-    return Path(found.origin)
+        return code_digest(module_name, "models.initialisation", "models.distiller")
+    except ModuleNotFoundError:
+        raise UserError(f"--student {student}: no module {module_name} in {os.getcwd()} or on Python's path") from None
+
+
+def teacher_code() -> str:
+    """SHA-256 of the code that builds a C3D teacher."""
+    return code_digest("models.c3d", "models.initialisation")
 
 
 def look_in_current_folder() -> None:
-    """Lets modules be imported from the current folder, after all other places: it hides none of them."""
+    """Append the current folder to the import path; last, so that it hides no installed module."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
 
 
 def place_of(error: Exception) -> str:
-    """Where an error was raised and what it says, in one line."""
+    """File, line, type and message of an error, in one line."""
     frames = traceback.extract_tb(error.__traceback__)
     outside = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]
     place = f"({Path(outside[-1].filename).name}, line {outside[-1].lineno})" if outside else ""
@@ -97,7 +95,7 @@ def check_student(student: str, model, num_classes: int, input_shape: tuple[int,
         )
     clips = np.random.default_rng(0).integers(0, 256, (2, *input_shape)).astype(np.float32)
     scores = np.asarray(model(clips, training=False))
-    if (scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, atol=1e-3):
+    if are_probabilities(scores):
         raise UserError(f"{what}: must give logits, gives probabilities; leave out the softmax at its end")
 
 

@@ -137,6 +137,11 @@ def add_overwrite_argument(group) -> None:
     group.add_argument("--overwrite", action="store_true", help="start anew where an unfinished training could go on")
 
 
+def settings_by_name(args: argparse.Namespace, **kinds: type) -> dict:
+    """One dataclass per keyword, filled by `options_of`, as keyword arguments of a stage."""
+    return {name: options_of(kind, args) for name, kind in kinds.items()}
+
+
 def options_of(kind: type, args: argparse.Namespace):
     """A dataclass of options.py filled from the arguments of the same names; others keep their defaults."""
     names = [field.name for field in dataclasses.fields(kind) if hasattr(args, field.name)]

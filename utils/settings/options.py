@@ -1,12 +1,12 @@
-"""The settings of the stages, with their defaults; command lines fill them by name and records keep them."""
+"""The settings of the stages with their defaults. Command lines fill them by name, records keep them."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 PROTOCOLS = "auto, random, group, logo:K, fold:K/N, official:K or list:FILE"  # of --split
 TASK_FROM_SCRATCH = "train_local_teacher"
 TASKS_FINE_TUNING = ("fintuning_C3D_Sports1M", "finetuning_C3D_Sports1M")  # the first is the published spelling
-
 MODEL_SUFFIXES = (".keras", ".h5")
 SCORES_SUFFIX = ".npy"
 CHANNELS = ("rgb", "bgr")
@@ -14,17 +14,36 @@ INPUT_SCALES = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 TRAINED_TEACHERS = ("scratch", "sports1m")  # of reproduce.py
 
+# Metadata of fields whose values are not part of what identifies a trained network, see `weight_settings`:
+NO_EFFECT = {"keyed": False}  # weights do not depend on it
+BY_CONTENT = {"keyed": False}  # a file, identified by its content and not by its name
+
+
+def weight_settings(groups: Sequence) -> dict[str, object]:
+    """The settings on which trained weights depend, by name: the keyed fields of the dataclasses `groups`.
+
+    A field added after networks were trained without it declares `metadata={"same_as_before": value}` with the value
+    that leaves training as it was. That value is left out, so that keys of finished trainings stay valid.
+    """
+    found = {}
+    for group in groups:
+        for part in fields(group):
+            value = getattr(group, part.name)
+            if part.metadata.get("keyed", True) and part.metadata.get("same_as_before", ...) != value:
+                found[part.name] = value
+    return found
+
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Which arrays, and who of them is in training, validation and test."""
+    """Which arrays to use and how they are split into training, validation and test clips."""
 
-    data: Path
-    annotations: Path
-    paths: Path | None = None  # None: video_file_paths.npy beside `data`, if it is there
-    split: str | None = "auto"  # None: as the record of a recogniser says
+    data: Path = field(metadata=BY_CONTENT)
+    annotations: Path = field(metadata=BY_CONTENT)
+    paths: Path | None = field(default=None, metadata=BY_CONTENT)  # None: video_file_paths.npy next to `data`
+    split: str | None = "auto"  # None: the split in the record of a recogniser
     split_seed: int = 0
-    split_dir: Path | None = None
+    split_dir: Path | None = field(default=None, metadata=BY_CONTENT)
     group_pattern: str | None = None
 
 
@@ -34,32 +53,32 @@ class TrainingOptions:
 
     batch_size: int = 8
     epochs: int = 50
-    learning_rate: float = 3e-4  # the peak of the schedule
+    learning_rate: float = 3e-4  # peak of the schedule
     schedule: str = "cosine"  # "cosine": 10 % linear warm-up, then cosine decay to 0; or "constant"
-    clip_norm: float | None = 1.0  # gradients longer than this are shortened; None: not
+    clip_norm: float | None = 1.0  # global gradient norm; None: no clipping
     initialisation: str = "data"  # "data": see models/initialisation.py; or "random"
     seed: int = 0
-    weight_decay: float = 0.0  # decoupled, of kernels only; 0: plain Adam
-    class_weights: str = "none"  # "balanced": labels of rare classes weigh more, see utils/data/labels.py
-    patience: int | None = None  # epochs without a better one after which training ends; None: never
-    max_minutes: float | None = None  # no epoch is begun that would end later; None: no limit
+    weight_decay: float = 0.0  # decoupled, kernels only; 0: plain Adam
+    class_weights: str = "none"  # "balanced": see utils/data/labels.py
+    patience: int | None = None  # epochs without improvement before early stopping; None: never
+    max_minutes: float | None = field(default=None, metadata=NO_EFFECT)  # None: no limit
     precision: str = "auto"  # or a Keras dtype policy, see utils/networks/precision.py
-    keep_going: bool = False  # trains on where utils/training/guards.py would end it
-    tensorboard: Path | None = None
+    keep_going: bool = field(default=False, metadata=NO_EFFECT)  # continue where utils/training/guards.py would stop
+    tensorboard: Path | None = field(default=None, metadata=NO_EFFECT)
 
 
 @dataclass(frozen=True)
 class ViewOptions:
-    """Which views of the clips training reads; see views.py. Validation and test read view 0, the whole clip."""
+    """Which augmented views training reads (utils/data/views.py). Validation and test read view 0, the whole clip."""
 
-    views: int = 8  # beside view 0, for a student of computed answers; 0: view 0 alone; else whether views are varied
-    view_seed: int = 0  # what view v of a clip is
-    flip: bool = True  # whether views may be mirrored
+    views: int = 8  # number of augmented views per clip, in addition to view 0; 0: no augmentation
+    view_seed: int = 0
+    flip: bool = True  # horizontal flips
 
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """How large a network is."""
+    """Size of a network."""
 
     width: float = 1.0  # multiplies filters and dense units
     dropout: float = 1.0  # multiplies the dropout rates
@@ -68,28 +87,31 @@ class NetworkOptions:
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
+        """Shape of an input clip: (frames, height, width, 3)."""
         return self.input_frames, *self.input_size, 3
 
 
 @dataclass(frozen=True)
 class TeacherOptions:
-    """Where a C3D starts from."""
+    """How a C3D teacher is initialised."""
 
     task: str = TASK_FROM_SCRATCH  # or one of TASKS_FINE_TUNING
-    weights: Path | None = None  # Sports-1M weights; None: downloaded once
-    unfreeze: str = "fc8"  # fine-tuning trains from this layer up
+    weights: Path | None = field(default=None, metadata=BY_CONTENT)  # Sports-1M weights; None: downloaded once
+    unfreeze: str = "fc8"  # first layer that fine-tuning trains
 
 
 @dataclass(frozen=True)
 class DistillationOptions:
-    """Which student learns, and what from."""
+    """Which student is trained, and from which targets."""
 
     student: str = "compact3d"  # a key of models.STUDENTS, or "package.module:function"
-    source: Path | tuple[Path, ...] | None = None  # the teacher or several: models, or .npy scores; None with alpha 1
-    teacher: str = "cached"  # its answers are computed once for each view; "live": in every step, for ever new views
-    cache: Path | None = None  # where the answers are kept; None: beside the teacher
+    source: Path | tuple[Path, ...] | None = field(default=None, metadata=BY_CONTENT)  # models or .npy scores
+    teacher_mode: str = "cached"  # "cached": logits are computed once per view; "live": in every step
+    cache: Path | None = field(
+        default=None, metadata=NO_EFFECT
+    )  # where the logits are stored; None: next to the teacher
     temperature: float = 10.0
-    alpha: float = 0.1  # weight of the labels; 1: no teacher
+    alpha: float = 0.1  # weight of the hard loss; 1: no teacher
     labels_per_class: int | None = None  # None: all
     source_channels: str = "rgb"
     source_input_scale: str = "0..255"
@@ -101,16 +123,11 @@ class DistillationOptions:
             return ()
         return (self.source,) if isinstance(self.source, Path) else tuple(self.source)
 
-    @property
-    def models(self) -> tuple[Path, ...]:
-        """Those of `source` that are networks and not scores."""
-        return tuple(path for path in self.sources if path.suffix != SCORES_SUFFIX)
-
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """Where a trained network and its history go."""
+    """Where a trained network and its history are written."""
 
     output_path: Path
     log_path: Path
-    overwrite: bool = False  # an unfinished training is not continued
+    overwrite: bool = False  # discard an unfinished training instead of resuming it

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.data.clips import open_array
+from utils.networks.recognizer import are_probabilities
 from utils.networks.records import recorded_split, split_record
 from utils.runtime.errors import UserError
 from utils.runtime.files import read_json, require_free_space, write_json, write_text, written_beside
@@ -58,7 +59,7 @@ def read_scores(path: Path, question: Question) -> np.ndarray:
 def as_logits(scores: np.ndarray) -> np.ndarray:
     """Scores float32 `(..., C)` as logits: logarithms of probabilities, whose rows sum to 1. NaN stays NaN."""
     known = scores[np.isfinite(scores).all(axis=-1)]
-    if (known >= 0).all() and np.allclose(known.sum(axis=-1), 1, atol=1e-3):
+    if are_probabilities(known):
         return np.log(np.maximum(scores, SMALLEST_PROBABILITY))
     return scores
 

@@ -1,4 +1,4 @@
-"""What a teacher is asked, and what stored answers belong to; answers to anything else are not used."""
+"""What a teacher is asked, and the key that stored logits are compared with before they are used."""
 
 import hashlib
 import json
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from utils.data.clips import ClipDataset
+from utils.data.loading import SplitDataset
 from utils.data.views import VERSION
 from utils.runtime.files import digest
 from utils.settings.options import ViewOptions
@@ -17,19 +18,26 @@ SAMPLED_CLIPS = 64
 
 @dataclass(frozen=True)
 class Question:
-    """The clips and views for which a student needs answers."""
+    """The clips and views for which a student needs teacher logits."""
 
-    dataset: ClipDataset
-    split: Split
+    data: SplitDataset
     views: ViewOptions
 
+    @property
+    def dataset(self) -> ClipDataset:
+        return self.data.dataset
+
+    @property
+    def split(self) -> Split:
+        return self.data.split
+
     def rows(self, view: int) -> np.ndarray:
-        """Training clips in every view, validation clips in view 0, test clips never."""
+        """Training clips in every view, validation clips in view 0, test clips never: int64 `(n,)`."""
         split = self.split
         return np.concatenate([split.train, split.validation]) if view == 0 else split.train
 
     def key(self) -> dict:
-        """Plain values that say which clips in which views, all but how many views: more of them change no other."""
+        """Plain values that identify the clips and views, except for the number of views, which can be extended."""
         arrays = self.dataset.fingerprint()
         return {
             **{name: arrays[name] for name in ("shape", "labels", "paths")},
@@ -42,7 +50,7 @@ class Question:
 
 
 def sampled_frames(dataset: ClipDataset) -> str:
-    """SHA-256 of at most 64 whole clips spread over the file: frames of other moments of the same videos show."""
+    """SHA-256 of up to 64 whole clips spread over the file."""
     sha = hashlib.sha256()
     for row in np.unique(np.linspace(0, len(dataset) - 1, SAMPLED_CLIPS).astype(int)):
         sha.update(dataset.frames.read(row))
@@ -50,12 +58,12 @@ def sampled_frames(dataset: ClipDataset) -> str:
 
 
 def key_digest(key: dict) -> str:
-    """A short name of a key, 12 hexadecimal digits."""
+    """A short name for a key, 12 hexadecimal digits."""
     return digest(json.dumps(key, sort_keys=True).encode())[:12]
 
 
 def differences(stored: dict, wanted: dict) -> str:
-    """In which entries of `wanted` a stored key differs, in words; empty if in none."""
+    """The entries of `wanted` in which a stored key differs, as text; empty if there are none."""
     found = []
     for name, value in wanted.items():
         if stored.get(name) != value:

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-from utils.data.batches import Source, evaluation_batches
+from models.distiller import Distiller, hard_term, soft_term
+from utils.data.batches import RowReader, evaluation_batches
 from utils.splits.protocols import Split
 
 CLIPS = 4  # of the fixed batch, so that it costs less than a step of eight
@@ -16,10 +19,6 @@ def gradient_norms(distiller, clips, targets: Mapping) -> list:
     The terms are those of the loss, (1 - alpha) T^2 KL and alpha CE, and the gradients are with respect to all of the
     student's weights. Two scalar tensors.
     """
-    import tensorflow as tf
-
-    from models.distiller import hard_term, soft_term
-
     student, loss = distiller.student, distiller.distillation_loss
     targets = distiller.with_teacher_logits(clips, targets)
     with tf.GradientTape(persistent=True) as tape:
@@ -29,26 +28,24 @@ def gradient_norms(distiller, clips, targets: Mapping) -> list:
     return [tf.linalg.global_norm(tape.gradient(term, student.trainable_variables)) for term in (soft, hard)]
 
 
-def gradient_log(distiller, source: Source, split: Split, targets: Mapping[str, np.ndarray]):
-    """A callback that adds `gradient_ratio` to each epoch's log; to stand before those that read the log.
+def gradient_log(model, reader: RowReader, split: Split, targets: Mapping) -> list[keras.callbacks.Callback]:
+    """A callback that adds `gradient_ratio` to the log of each epoch, if `model` is a Distiller with two terms.
 
-    It is the soft term's norm over the hard term's: above 1 the teacher steers, below 1 the labels do; infinite where
-    the labels have no gradient left.
+    The ratio is the norm of the soft term's gradient over that of the hard term: above 1 the teacher dominates, below
+    1 the labels do; infinite if the hard term has no gradient. The callback must stand before those that read the log.
     """
-    import keras
-    import tensorflow as tf
-
+    if not isinstance(model, Distiller) or not 0 < model.distillation_loss.alpha < 1:
+        return []
     labelled = split.train[np.asarray(targets["labels"])[split.train] >= 0]
     rows = np.unique(labelled[np.linspace(0, len(labelled) - 1, CLIPS).astype(int)])
-    batch = next(iter(evaluation_batches(source, rows, targets, batch_size=CLIPS)))
+    batch = next(iter(evaluation_batches(reader, rows, targets, batch_size=CLIPS)))
 
-    @tf.function  # three times as fast as step by step
+    @tf.function  # three times as fast as eager execution
     def norms_of_batch(clips, targets):
-        return gradient_norms(distiller, clips, targets)
+        return gradient_norms(model, clips, targets)
 
-    class GradientLog(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            soft, hard = (float(norm) for norm in norms_of_batch(*batch))
-            logs["gradient_ratio"] = soft / hard if hard > 0 else float("inf")
+    def add_ratio(epoch, logs):
+        soft, hard = (float(norm) for norm in norms_of_batch(*batch))
+        logs["gradient_ratio"] = soft / hard if hard > 0 else float("inf")
 
-    return GradientLog()
+    return [keras.callbacks.LambdaCallback(on_epoch_end=add_ratio)]

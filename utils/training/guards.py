@@ -1,12 +1,13 @@
 """Trainings that cannot succeed, noticed early and said in one line with the likely cause and what to try."""
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import keras
 import numpy as np
 
-from utils.data.batches import Source
+from models.distiller import Distiller
+from utils.data.batches import RowReader
 from utils.networks.precision import is_mixed
 from utils.runtime.errors import UserError
 from utils.settings.options import TrainingOptions
@@ -22,17 +23,6 @@ PATIENT_EPOCHS = 10  # from scratch, the published networks need some epochs bef
 
 class HopelessTraining(Exception):
     """Going on is pointless; the message is one line for the user."""
-
-
-@contextlib.contextmanager
-def hopeless_ends(kept: Callable[[], bool]) -> Iterator[None]:
-    """Ends a hopeless training well if `kept()` says that an epoch is worth keeping; a UserError otherwise."""
-    try:
-        yield
-    except HopelessTraining as reason:
-        if not kept():
-            raise UserError(f"{reason} (--keep_going trains on)") from None
-        print(f"note: stopped, {reason}; the best epoch before is kept (--keep_going trains on)", flush=True)
 
 
 def check_targets(classes: int, targets: Mapping[str, np.ndarray], split: Split, *, may_lack_labels: bool) -> None:
@@ -73,8 +63,6 @@ def non_finite_variable(variables: Sequence) -> str | None:
 
     Gradients that are not finite leave such variables. A sum tells in one pass without a copy.
     """
-    import keras
-
     return next((v.path for v in variables if not math.isfinite(float(keras.ops.sum(v)))), None)
 
 
@@ -103,26 +91,26 @@ def no_progress(losses: Sequence[float], accuracies: Sequence[float], labels: np
     )
 
 
-class Guard:
-    """Ends a training that is hopeless; `callback` is to stand before the one that keeps epochs.
+class Guard(keras.callbacks.Callback):
+    """Ends a hopeless training; must stand before the callback that saves epochs.
 
-    The loss is looked at in every step, the weights every 10, the scores of some clips every 100, and all at an epoch's
-    end, before it is kept. With `keep_going` it says once what it found, and training goes on. `past()` gives the
-    epochs before, each with `loss` and `accuracy`. Raises UserError for targets that the network cannot output.
+    It checks the loss in every step, the weights every 10 steps, the scores of some clips every 100 steps, and all of
+    them at the end of an epoch. With `keep_going` it prints each finding once and training goes on. `past()` returns
+    the finished epochs with `loss` and `accuracy`. Raises UserError if the model cannot learn the targets.
     """
 
     def __init__(
         self,
         model,
-        source: Source,
+        reader: RowReader,
         split: Split,
         targets: Mapping[str, np.ndarray],
         options: TrainingOptions,
         past: Callable[[], Sequence[Mapping[str, float]]],
     ):
-        from models.distiller import Distiller
-
-        self.model, self.source, self.options, self.past = model, source, options, past
+        super().__init__()
+        self.set_model(model)
+        self.reader, self.options, self.past = reader, options, past
         self.labels = targets["labels"][split.train]
         self.probe = spread(split.validation, PROBE_CLIPS)
         self.more_clips = spread(np.concatenate([split.train, split.validation]), CONFIRMING_CLIPS)
@@ -131,30 +119,14 @@ class Guard:
         classes = self.scores(self.probe).shape[-1]
         check_targets(classes, targets, split, may_lack_labels=isinstance(model, Distiller))
 
-    def callback(self):
-        import keras
-
-        return keras.callbacks.LambdaCallback(
-            on_train_begin=self.begin,
-            on_epoch_begin=self.begin_epoch,
-            on_train_batch_end=self.end_step,
-            on_epoch_end=self.end_epoch,
-        )
-
-    def inputs(self, rows: np.ndarray) -> np.ndarray:
-        return self.source.read(rows, np.zeros(len(rows), np.int64))
-
-    def scores(self, rows: np.ndarray) -> np.ndarray:
-        return np.asarray(self.model(self.inputs(rows), training=False))
-
-    def begin(self, logs=None) -> None:
+    def on_train_begin(self, logs=None) -> None:
         if is_constant(self.inputs(self.probe)):
             self.found("data", f"--data: {len(self.probe)} validation clips are equal in every frame")
 
-    def begin_epoch(self, epoch: int, logs=None) -> None:
+    def on_epoch_begin(self, epoch: int, logs=None) -> None:
         self.epoch = epoch
 
-    def end_step(self, batch: int, logs: Mapping[str, float]) -> None:
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float]) -> None:
         where = f"in step {batch + 1} of epoch {self.epoch + 1}"
         self.check_loss("loss", logs["loss"], where)
         self.steps += 1
@@ -163,7 +135,7 @@ class Guard:
         if self.steps % STEPS_BETWEEN_PROBES == 0:
             self.check_scores(where)
 
-    def end_epoch(self, epoch: int, logs: Mapping[str, float]) -> None:
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
         where = f"in epoch {epoch + 1}"
         self.check_weights(where)
         self.check_loss("validation loss", logs["val_loss"], where)
@@ -172,6 +144,12 @@ class Guard:
         stuck = no_progress(losses, accuracies, self.labels)
         if stuck is not None:
             print(f"note: {stuck}", flush=True)
+
+    def inputs(self, rows: np.ndarray) -> np.ndarray:
+        return self.reader.read(rows, np.zeros(len(rows), np.int64))
+
+    def scores(self, rows: np.ndarray) -> np.ndarray:
+        return np.asarray(self.model(self.inputs(rows), training=False))
 
     def check_loss(self, name: str, loss: float, where: str) -> None:
         if not math.isfinite(loss):
@@ -199,7 +177,7 @@ class Guard:
             raise HopelessTraining(reason)
         if kind not in self.said:
             self.said.add(kind)
-            print(f"note: {reason} (trained on, as --keep_going asks)", flush=True)
+            print(f"note: {reason} (continuing because of --keep_going)", flush=True)
 
 
 def spread(rows: np.ndarray, count: int) -> np.ndarray:

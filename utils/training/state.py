@@ -1,92 +1,101 @@
-"""What a training keeps at each epoch's end beside its output, so that a killed run continues where it was.
+"""The resumable state of a training, saved next to its output after each epoch.
 
-One file holds every variable of the network and of its optimiser, the states of the dropouts' random numbers, the best
-epoch's weights, the history and the settings, and is renamed into place as a whole: parts in files of their own could
-stem from different epochs. With the order of batches a function of (seed, epoch) the continued run ends, on a CPU, with
-the weights and the history of an undisturbed one.
+One file holds all variables of the network and its optimiser, the states of the dropout generators, the weights of the
+best epoch, the history and the settings. It is renamed into place as a whole; separate files could stem from different
+epochs. Since the order of batches is a function of (seed, epoch), a resumed run on a CPU ends with the weights and the
+history of an uninterrupted one.
 """
 
 import contextlib
+import enum
 import json
 import signal
 import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from utils.data.clips import ClipDataset
-from utils.networks.records import SETS, record_path
+from utils.data.loading import SplitDataset
+from utils.data.views import VERSION as VIEW_VERSION
+from utils.networks.records import record_path, split_rows
 from utils.runtime.devices import installed_versions
 from utils.runtime.errors import UserError
 from utils.runtime.files import (
     digest,
     disk_error,
     exclusive_lock,
-    file_fingerprint,
     plain,
     remove_partial,
     require_free_space,
     written_beside,
 )
 from utils.runtime.interruption import Interrupted
-from utils.settings.options import OutputOptions
-from utils.splits.protocols import Split
+from utils.settings.options import OutputOptions, weight_settings
 
-FORMAT = 1
+FORMAT = 2
+# Raised when equal settings give other weights than before, so that older states and cells are not reused.
+VERSIONS = {"version of training": 1, "version of the views": VIEW_VERSION}
 HEADER = "header.json"
 DIGEST = "sha256:"
-ANEW = "start anew with --overwrite, or by removing it"
-FINGERPRINTED = ("data", "annotations", "paths", "split_dir", "source", "weights")  # what these hold counts, not where
-WITHOUT_EFFECT = ("cache", "keep_going", "max_minutes", "tensorboard")  # on an epoch's weights and history
+WAY_OUT = "use --overwrite to start over, or remove it"
 
 
-def settings_of(
-    options: Sequence, dataset: ClipDataset, split: Split, files: Mapping[str, Path | None] | None = None
-) -> dict:
-    """All that a training's result follows from, as plain values by the name that a user knows.
+class Ending(enum.StrEnum):
+    """Why a training ended."""
 
-    `options` are dataclasses; `files` are further inputs by argument, compared by their content.
+    LAST_EPOCH = "last epoch"
+    NO_IMPROVEMENT = "no improvement"
+    OUT_OF_TIME = "out of time"  # the next run resumes it
+    HOPELESS = "hopeless"
+
+
+def settings_of(options: Sequence, data: SplitDataset, files: Mapping[str, str | None]) -> dict:
+    """Everything that the result of a training depends on, as plain values by the name that a user knows.
+
+    `options` are dataclasses; `files` are digests of further inputs by argument.
     """
-    arguments = {name: item for group in options for name, item in plain(asdict(group)).items()}
-    settings = {f"--{name}": arguments[name] for name in arguments if name not in FINGERPRINTED + WITHOUT_EFFECT}
-    fingerprints = {"--data": json.dumps(dataset.fingerprint())}
-    fingerprints["division of the clips"] = json.dumps([getattr(split, name).tolist() for name in SETS])
-    for name, content in fingerprints.items():
-        settings[name] = DIGEST + digest(content.encode())
-    for name, path in (files or {}).items():
-        settings[name] = DIGEST + file_fingerprint(path) if path else None
-    return json.loads(json.dumps(settings))  # tuples are lists, as they will be when read again
+    settings = {f"--{name}": value for name, value in plain(weight_settings(options)).items()}
+    contents = {"--data": data.dataset.fingerprint(), "split of the clips": split_rows(data.split)}
+    digests = {name: digest(json.dumps(content).encode()) for name, content in contents.items()} | dict(files)
+    settings |= {name: DIGEST + value if value else None for name, value in digests.items()}
+    settings |= VERSIONS
+    return json.loads(json.dumps(settings))  # tuples become lists, as in a file
 
 
 class TrainingState:
-    """The epochs that have ended, from the file `path` if it is there; nothing is kept without a path.
+    """The finished epochs of a training, read from the file `path` if it exists; without a path nothing is saved.
 
-    `history` has a dict an epoch, `ended` says that no epoch is to follow. Raises UserError if the file is that of a
-    training with other settings.
+    history: a dict of metrics per epoch. ending: why training ended, None if it was interrupted. Raises UserError if
+    the file belongs to a training with other settings.
     """
 
     def __init__(self, path: Path | None = None, settings: dict | None = None):
         self.path, self.settings = path, settings
         self.history: list[dict[str, float]] = []
-        self.ended = False
+        self.ending: Ending | None = None
         self._seconds, self._opened = 0.0, time.perf_counter()
         if path is not None and path.exists():
             with self._reading() as archive:
                 header = json.loads(archive.read(HEADER))
             if header.get("format") != FORMAT:
-                raise UserError(f"{self._place} is of format {header.get('format')}, not {FORMAT}; {ANEW}")
+                raise UserError(f"{self._place} has format {header.get('format')}, expected {FORMAT}; {WAY_OUT}")
             self._compare(header)
-            self.history, self._seconds, self.ended = header["history"], header["seconds"], header["ended"]
+            self.history, self._seconds = header["history"], header["seconds"]
+            self.ending = Ending(header["ending"]) if header["ending"] else None
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether there are epochs to come, in this run or a later one."""
+        return self.ending in (None, Ending.OUT_OF_TIME)
 
     def seconds(self) -> float:
-        """What the training has taken so far, that of earlier runs included, as far as it is kept."""
+        """Training time so far in seconds, including saved epochs of earlier runs."""
         return self._seconds + time.perf_counter() - self._opened
 
     def restore(self, model) -> None:
-        """Puts the kept values into a compiled model and its built optimiser, if there are any."""
+        """Assign the saved values, if any, to a compiled model and its built optimiser."""
         if not self.history:
             return
         with self._reading() as archive:
@@ -100,8 +109,8 @@ class TrainingState:
         with self._reading() as archive:
             return _arrays(archive, "best") or _arrays(archive, "model")
 
-    def save(self, model, history: Sequence[Mapping], best: Sequence[np.ndarray] | None, *, ended: bool) -> None:
-        """Replaces what was kept; `best` is None if the model's present values are the best."""
+    def save(self, model, history: Sequence[Mapping], best: Sequence[np.ndarray] | None, *, ending: Ending | None):
+        """Replace the saved state; `best` is None if the model's present values are the best."""
         if self.path is None:
             return
         header = {
@@ -110,7 +119,7 @@ class TrainingState:
             "versions": installed_versions(),
             "history": list(history),
             "seconds": self.seconds(),
-            "ended": ended,
+            "ending": ending,
         }
         parts = {"model": own_variables(model), "optimizer": model.optimizer.variables, "best": best or []}
         with written_beside(self.path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
@@ -119,10 +128,10 @@ class TrainingState:
                 for number, value in enumerate(values):  # one at a time: together they may be gigabytes
                     with archive.open(f"{part}/{number}.npy", "w", force_zip64=True) as file:
                         np.lib.format.write_array(file, np.asarray(value), allow_pickle=False)
-        self.history, self.ended = header["history"], ended
+        self.history, self.ending = header["history"], ending
 
     def require_space(self, model) -> None:
-        """Raises UserError if the disk has no room for this file, and for a second one while it is replaced."""
+        """Raises UserError if the disk has no room for the file, and for a second one while it is replaced."""
         if self.path is not None:
             own = sum(value.numpy().nbytes for value in own_variables(model))
             size = 2 * own + sum(value.numpy().nbytes for value in model.optimizer.variables)
@@ -130,17 +139,17 @@ class TrainingState:
             require_free_space(self.path.parent, copies * size, what=f"--output_path: {self.path}")
 
     def remove(self) -> None:
-        """To be called once the training has ended and all that it was for is saved."""
+        """Remove the file; call it once model, record and history are saved."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 
     def kept(self) -> str:
-        """What is left of an interrupted training, and how to go on, for a person to read."""
+        """What is saved of an interrupted training, and how to resume it, as text."""
         if not self.history:
-            return "no epoch had ended, so nothing of the training is kept"
+            return "no epoch was finished, so nothing is saved"
         last = len(self.history)
         what = "epoch 1 is" if last == 1 else f"epochs 1 to {last} are"
-        return f"{what} kept in {self.path}, and the same command continues"
+        return f"{what} saved in {self.path}; rerun the same command to resume"
 
     @property
     def _place(self) -> str:
@@ -154,7 +163,7 @@ class TrainingState:
         except UserError:
             raise
         except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
-            raise UserError(f"{self._place} must be a whole training state, but {error}; {ANEW}") from None
+            raise UserError(f"{self._place} must be a whole training state, but {error}; {WAY_OUT}") from None
 
     def _compare(self, header: dict) -> None:
         differences = []
@@ -166,24 +175,24 @@ class TrainingState:
         if differences:
             raise UserError(
                 f"{self._place} is an unfinished training with {'; '.join(differences)}; "
-                f"name another --output_path, or {ANEW}"
+                f"name another --output_path, or {WAY_OUT}"
             )
         for package, version in installed_versions().items():
             if header["versions"].get(package) != version:
-                print(f"note: {self.path} was begun with {package} {header['versions'].get(package)}, now {version}")
+                print(f"note: {self.path} was started with {package} {header['versions'].get(package)}, now {version}")
 
 
 @contextlib.contextmanager
 def training_state(output: OutputOptions, settings: dict) -> Iterator[TrainingState]:
-    """The state of the training that makes `output`, under a lock; an interruption says what is kept.
+    """The state of the training that writes `output`, under a lock; an interruption reports what is saved.
 
-    Raises UserError if another process makes the same output, if there is a state of other settings (unless
+    Raises UserError if another process writes the same output, if there is a state with other settings (unless
     `output.overwrite`), and if the disk is full.
     """
     path = output.output_path.with_suffix(".training")
     with exclusive_lock(path.with_name(f".{path.name}.lock"), what=f"--output_path: {output.output_path}"):
         for made in (path, output.output_path, record_path(output.output_path)):
-            remove_partial(made)  # what a killed run was writing
+            remove_partial(made)  # left by a killed run
         if output.overwrite:
             path.unlink(missing_ok=True)
         state = TrainingState(path, settings)
@@ -198,14 +207,14 @@ def training_state(output: OutputOptions, settings: dict) -> Iterator[TrainingSt
 
 
 def own_variables(model) -> list:
-    """The variables of a model with those of its dropouts' random numbers, without those of a frozen teacher in it."""
+    """The variables of a model including dropout seed generators, without those of a frozen teacher in it."""
     teacher = getattr(model, "teacher", None)
     frozen = {id(variable) for variable in teacher.variables} if teacher is not None else set()
     return [variable for variable in model.variables if id(variable) not in frozen]
 
 
 def assign(variables: Sequence, values: Sequence[np.ndarray]) -> None:
-    """Gives variables their values. Raises ValueError if they do not fit."""
+    """Assign values to variables. Raises ValueError if the shapes differ."""
     shapes, found = [tuple(v.shape) for v in variables], [v.shape for v in values]
     if shapes != found:
         raise ValueError(f"it holds arrays of shapes {found[:4]}..., the network has {shapes[:4]}...")

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from utils.data.batches import Source, evaluation_batches, training_batches, views_of_epoch
+from utils.data.batches import RowReader, evaluation_batches, training_batches, views_of_epoch
 from utils.runtime.errors import UserError
 
 ROWS = np.array([1, 3, 4, 6, 7, 8, 10, 11, 12, 15])
-NUMBERS = Source(lambda rows, _: np.stack([np.full(2, row, np.float32) for row in rows]), (2,), np.float32)
+NUMBERS = RowReader(lambda rows, _: np.stack([np.full(2, row, np.float32) for row in rows]), (2,), np.float32)
 TARGETS = {"labels": np.arange(20) * 10}
 
 
@@ -52,7 +52,7 @@ def test_fewer_clips_than_a_batch_is_an_error():
         training_batches(NUMBERS, ROWS, TARGETS, batch_size=11, seed=0)
 
 
-VIEWS = Source(lambda rows, views: np.stack([rows, views], axis=1).astype(np.float32), (2,), np.float32, views=2)
+VIEWS = RowReader(lambda rows, views: np.stack([rows, views], axis=1).astype(np.float32), (2,), np.float32, views=2)
 BY_VIEW = {"labels": np.arange(20) * 10, "answers": np.arange(20 * 3 * 2).reshape(20, 3, 2)}
 
 
@@ -88,11 +88,11 @@ def test_views_are_a_function_of_seed_and_epoch():
 
 def test_fresh_views_never_come_again():
     """A teacher that sees new views in each epoch has more to learn from than one that sees eight."""
-    source = Source(VIEWS.read, (2,), np.float32, views=2, fresh=True)
+    source = RowReader(VIEWS.read, (2,), np.float32, views=2, fresh=True)
     numbers = np.array([views_of_epoch(source, ROWS, seed=0, epoch=epoch) for epoch in range(50)])
     assert len(np.unique(numbers)) == numbers.size
     assert numbers.min() >= 1
-    assert not views_of_epoch(Source(VIEWS.read, (2,), np.float32, fresh=True), ROWS, seed=0, epoch=3).any()
+    assert not views_of_epoch(RowReader(VIEWS.read, (2,), np.float32, fresh=True), ROWS, seed=0, epoch=3).any()
 
 
 def test_evaluation_reads_the_view_that_is_asked_for():
@@ -105,14 +105,14 @@ def test_evaluation_reads_the_view_that_is_asked_for():
 
 def test_a_source_among_the_targets_is_read_in_the_same_view():
     """A teacher in the step, of another input size, must be shown what the student is shown."""
-    targets = {**BY_VIEW, "teacher_clips": Source(lambda rows, views: rows * 100 + views, (), np.int64)}
+    targets = {**BY_VIEW, "teacher_clips": RowReader(lambda rows, views: rows * 100 + views, (), np.int64)}
     for inputs, found in training_batches(VIEWS, ROWS, targets, batch_size=5, seed=0).take(6).as_numpy_iterator():
         np.testing.assert_array_equal(found["teacher_clips"], inputs[:, 0] * 100 + inputs[:, 1])
 
 
 def test_an_iterator_has_no_tuning_thread():
     """Its thread sleeps up to a minute, and a training waits for it to wake before it saves what it trained."""
-    source = Source(lambda rows, views: rows.astype(np.float32), (), np.float32)
+    source = RowReader(lambda rows, views: rows.astype(np.float32), (), np.float32)
     batches = training_batches(source, np.arange(4), {"labels": np.arange(4)}, batch_size=2, seed=0)
     changed = batches.skip(1).map(lambda inputs, targets: (inputs, targets["labels"]))
     assert changed.options().autotune.enabled is False

@@ -9,9 +9,10 @@ from scipy.special import log_softmax
 from sklearn.utils.class_weight import compute_sample_weight
 
 from models.distiller import DistillationLoss, Distiller
-from utils.data.batches import Source
-from utils.data.labels import balanced_label_weights
-from utils.settings.options import TrainingOptions
+from utils.data.batches import RowReader
+from utils.data.labels import balanced_label_weights, few_labels
+from utils.data.loading import load
+from utils.settings.options import DataOptions, TrainingOptions
 from utils.splits.protocols import Split
 from utils.training.fit import fit
 
@@ -48,7 +49,7 @@ def fitted_history(distil, options):
     inputs = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
     layer = keras.layers.Dense(3, use_bias=False, kernel_initializer="identity")
     model = keras.Sequential([keras.Input((3,)), layer])
-    source = Source(lambda rows, _: inputs[rows], (3,), np.float32)
+    source = RowReader(lambda rows, _: inputs[rows], (3,), np.float32)
     return inputs, fit(Distiller(model, alpha=1.0) if distil else model, source, SPLIT, {"labels": LABELS}, options)
 
 
@@ -79,3 +80,31 @@ def test_the_soft_term_is_not_weighted():
     assert loss(0.0, label_weights=weights) == loss(0.0)
     hard = -log_softmax(student, axis=1)[np.arange(4), targets["labels"]]
     assert loss(0.3, label_weights=weights) == pytest.approx(0.3 * np.mean(weights * hard) + 0.7 * loss(0.0))
+
+
+@pytest.fixture
+def labels_and_split(make_arrays):
+    folder = make_arrays(height=32, width=32, groups=6)
+    loaded = load(DataOptions(folder / "frames.npy", folder / "labels.npy"), (16, 32, 32, 3))
+    return loaded.dataset.labels, loaded.split
+
+
+def test_few_labels_are_the_same_clips_each_time(labels_and_split):
+    """A comparison of students with 2 labels per class must give all of them the same 2."""
+    labels, split = labels_and_split
+    few = few_labels(labels, split, 2)
+    np.testing.assert_array_equal(few, few_labels(labels, split, 2))
+    labelled = split.train[few[split.train] >= 0]
+    assert np.bincount(labels[labelled]).tolist() == [2, 2, 2]
+    np.testing.assert_array_equal(few[labelled], labels[labelled])
+    held_out = np.concatenate([split.validation, split.test])
+    np.testing.assert_array_equal(few[held_out], labels[held_out])
+    assert labels.min() == 0  # the labels of the dataset are not changed
+    assert not np.array_equal(few, few_labels(labels, replace(split, split_seed=9), 2))
+    fewer = few_labels(labels, split, 1)
+    assert (few[split.train][fewer[split.train] >= 0] >= 0).all()  # 1 per class is among the 2
+
+
+def test_more_labels_than_clips_keep_all_labels(labels_and_split):
+    labels, split = labels_and_split
+    np.testing.assert_array_equal(few_labels(labels, split, 99), labels)

@@ -19,7 +19,7 @@ def make_cell(tmp_path):
     """Writes a finished cell: its answers (1 right, 0 wrong) for the clips `rows`, and its validation figures."""
 
     def make(row, fold, seed, rows, correct, validation=0.5, loss=1.0):
-        cell = Cell(row, fold, seed, {"row": str(row), "fold": fold, "seed": seed}, tmp_path)
+        cell = Cell(row, fold, seed, {"row": str(row), "fold": fold, "seed": seed}, tmp_path, {})
         cell.write("trained", {"validation_accuracy": validation, "validation_loss": loss, "seconds": 1.0})
         tested = {"top1": float(np.mean(correct)), "rows": rows, "correct": correct}
         tested |= {"parameters": 10, "multiply_accumulates": 20, "megabytes": 0.1}
@@ -116,7 +116,7 @@ def test_gap_closed_only_where_there_is_a_gap(make_cell):
 def test_a_cell_is_what_its_settings_say(make_cell, tmp_path):
     """Other settings are another folder; a half-made cell is none."""
     cell = make_cell(COOL, "fold:1/3", 0, [0], [1])
-    other = Cell(COOL, "fold:1/3", 0, {**cell.settings, "epochs": 9}, tmp_path)
+    other = Cell(COOL, "fold:1/3", 0, {**cell.settings, "epochs": 9}, tmp_path, {})
     assert other.folder != cell.folder
     assert other.read("trained") is None
     assert json.loads((cell.folder / "trained.json").read_text())["settings"] == cell.settings

@@ -5,7 +5,7 @@ import pytest
 
 from models.c3d import WEIGHT_LAYERS, build_c3d, split_at
 from utils.data.clips import open_clips
-from utils.networks.frozen_features import feature_source
+from utils.networks.frozen_features import feature_reader
 from utils.networks.recognizer import load_recognizer, save_recognizer
 from utils.runtime.errors import UserError
 from utils.settings.options import TrainingOptions
@@ -33,7 +33,7 @@ def test_features_lie_at_the_rows_of_their_clips(dataset, model, tmp_path):
     """Features of another clip would train each label on a stranger; a clip not stored must not give the last one."""
     features, _ = split_at(model, "fc6")
     rows = np.array([7, 2, 25, 11])
-    with feature_source(features, dataset, rows, tmp_path / "made") as source:
+    with feature_reader(features, dataset, rows, tmp_path / "made") as source:
         wanted = np.array([25, 7])
         expected = np.asarray(features(dataset.view_zero(wanted, SHAPE), training=False))
         np.testing.assert_allclose(source.read(wanted, VIEW_ZERO), expected, rtol=1e-4, atol=1e-4)
@@ -47,7 +47,7 @@ def test_a_full_disk_is_told_before_the_work(dataset, model, tmp_path, monkeypat
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10})())
     with (
         pytest.raises(UserError, match="the file of frozen features needs"),
-        feature_source(split_at(model, "fc6")[0], dataset, np.arange(3), tmp_path),
+        feature_reader(split_at(model, "fc6")[0], dataset, np.arange(3), tmp_path),
     ):
         pass
 
@@ -58,7 +58,7 @@ def test_frozen_layers_stay_and_the_saved_whole_answers_like_the_parts(dataset, 
     before = {name: model.get_layer(name).get_weights() for name in WEIGHT_LAYERS}
     features, trained = split_at(model, "fc7")
     rows = np.concatenate([split.train, split.validation])
-    with feature_source(features, dataset, rows, tmp_path) as source:
+    with feature_reader(features, dataset, rows, tmp_path) as source:
         history = fit(trained, source, split, {"labels": dataset.labels}, OPTIONS)
     for name in WEIGHT_LAYERS:
         for old, new in zip(before[name], model.get_layer(name).get_weights()):

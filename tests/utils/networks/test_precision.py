@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from models.distiller import Distiller
 from models.student import build_student
-from utils.data.batches import Source
+from utils.data.batches import RowReader
 from utils.networks.precision import computing_in, is_mixed, training_precision
 from utils.networks.recognizer import save_model
 from utils.runtime import devices
@@ -80,7 +80,7 @@ def network():
 def fitted(options, *, distil=False):
     set_seeds(options)
     model = network()
-    source = Source(lambda rows, views: INPUTS[rows], (4,), np.float32)
+    source = RowReader(lambda rows, views: INPUTS[rows], (4,), np.float32)
     return model, fit(Distiller(model, alpha=1.0) if distil else model, source, SPLIT, {"labels": LABELS}, options)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from models import STUDENTS
 from utils import stages
-from utils.networks.student_builders import source_file, student_builder
+from utils.networks.student_builders import student_builder, student_code, teacher_code
 from utils.runtime.errors import UserError
 from utils.settings import argument_types, cli
 from utils.settings.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions
@@ -43,7 +43,6 @@ def test_the_names_give_the_networks_of_the_paper():
     assert DistillationOptions().student == "compact3d"
     assert student_builder("compact3d")(101, input_shape=(16, 112, 112, 3)).count_params() == 7_298_405
     assert student_builder("compact3d_gap")(101, input_shape=(16, 112, 112, 3)).count_params() == 913_381
-    assert [source_file(name) for name in STUDENTS] == [None, None]
 
 
 def test_a_function_in_the_current_folder_builds_the_student(own, tmp_path):
@@ -52,7 +51,14 @@ def test_a_function_in_the_current_folder_builds_the_student(own, tmp_path):
     model = student_builder(f"{name}:build")(4, **SIZE)
     assert model.input_shape == (None, 16, 32, 32, 3)
     assert model.output_shape == (None, 4)
-    assert source_file(f"{name}:build") == tmp_path / f"{name}.py"
+    code = student_code(f"{name}:build")
+    assert code not in (teacher_code(), *(student_code(built_in) for built_in in STUDENTS))
+    with open(tmp_path / f"{name}.py", "a") as file:
+        file.write("# a comment changes no network\n")
+    assert student_code(f"{name}:build") == code
+    with open(tmp_path / f"{name}.py", "a") as file:
+        file.write("WIDTH = 3\n")
+    assert student_code(f"{name}:build") != code
 
 
 @pytest.mark.parametrize(
@@ -88,9 +94,9 @@ def test_a_missing_module_or_function_is_one_line(own):
     with pytest.raises(UserError, match=rf"importing {name} failed \({name}.py, line 1\): ModuleNotFoundError: No mod"):
         student_builder(f"{name}:build")
     with pytest.raises(UserError, match="no module no_such_module in "):
-        source_file("no_such_module:build")
+        student_code("no_such_module:build")
     with pytest.raises(UserError, match=r"no module no_such_package\.students in "):
-        source_file("no_such_package.students:build")
+        student_code("no_such_package.students:build")
     with pytest.raises(UserError, match=r"student.py must hold a function nothing, found none$"):
         student_builder("models.student:nothing")
 
@@ -109,34 +115,33 @@ def test_a_changed_function_is_not_continued(own, make_arrays, tmp_path):
 
     def train(**training):
         return stages.train_student(
-            DataOptions(folder / "frames.npy", folder / "labels.npy"),
-            TrainingOptions(epochs=2, **training),
-            NetworkOptions(width=0.1, input_size=(32, 32)),
-            DistillationOptions(student=student, alpha=1.0),
-            output,
+            data=DataOptions(folder / "frames.npy", folder / "labels.npy"),
+            training=TrainingOptions(epochs=2, **training),
+            network=NetworkOptions(width=0.1, input_size=(32, 32)),
+            distillation=DistillationOptions(student=student, alpha=1.0),
+            output=output,
         )
 
     trained = train(max_minutes=1e-9)  # ends after its first epoch, to be continued
     assert trained.record["arguments"]["student"] == student
     assert len(trained.history) == 1
     with open(tmp_path / f"{name}.py", "a") as file:
-        file.write("# another network\n")
-    with pytest.raises(UserError, match="the code of --student"):
+        file.write("ANOTHER = True\n")
+    with pytest.raises(UserError, match="another code of --student"):
         train()
 
 
 def test_a_network_of_other_layers_keeps_its_weights_as_drawn(own, make_arrays, capsys):
     """Scaling by data walks a chain of layers; a branch or a normalisation would be scaled wrongly, or crash."""
-    from utils.data.clips import open_clips
-    from utils.data.loading import split_of
+    from utils.data.loading import load
 
     folder = make_arrays(height=32, width=32)
     data = DataOptions(folder / "frames.npy", folder / "labels.npy")
-    dataset = open_clips(data.data, data.annotations)
+    loaded = load(data, (16, 32, 32, 3))
     returned = "keras.Model(clips, x + keras.layers.Dense(num_classes)(keras.layers.GlobalMaxPooling3D()(clips)))"
     model = student_builder(f"{own(returned=returned)}:build")(3, **SIZE)
     before = [np.array(weight) for weight in model.get_weights()]
-    stages.initialise(model, dataset, split_of(data, dataset), TrainingOptions())
+    stages.initialise(model, loaded, TrainingOptions())
     assert "its weights stay as drawn" in capsys.readouterr().out
     assert all(np.array_equal(*pair) for pair in zip(before, model.get_weights()))
 
@@ -161,6 +166,6 @@ def test_an_experiment_trains_another_student_anew(own, tmp_path):
 
     found = [keys("compact3d"), keys("compact3d_gap"), keys(f"{name}:build")]
     with open(tmp_path / f"{name}.py", "a") as file:
-        file.write("# another network\n")
+        file.write("ANOTHER = True\n")
     found.append(keys(f"{name}:build"))
     assert [len({of_one[role] for of_one in found}) for role in ("alone", "teacher", "distilled")] == [4, 1, 4]

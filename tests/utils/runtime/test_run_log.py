@@ -116,7 +116,8 @@ def test_a_training_leaves_its_log_beside_its_history(make_arrays, tmp_path):
     data = DataOptions(folder / "frames.npy", folder / "labels.npy")
     training, network = TrainingOptions(batch_size=6, epochs=2), NetworkOptions(width=0.05, input_size=(32, 32))
     output = OutputOptions(tmp_path / "student.keras", tmp_path / "history" / "student.npy")
-    stages.train_student(data, training, network, DistillationOptions(alpha=1.0), output)
+    settings = {"data": data, "training": training, "network": network}
+    stages.train_student(**settings, distillation=DistillationOptions(alpha=1.0), output=output)
     lines = lines_of(tmp_path / "history" / "student.log")
     text = "\n".join(lines)
     assert f"30 clips of 16 frames 32x32 (HxW) in 3 classes: {folder / 'frames.npy'}" in lines
@@ -126,5 +127,5 @@ def test_a_training_leaves_its_log_beside_its_history(make_arrays, tmp_path):
     assert f"saved {tmp_path / 'student.keras'}" in text
     assert '"alpha": 1.0' in text
     assert '"view_seed": 0' in text  # a setting that was not named
-    assert "trains in float32" in lines
+    assert "training precision: float32" in lines
     assert lines[-1].startswith("finished after ")

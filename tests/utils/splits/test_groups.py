@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from utils.runtime.errors import UserError
-from utils.splits.groups import read_groups
+from utils.splits.groups import groups_or_reason, read_groups
 
 
 def clips_of(folder: Path) -> np.ndarray:
@@ -162,3 +162,16 @@ def test_hmdb51_films(shared_data):
         assert (len(classes_of_film), np.count_nonzero(classes_of_film > 1)) == (films, films_in_several_classes)
     # a film as it is named is never divided
     assert len(set(zip(names, groups.keys.tolist()))) == 1407
+
+
+def test_groups_or_reason():
+    """Intervals by group need them; without groups there is a reason, and a wrong pattern is an error."""
+    paths = np.array([f"Class{c}/v_Class{c}_g0{g}_c01.avi" for c in range(3) for g in (1, 1, 2)])
+    groups, reason = groups_or_reason(paths)
+    assert (len(set(groups.keys)), reason) == (6, "")
+    for unknown in (None, np.array(["Class0/clip0.avi", "Class1/clip1.avi"])):
+        groups, reason = groups_or_reason(unknown)
+        assert groups is None
+        assert "--paths" in reason
+    with pytest.raises(UserError, match="--group_pattern must be a regular expression"):
+        groups_or_reason(paths, "(")

@@ -7,16 +7,17 @@ import pytest
 
 from tests.fake_recognizer import FakeModel, FakeRecognizer
 from utils.data.clips import open_clips
+from utils.data.loading import SplitDataset
 from utils.runtime.errors import UserError
+from utils.runtime.files import file_fingerprint
 from utils.runtime.interruption import Interrupted
 from utils.settings.options import ViewOptions
 from utils.splits.protocols import make_split
 from utils.teachers import cache as teacher_cache
 from utils.teachers import question as answer_key
-from utils.teachers.cache import cached_answers
+from utils.teachers.cache import cached_logits
 from utils.teachers.question import Question
-
-PLAIN = {"channels": "rgb", "input_scale": "0..255"}
+from utils.teachers.teacher import Teacher
 
 
 class Killed(BaseException):
@@ -37,6 +38,16 @@ class Mortal(FakeRecognizer):
         return super().logits(*arguments, **settings)
 
 
+@dataclass(frozen=True)
+class WorldTeacher(Teacher):
+    """A teacher whose network is that of a World."""
+
+    world: "World | None" = None
+
+    def load(self, dataset):
+        return self.world.load(dataset)
+
+
 class World:
     """Arrays, a teacher's file, what is asked, and a fake network whose scores are known."""
 
@@ -51,16 +62,18 @@ class World:
     def question(self):
         dataset = open_clips(self.arrays / "frames.npy", self.arrays / "labels.npy")
         names = {"class_names": dataset.class_names, "split_seed": self.split_seed}
-        return Question(dataset, make_split(dataset.labels, dataset.paths, **names), self.views)
+        split = make_split(dataset.labels, dataset.paths, **names)
+        return Question(SplitDataset(dataset, split), self.views)
 
-    def load(self):
+    def load(self, dataset):
         left = [None] * (1000 if self.stop_after is None else self.stop_after)
         teacher = Mortal(self.source, FakeModel(3), None, self.scores, left=left, stop=self.stop)
         self.loads.append(teacher)
         return teacher
 
     def ask(self, cache=None):
-        return cached_answers(self.source, self.load, self.question, conventions=PLAIN, cache=cache)
+        teacher = WorldTeacher(self.source, file_fingerprint(self.source), world=self)
+        return cached_logits(teacher, self.question, cache=cache)
 
     def check(self, answers):
         """The fake's answer for view v is its score plus v; what nobody trains or validates on is NaN."""
@@ -85,7 +98,7 @@ def test_answers_lie_at_their_clips_and_views_and_are_computed_once(world, capsy
     assert not set(world.loads[0].asked) & set(world.question.split.test)
     world.check(world.ask())
     assert len(world.loads) == 1
-    assert "the teacher's answers are those in" in capsys.readouterr().out
+    assert "teacher logits read from" in capsys.readouterr().out
     assert sorted(path.suffix for path in world.source.with_suffix(".scores").iterdir()) == [".json", ".npy"]
 
 
@@ -145,7 +158,7 @@ def test_a_named_file_of_other_answers_is_refused_and_kept(world, monkeypatch, t
     world.check(world.ask(cache))  # the right one passes
     before = cache.read_bytes()
     problem = change(world, monkeypatch)
-    with pytest.raises(UserError, match=f"--cache: .*answers.npy holds answers for something else: {problem}"):
+    with pytest.raises(UserError, match=f"--cache: .*answers.npy holds logits for something else: {problem}"):
         world.ask(cache)
     assert len(world.loads) == 1
     assert cache.read_bytes() == before
@@ -198,7 +211,7 @@ def test_an_interruption_says_what_is_kept(world, monkeypatch, capsys):
     world.stop_after, world.stop = 2, Interrupted
     with pytest.raises(Interrupted):
         world.ask()
-    assert "2 parts of the teacher's answers are kept; the same command continues" in capsys.readouterr().err
+    assert "2 parts of the teacher logits are cached; rerun the same command to resume" in capsys.readouterr().err
 
 
 def test_parts_of_another_teacher_are_not_continued(world, monkeypatch):
@@ -216,12 +229,12 @@ def test_scores_that_are_not_finite_are_refused(world):
     """A NaN in one answer makes the student's loss NaN, epochs later and without a cause."""
     world.scores[world.question.split.train[4]] = np.inf
     row = world.question.split.train[4]
-    with pytest.raises(UserError, match=f"teacher.h5 gives scores that are not finite, first for clip {row}$"):
+    with pytest.raises(UserError, match=f"teacher.h5 outputs scores that are not finite, first for clip {row}$"):
         world.ask()
 
 
 def test_a_full_disk_is_told_before_the_work(world, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10})())
-    with pytest.raises(UserError, match=r"the answers in .* needs"):
+    with pytest.raises(UserError, match=r"the logits in .* needs"):
         world.ask()
     assert world.loads == []

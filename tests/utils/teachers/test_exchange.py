@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from utils.data.clips import open_clips
+from utils.data.loading import SplitDataset
 from utils.networks.records import split_record
 from utils.runtime.errors import UserError
 from utils.runtime.files import write_json
@@ -18,7 +19,7 @@ def question(make_arrays):
     folder = make_arrays(height=32, width=32)
     dataset = open_clips(folder / "frames.npy", folder / "labels.npy")
     split = make_split(dataset.labels, dataset.paths, class_names=dataset.class_names)
-    return Question(dataset, split, ViewOptions(views=2))
+    return Question(SplitDataset(dataset, split), ViewOptions(views=2))
 
 
 @pytest.fixture
@@ -132,7 +133,7 @@ def test_a_majority_answer_is_chance(question, tmp_path, make_arrays):
     split = make_split(dataset.labels, dataset.paths, class_names=dataset.class_names)
     path = saved(tmp_path, np.tile(np.float32([1, 0]), (25, 1)))
     with pytest.raises(UserError, match=r"right for 50\.0 % of a class"):
-        read_scores(path, Question(dataset, split, ViewOptions(views=0)))
+        read_scores(path, Question(SplitDataset(dataset, split), ViewOptions(views=0)))
 
 
 def test_scores_for_other_views_are_refused(question, scores, tmp_path):

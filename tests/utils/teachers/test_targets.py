@@ -1,23 +1,31 @@
 """Teachers before their student starts: who may teach, and what several of them say together."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tests.fake_recognizer import fake_recognizer, record_of
 from utils.data.clips import open_clips
+from utils.data.loading import SplitDataset
 from utils.runtime.errors import UserError
 from utils.runtime.files import file_fingerprint, write_json
 from utils.settings.options import DistillationOptions, ViewOptions
 from utils.splits.protocols import make_split
-from utils.teachers import targets as teachers
+from utils.teachers import teacher as teacher_module
 from utils.teachers.question import Question
-from utils.teachers.targets import average, check_network, check_record, named_sources, teacher_answers, teaching
+from utils.teachers.targets import average, teacher_logits
+from utils.teachers.teacher import Teacher, check_network, check_teacher, resolve_teachers
 
 
 @pytest.fixture
 def dataset(make_arrays):
     folder = make_arrays(height=32, width=32)
     return open_clips(folder / "frames.npy", folder / "labels.npy")
+
+
+def check_record(record, dataset, split):
+    check_teacher(Teacher(Path("t.h5"), "", record), SplitDataset(dataset, split))
 
 
 def split_of(dataset, protocol="group", seed=0):
@@ -32,12 +40,12 @@ def test_a_teacher_that_has_seen_test_clips_is_refused(dataset):
     for protocol, seed, differing in (("random", 0, "--split is random"), ("group", 1, "--split_seed is 1")):
         record = record_of(dataset, split_of(dataset, protocol, seed))
         with pytest.raises(UserError, match=rf"--source t\.h5 has seen \d of the 6 test clips .*{differing} in the re"):
-            check_record("t.h5", record, dataset, split)
+            check_record(record, dataset, split)
 
 
 def test_a_clean_teacher_passes_without_a_word(dataset, capsys):
     split = split_of(dataset)
-    check_record("t.h5", record_of(dataset, split), dataset, split)
+    check_record(record_of(dataset, split), dataset, split)
     check_network(fake_recognizer("t.h5"), dataset)
     assert capsys.readouterr().out == ""
 
@@ -45,12 +53,12 @@ def test_a_clean_teacher_passes_without_a_word(dataset, capsys):
 def test_what_cannot_be_known_is_said(dataset, make_arrays, capsys):
     """Silence would read as a clean bill of health."""
     split = split_of(dataset)
-    check_record("t.h5", None, dataset, split)
-    assert "t.h5 has no record, so it cannot be known" in capsys.readouterr().out
+    check_record(None, dataset, split)
+    assert "t.h5 has no record, so it is unknown" in capsys.readouterr().out
     folder = make_arrays("others", groups=6)
     others = open_clips(folder / "frames.npy", folder / "labels.npy")
-    check_record("t.h5", record_of(others, split_of(others)), dataset, split)
-    assert "t.h5 was trained on other arrays, so it cannot be known" in capsys.readouterr().out
+    check_record(record_of(others, split_of(others)), dataset, split)
+    assert "t.h5 was trained on other arrays, so it is unknown" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -65,7 +73,7 @@ def test_a_teacher_of_other_classes_is_refused(dataset, classes, message):
     """Its third score would be taught as the third class of these arrays, whatever it means."""
     split = split_of(dataset)
     with pytest.raises(UserError, match=message) as error:
-        check_record("t.h5", record_of(dataset, split) | {"class_names": classes}, dataset, split)
+        check_record(record_of(dataset, split) | {"class_names": classes}, dataset, split)
     assert "\n" not in str(error.value)
 
 
@@ -110,7 +118,7 @@ def test_several_sources_are_averaged_row_by_row(dataset, tmp_path, capsys):
     np.save(tmp_path / "s.npy", second)
     asked = []
 
-    def load(path, **conventions):
+    def load(path, record, **conventions):
         asked.append(conventions)
         return fake_recognizer(path, scores=first)
 
@@ -121,25 +129,26 @@ def test_several_sources_are_averaged_row_by_row(dataset, tmp_path, capsys):
         source_input_scale="0..1",
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(teachers, "load_recognizer", load)
-        answers = teacher_answers(options, Question(dataset, split, ViewOptions(views=1)))
+        patch.setattr(teacher_module, "open_network", load)
+        question = Question(SplitDataset(dataset, split), ViewOptions(views=1))
+        answers = teacher_logits(resolve_teachers(options), question, options)
     for view in range(2):
         rows = split.train
         expected = (softmax((first[rows] + view) / 4) + softmax(second[rows] / 4)) / 2
         np.testing.assert_allclose(softmax(answers[rows, view] / 4), expected, rtol=1e-4)
     assert np.isnan(answers[split.test]).all()
     assert asked == [{"argument": "--source", "channels": "rgb", "input_scale": "0..255"}]  # as its record says
-    assert "average of 2: 100.0 % right on training clips" in capsys.readouterr().out
+    assert "average of 2: accuracy 100.0 % on training clips" in capsys.readouterr().out
 
 
 def test_no_teacher_is_one_error():
     with pytest.raises(UserError, match="--source must name a teacher unless --alpha is 1, got none"):
-        named_sources(DistillationOptions())
+        resolve_teachers(DistillationOptions())
 
 
-def test_scores_cannot_answer_live(dataset, tmp_path):
+def test_scores_cannot_answer_live(tmp_path):
     """A file has no answers for views that nobody has seen."""
     np.save(tmp_path / "s.npy", np.zeros((30, 3), np.float32))
-    options = DistillationOptions(source=tmp_path / "s.npy", teacher="live")
+    options = DistillationOptions(source=tmp_path / "s.npy", teacher_mode="live")
     with pytest.raises(UserError, match=r"--teacher live must have one network as --source, got .*s\.npy"):
-        teaching(options, Question(dataset, split_of(dataset), ViewOptions()), (16, 32, 32, 3))
+        resolve_teachers(options)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from utils import stages
-from utils.data.loading import open_data
+from utils.data.loading import load
 from utils.runtime.errors import UserError
 from utils.settings.options import DataOptions, NetworkOptions, ViewOptions
 from utils.teachers.exchange import read_scores
@@ -23,8 +23,8 @@ def written(make_arrays, tmp_path):
     folder = make_arrays(height=32, width=40)
     data = DataOptions(folder / "frames.npy", folder / "labels.npy")
     network, views = NetworkOptions(input_size=SHAPE[1:3]), ViewOptions(views=2, view_seed=7)
-    stages.write_views(data, network, views, output_path=tmp_path / "views")
-    return Question(*open_data(data, SHAPE), views), tmp_path / "views"
+    stages.write_views(data=data, network=network, views=views, output_path=tmp_path / "views")
+    return Question(load(data, SHAPE), views), tmp_path / "views"
 
 
 def test_files_hold_the_views_of_their_rows_and_no_test_clip(written):
@@ -59,7 +59,7 @@ def test_the_code_in_its_readme_makes_scores_that_are_accepted(written, monkeypa
     clips = question.dataset.view(train, np.full(len(train), 2), SHAPE, question.views)
     np.testing.assert_allclose(scores[train, 2], answer(clips), rtol=1e-5)
     assert set(seen) == {SHAPE}
-    other = Question(question.dataset, question.split, ViewOptions(views=2, view_seed=8))
+    other = Question(question.data, ViewOptions(views=2, view_seed=8))
     with pytest.raises(UserError, match="answered for something else: view_seed is 7 there and 8 here"):
         read_scores(folder / "scores.npy", other)
 

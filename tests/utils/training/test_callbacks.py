@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from utils.settings.options import TrainingOptions
-from utils.training.callbacks import no_better_epoch, out_of_time
+from utils.training.callbacks import ending_after
 from utils.training.history import history_array
+from utils.training.state import Ending
 
 
 def history(val_accuracies, seconds=60.0):
@@ -28,22 +29,26 @@ def history(val_accuracies, seconds=60.0):
 )
 def test_patience_counts_epochs_since_the_kept_one(accuracies, patience, stops):
     """An epoch too early loses the one that would have been best; one too late costs an epoch of C3D."""
-    reason = no_better_epoch(history(accuracies), TrainingOptions(patience=patience))
-    assert (reason is not None) == stops
-    if stops:
-        assert reason == "no better epoch on validation for 2 epochs (--patience 2)"
+    options = TrainingOptions(epochs=100, patience=patience)
+    expected = (Ending.NO_IMPROVEMENT, "no improvement on validation for 2 epochs (--patience 2)")
+    assert ending_after(history(accuracies), options, seconds=0) == (expected if stops else (None, ""))
 
 
-def test_no_epoch_is_begun_that_would_pass_the_limit():
+def test_no_epoch_is_started_that_would_exceed_the_limit():
     """A job that the queue kills in the middle of an epoch has paid for an epoch that nobody gets."""
     options = TrainingOptions(epochs=50, max_minutes=10)
-    assert out_of_time(history([0.5]), options, seconds=540.0) is None  # 9 minutes, and an epoch takes one
-    reason = out_of_time(history([0.5]), options, seconds=541.0)
-    assert reason == "epoch 2 of 50 would end after --max_minutes 10"
-    assert out_of_time(history([0.5]), TrainingOptions(), seconds=1e9) is None
+    assert ending_after(history([0.5]), options, seconds=540.0) == (None, "")  # 9 minutes, and an epoch takes one
+    expected = (Ending.OUT_OF_TIME, "epoch 2 of 50 would exceed --max_minutes 10")
+    assert ending_after(history([0.5]), options, seconds=541.0) == expected
+    assert ending_after(history([0.5]), TrainingOptions(), seconds=1e9) == (None, "")
 
 
-def test_the_last_epoch_is_what_tells_how_long_the_next_takes():
-    """The first epoch holds the compilation of the network and says little."""
+def test_the_last_epoch_ends_the_training_whatever_the_time():
+    options = TrainingOptions(epochs=2, max_minutes=1, patience=1)
+    assert ending_after(history([0.5, 0.5]), options, seconds=1e9) == (Ending.LAST_EPOCH, "")
+
+
+def test_the_last_epoch_tells_how_long_the_next_takes():
+    """The first epoch includes the compilation of the network and says little."""
     epochs = np.concatenate([history([0.5], seconds=500.0), history([0.5], seconds=10.0)])
-    assert out_of_time(epochs, TrainingOptions(max_minutes=10), seconds=580.0) is None
+    assert ending_after(epochs, TrainingOptions(max_minutes=10), seconds=580.0) == (None, "")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.distiller import Distiller
-from utils.data.batches import Source, clip_source
+from utils.data.batches import RowReader, clip_reader
 from utils.runtime.errors import UserError
 from utils.settings.options import TrainingOptions
 from utils.splits.protocols import Split
@@ -39,7 +39,7 @@ def trained(arrays, options, *, distil=None, targets=None):
     set_seeds(options)
     model = tiny_network()
     fitted = model if distil is None else Distiller(model, **distil)
-    history = fit(fitted, clip_source(dataset, SHAPE), split, targets or {"labels": dataset.labels}, options)
+    history = fit(fitted, clip_reader(dataset, SHAPE), split, targets or {"labels": dataset.labels}, options)
     return model, history
 
 
@@ -74,7 +74,7 @@ class Probe(keras.Model):
 def probe_fit(right, **changed):
     """Fits a Probe for len(right) epochs on rows 10..15, tested on rows 0..9; returns it with its history."""
     model = Probe(right)
-    source = Source(lambda rows, _: np.asarray(rows, np.float32)[:, None], (1,), np.float32)
+    source = RowReader(lambda rows, _: np.asarray(rows, np.float32)[:, None], (1,), np.float32)
     split = Split("random", 0, np.arange(10, 16), np.arange(10), np.arange(16, 20), ())
     options = replace(OPTIONS, epochs=len(right), learning_rate=1e-12, schedule="constant", **changed)
     return model, fit(model, source, split, {"labels": np.ones(20, np.int64)}, options)
@@ -115,7 +115,7 @@ def test_a_tiny_network_learns_and_its_history_is_that_of_its_weights(arrays, di
 def test_test_clips_are_never_read_and_validation_clips_never_trained_on(arrays):
     """A test clip that was seen makes every number worthless."""
     dataset, split = arrays
-    source = clip_source(dataset, SHAPE)
+    source = clip_reader(dataset, SHAPE)
     read = []
 
     def recorded(rows, views):
@@ -206,10 +206,10 @@ def test_training_ends_early_and_says_why(capsys):
     model, history = probe_fit([3, 7, 6, 6, 9], patience=2)
     assert history["epoch"].tolist() == [1, 2, 3, 4]
     assert float(model.epoch_number) == 2
-    assert "note: stopped after epoch 4: no better epoch on validation for 2 epochs" in capsys.readouterr().out
+    assert "note: stopped after epoch 4: no improvement on validation for 2 epochs" in capsys.readouterr().out
     _, history = probe_fit([3, 7, 9], max_minutes=1e-9)
     assert history["epoch"].tolist() == [1]
-    assert "note: stopped after epoch 1: epoch 2 of 3 would end after --max_minutes 1e-09" in capsys.readouterr().out
+    assert "note: stopped after epoch 1: epoch 2 of 3 would exceed --max_minutes 1e-09" in capsys.readouterr().out
 
 
 def test_a_rate_that_is_too_high_is_one_error(arrays):

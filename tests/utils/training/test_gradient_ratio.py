@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from models.distiller import Distiller
-from utils.data.batches import Source
+from utils.data.batches import RowReader
 from utils.splits.protocols import Split
 from utils.training.gradient_ratio import gradient_log, gradient_norms
 
@@ -51,11 +51,11 @@ def test_the_fixed_batch_is_of_labelled_training_clips(problem):
     """Other clips in each epoch would move the ratio by themselves; unlabelled ones have no hard term."""
     inputs, labels, teacher, student = problem
     labels[[0, 1, 9]] = -1
-    source = Source(lambda rows, _: inputs[rows], (5,), np.float32)
+    source = RowReader(lambda rows, _: inputs[rows], (5,), np.float32)
     split = Split("random", 0, np.arange(10), np.arange(10, 15), np.arange(15, 20), ())
     distiller = Distiller(student, temperature=4.0, alpha=0.1)
     log = {}
-    callback = gradient_log(distiller, source, split, {"labels": labels, "teacher_logits": teacher})
+    (callback,) = gradient_log(distiller, source, split, {"labels": labels, "teacher_logits": teacher})
     callback.on_epoch_end(0, log)
     rows = np.array([2, 4, 6, 8])
     expected = expected_ratio(inputs[rows], np.asarray(student.layers[0].kernel), labels[rows], teacher[rows], 4.0, 0.1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.distiller import Distiller
-from utils.data.batches import Source
+from utils.data.batches import RowReader
 from utils.runtime.errors import UserError
 from utils.settings.options import TrainingOptions
 from utils.splits.protocols import Split
@@ -30,7 +30,7 @@ OPTIONS = TrainingOptions(batch_size=4, epochs=3, learning_rate=0.01, schedule="
 
 
 def source_of(inputs):
-    return Source(lambda rows, views: inputs[rows], inputs.shape[1:], inputs.dtype.type)
+    return RowReader(lambda rows, views: inputs[rows], inputs.shape[1:], inputs.dtype.type)
 
 
 def network(**last):
@@ -259,4 +259,4 @@ def test_keep_going_says_it_once_and_trains_on(model, note, capsys):
     assert history["epoch"].tolist() == [1, 2, 3]
     printed = capsys.readouterr().out
     assert note in printed
-    assert printed.count("as --keep_going asks") == 1
+    assert printed.count("because of --keep_going") == 1

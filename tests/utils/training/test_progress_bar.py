@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tqdm import tqdm
 
-from utils.data.batches import Source
+from utils.data.batches import RowReader
 from utils.runtime.progress import duration
 from utils.settings.options import TrainingOptions
 from utils.splits.protocols import Split
@@ -27,7 +27,7 @@ class Terminal(io.StringIO):
 
 def train(epochs=2):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-    source = Source(lambda rows, views: INPUTS[rows], (4,), np.float32)
+    source = RowReader(lambda rows, views: INPUTS[rows], (4,), np.float32)
     return fit(model, source, SPLIT, {"labels": np.arange(20) % 2}, TrainingOptions(batch_size=4, epochs=epochs))
 
 

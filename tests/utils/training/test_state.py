@@ -11,7 +11,8 @@ import pytest
 
 from models.distiller import Distiller
 from tests.utils.training.test_fit import OPTIONS, SHAPE, tiny_network, without_times
-from utils.data.batches import clip_source
+from utils.data.batches import clip_reader
+from utils.data.loading import SplitDataset
 from utils.networks.recognizer import save_model
 from utils.runtime.drawing import save_figure
 from utils.runtime.errors import UserError
@@ -36,16 +37,16 @@ def run(arrays, options, folder, *, distil=None, few=None, teacher=None, during=
     """
     dataset, split = arrays
     taught = split if few is None else replace(split, train=split.train[:few])
-    settings = settings_of([options], dataset, split)
+    settings = settings_of([options], SplitDataset(dataset, split), {})
     with training_state(OutputOptions(folder / "net.keras", folder / "net", overwrite), settings) as state:
         if during:
             during(state)
         set_seeds(options)
         model = tiny_network()
         fitted = model if distil is None else Distiller(model, teacher, **distil)
-        source, targets = clip_source(dataset, SHAPE), {"labels": dataset.labels}
+        source, targets = clip_reader(dataset, SHAPE), {"labels": dataset.labels}
         history = fit(fitted, source, taught, targets, options, epoch_clips=len(split.train), state=state)
-        if state.ended:
+        if not state.can_resume:
             state.remove()
         return model.get_weights(), history
 
@@ -60,9 +61,9 @@ def killed_in_save(number):
     def spoil(state):
         save, times = state.save, []
 
-        def dying(model, history, best, *, ended):
+        def dying(model, history, best, *, ending):
             times.append(1)
-            save(model, history, half_of(own_variables(model)) if len(times) == number else best, ended=ended)
+            save(model, history, half_of(own_variables(model)) if len(times) == number else best, ending=ending)
 
         state.save = dying
 
@@ -83,7 +84,7 @@ def test_a_killed_and_continued_training_ends_as_an_undisturbed_one(arrays, tmp_
             run(arrays, options, tmp_path / "killed", during=killed_in_save(number), **how)
     capsys.readouterr()
     again, continued = run(arrays, options, tmp_path / "killed", **how)
-    assert "continuing from epoch 4 of 4" in capsys.readouterr().out
+    assert "resuming from epoch 4 of 4" in capsys.readouterr().out
     np.testing.assert_array_equal(without_times(continued), without_times(history))
     for expected, found in zip(weights, again):
         np.testing.assert_array_equal(found, expected)
@@ -129,14 +130,14 @@ def test_other_settings_are_not_mixed_in(arrays, tmp_path, capsys):
     ):
         run(arrays, replace(OPTIONS, learning_rate=0.02), tmp_path)
     other_split = (dataset, replace(split, train=split.train[:-1]))
-    with pytest.raises(UserError, match=r"with another division of the clips; .*--overwrite"):
+    with pytest.raises(UserError, match=r"with another split of the clips; .*--overwrite"):
         run(other_split, OPTIONS, tmp_path)
     frames = replace(dataset, labels=np.roll(dataset.labels, 1))
     with pytest.raises(UserError, match="with another --data;"):
         run((frames, split), OPTIONS, tmp_path)
     assert state.read_bytes() == kept
     _, history = run(arrays, replace(OPTIONS, learning_rate=0.02), tmp_path, overwrite=True)
-    assert "continuing" not in capsys.readouterr().out
+    assert "resuming" not in capsys.readouterr().out
     assert len(history) == 2
     assert not state.exists()
 
@@ -145,9 +146,7 @@ def test_a_spoilt_state_is_one_line(arrays, tmp_path):
     """A disk error must be told from a fault of the program, with the way out."""
     state = unfinished(arrays, OPTIONS, tmp_path)
     state.write_bytes(state.read_bytes()[:-100])
-    with pytest.raises(
-        UserError, match=r"net\.training must be a whole training state, but .*; start anew with --over"
-    ):
+    with pytest.raises(UserError, match=r"net\.training must be a whole training state, but .*; use --over"):
         run(arrays, OPTIONS, tmp_path)
 
 
@@ -158,8 +157,8 @@ def test_a_teacher_in_the_step_is_not_kept(arrays, tmp_path):
     def watched(state):
         save = state.save
 
-        def weighed(model, history, best, *, ended):
-            save(model, history, best, ended=ended)
+        def weighed(model, history, best, *, ending):
+            save(model, history, best, ending=ending)
             sizes[len(history)] = state.path.stat().st_size
 
         state.save = weighed
@@ -180,15 +179,15 @@ def test_a_signal_ends_the_training_after_its_step(arrays, tmp_path, number):
     def interrupting(state):
         save = state.save
 
-        def saving(model, history, best, *, ended):
-            save(model, history, best, ended=ended)
+        def saving(model, history, best, *, ending):
+            save(model, history, best, ending=ending)
             if len(history) == 2:
                 os.kill(os.getpid(), number)
                 steps.append(len(history))  # it is not raised here, within the epoch's end
 
         state.save = saving
 
-    with pytest.raises(Interrupted, match=r"epochs 1 to 2 are kept in .*net\.training, and the same") as stop:
+    with pytest.raises(Interrupted, match=r"epochs 1 to 2 are saved in .*net\.training; rerun the same") as stop:
         run(arrays, options, tmp_path / "cut", during=interrupting)
     assert stop.value.number == number
     assert steps == [2]
@@ -227,14 +226,14 @@ def test_a_full_disk_leaves_the_epochs_before(arrays, tmp_path, small_disk):
     def full_in_second_save(state):
         save = state.save
 
-        def saving(model, history, best, *, ended):
+        def saving(model, history, best, *, ending):
             if len(history) == 2:
                 small_disk(state.path.stat().st_size // 2)
-            save(model, history, best, ended=ended)
+            save(model, history, best, ending=ending)
 
         state.save = saving
 
-    with pytest.raises(UserError, match=r"net\.training: File too large: epoch 1 is kept in .*net\.training, and the"):
+    with pytest.raises(UserError, match=r"net\.training: File too large: epoch 1 is saved in .*net\.training; rer"):
         run(arrays, options, tmp_path / "full", during=full_in_second_save)
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["net.training"]
     small_disk(-1)
@@ -279,8 +278,8 @@ def test_frames_cut_while_training_are_one_line(arrays, tmp_path):
     def cut_after_an_epoch(state):
         save = state.save
 
-        def saving(model, history, best, *, ended):
-            save(model, history, best, ended=ended)
+        def saving(model, history, best, *, ending):
+            save(model, history, best, ending=ending)
             os.truncate(dataset.frames.path, 1000)
 
         state.save = saving

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from utils.data.batches import Source
+from utils.data.batches import RowReader
 from utils.settings.options import TrainingOptions
 from utils.splits.protocols import Split
 from utils.training import fit as training
@@ -88,7 +88,7 @@ def test_the_history_holds_the_share_of_each_epoch(monkeypatch, capsys):
             model.train_function = waiting_step
 
     monkeypatch.setattr(training, "WaitClock", SecondAStep)
-    source = Source(lambda rows, _: INPUTS[rows], (3,), np.float32)
+    source = RowReader(lambda rows, _: INPUTS[rows], (3,), np.float32)
     split = Split("random", 0, np.arange(8), np.arange(8, 12), np.array([], np.int64), ())
     options = TrainingOptions(batch_size=4, epochs=2)
     history = training.fit(compiled_model(), source, split, {"labels": LABELS}, options)

@@ -1,0 +1,221 @@
+"""What enters the key of a cell and the settings of a training state: all that its weights depend on, no more."""
+
+import dataclasses
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from utils.data.clips import ClipDataset
+from utils.data.loading import SplitDataset
+from utils.experiments import grid as grid_module
+from utils.experiments.arrays import ArrayOrigin
+from utils.experiments.grid import Experiment, cells_of
+from utils.settings.options import (
+    DataOptions,
+    DistillationOptions,
+    NetworkOptions,
+    TeacherOptions,
+    TrainingOptions,
+    ViewOptions,
+    weight_settings,
+)
+from utils.splits.protocols import Split
+from utils.training import state as state_module
+from utils.training.state import settings_of
+
+ALL = {"alone", "teacher", "distilled"}
+# By option: another value than the default, and the roles whose weights it could change.
+TRAINING = {
+    "batch_size": (4, ALL),
+    "epochs": (3, ALL),
+    "learning_rate": (0.1, ALL),
+    "schedule": ("constant", ALL),
+    "clip_norm": (None, ALL),
+    "initialisation": ("random", ALL),
+    "seed": (7, ALL),
+    "weight_decay": (0.1, ALL),
+    "class_weights": ("balanced", ALL),
+    "patience": (3, ALL),
+    "max_minutes": (5.0, set()),
+    "precision": ("float32", ALL),
+    "keep_going": (True, set()),
+    "tensorboard": (Path("logs"), set()),
+}
+NETWORK = {"width": (0.5, ALL), "dropout": (0.5, ALL), "input_size": ((56, 56), ALL), "input_frames": (20, ALL)}
+VIEWS = {"views": (3, {"alone", "distilled"}), "view_seed": (1, ALL), "flip": (False, ALL)}
+DISTILLATION = {
+    "student": ("compact3d_gap", {"alone", "distilled"}),
+    "labels_per_class": (5, {"alone", "distilled"}),
+    "teacher_mode": ("live", {"alone", "distilled"}),
+    "source_channels": ("bgr", {"alone", "distilled"}),
+    "source_input_scale": ("0..1", {"alone", "distilled"}),
+    "cache": (Path("c.npy"), set()),
+}
+VARIED = {"source", "temperature", "alpha"}  # by the grid itself
+OPTIONS = {
+    TrainingOptions: TRAINING,
+    NetworkOptions: NETWORK,
+    ViewOptions: VIEWS,
+    DistillationOptions: DISTILLATION | dict.fromkeys(VARIED),
+}
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    origin = ArrayOrigin(None, None, None, None, {}, 16, (112, 112))
+    return Experiment(
+        output_path=tmp_path,
+        origin=origin,
+        split="random",
+        folds=None,
+        split_seed=0,
+        split_dir=None,
+        group_pattern=None,
+        seeds=[0],
+        teachers=["scratch"],
+        given_teachers={},
+        teacher=TeacherOptions(),
+        distillation=DistillationOptions(),
+        temperatures=[4.0],
+        alphas=[0.1],
+        teacher_training=TrainingOptions(),
+        student_training=TrainingOptions(),
+        teacher_network=NetworkOptions(),
+        student_network=NetworkOptions(),
+        views=ViewOptions(),
+        fail_on_leak=False,
+        arguments={},
+    )
+
+
+def keys(experiment, seed=0, **common):
+    """The key of each role's cell."""
+    return {cell.row.role: cell.key for cell in cells_of(experiment, "random", seed, {"arrays": {}} | common)}
+
+
+def changed(before, after):
+    return {role for role in before if before[role] != after[role]}
+
+
+def with_taught(roles):
+    """A distilled student also depends on its teacher's weights."""
+    return roles | ({"distilled"} if "teacher" in roles else set())
+
+
+def test_every_option_is_in_these_tables():
+    """A new option must say here whose weights it can change, or an old cell would be taken for a new one."""
+    for kind, table in OPTIONS.items():
+        assert {part.name for part in fields(kind)} == set(table)
+
+
+@pytest.mark.parametrize("name", [name for name in TRAINING if name != "seed"])
+def test_training_options(experiment, name):
+    value, roles = TRAINING[name]
+    training = replace(TrainingOptions(), **{name: value})
+    other = replace(experiment, teacher_training=training, student_training=training)
+    assert changed(keys(experiment), keys(other)) == roles
+
+
+@pytest.mark.parametrize("name", NETWORK)
+def test_network_options(experiment, name):
+    value, roles = NETWORK[name]
+    network = replace(NetworkOptions(), **{name: value})
+    other = replace(experiment, teacher_network=network, student_network=network)
+    assert changed(keys(experiment), keys(other)) == roles
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_view_options(experiment, name):
+    """A teacher draws new views in each epoch: their number is nothing to it, their seed and flips are."""
+    value, roles = VIEWS[name]
+    other = replace(experiment, views=replace(ViewOptions(), **{name: value}))
+    assert changed(keys(experiment), keys(other)) == with_taught(roles)
+
+
+def test_options_of_views_do_not_count_without_views(experiment):
+    whole = replace(experiment, views=ViewOptions(views=0))
+    assert changed(keys(experiment), keys(whole)) == ALL
+    other = replace(experiment, views=ViewOptions(views=0, view_seed=3, flip=False))
+    assert changed(keys(whole), keys(other)) == set()
+
+
+@pytest.mark.parametrize("name", DISTILLATION)
+def test_distillation_options(experiment, name):
+    value, roles = DISTILLATION[name]
+    other = replace(experiment, distillation=replace(DistillationOptions(), **{name: value}))
+    assert changed(keys(experiment), keys(other)) == roles
+
+
+def test_what_the_grid_varies(experiment):
+    assert changed(keys(experiment), keys(experiment, seed=1)) == ALL
+    assert changed(keys(experiment), keys(replace(experiment, temperatures=[1.0]))) == {"distilled"}
+    assert changed(keys(experiment), keys(replace(experiment, alphas=[0.5]))) == {"distilled"}
+    fine_tuned = replace(experiment, teachers=["sports1m"])
+    assert changed(keys(experiment), keys(fine_tuned)) == {"teacher", "distilled"}
+    unfrozen = replace(fine_tuned, teacher=TeacherOptions(unfreeze="fc7"))
+    assert changed(keys(fine_tuned), keys(unfrozen)) == {"teacher", "distilled"}
+    assert changed(keys(experiment), keys(replace(experiment, teacher=TeacherOptions(unfreeze="fc7")))) == set()
+    flipped = replace(fine_tuned, views=ViewOptions(flip=False))  # frozen layers see view 0
+    assert "teacher" not in changed(keys(fine_tuned), keys(flipped))
+
+
+def test_code_arrays_and_versions(experiment, monkeypatch):
+    before = keys(experiment)
+    assert changed(before, keys(experiment, arrays={"frames": "other"})) == ALL
+    assert changed(before, keys(experiment, versions={"version of the views": 2})) == ALL
+    with monkeypatch.context() as patch:
+        patch.setattr(grid_module, "student_code", lambda _: "other")
+        assert changed(before, keys(experiment)) == {"alone", "distilled"}
+    with monkeypatch.context() as patch:
+        patch.setattr(grid_module, "teacher_code", lambda: "other")
+        assert changed(before, keys(experiment)) == {"teacher", "distilled"}
+
+
+def test_a_given_teacher_is_identified_by_its_file(experiment, tmp_path):
+    def key(content):
+        (tmp_path / "t.npy").write_bytes(content)
+        given = replace(experiment, teachers=["none"], given_teachers={"mine": (str(tmp_path / "t.npy"),)})
+        return keys(given)
+
+    assert changed(key(b"a"), key(b"b")) == {"teacher", "distilled"}
+    assert changed(key(b"a"), key(b"a")) == set()
+
+
+@dataclass(frozen=True)
+class LaterOptions:
+    """Options as a later version of the project may have them."""
+
+    old: int = 1
+    new: str = field(default="better", metadata={"same_as_before": "none"})
+
+
+def test_an_option_added_later_leaves_finished_trainings_valid():
+    """With the value that means "as before" the key is the one from before; the new default is another training."""
+    assert weight_settings([LaterOptions(new="none")]) == {"old": 1}
+    assert weight_settings([LaterOptions()]) == {"old": 1, "new": "better"}
+
+
+@pytest.mark.parametrize("kind", [*OPTIONS, TeacherOptions])
+def test_a_training_state_is_compared_by_the_same_settings(kind, monkeypatch):
+    """The state of a training must not be resumed with settings that would give other weights."""
+    dataset = ClipDataset(None, np.arange(4), None, ("a", "b"))
+    monkeypatch.setattr(ClipDataset, "fingerprint", lambda self: {})
+    data = SplitDataset(dataset, Split("random", 0, *(np.arange(1),) * 3, ()))
+    before = settings_of([kind()], data, {})
+    for part in dataclasses.fields(kind):
+        if part.name in OPTIONS.get(kind, {}) and OPTIONS[kind][part.name]:
+            value, roles = OPTIONS[kind][part.name]
+            after = settings_of([replace(kind(), **{part.name: value})], data, {})
+            assert (before != after) == bool(roles), part.name
+    assert before != settings_of([kind()], data, {"--weights": "other"})
+    monkeypatch.setattr(state_module, "VERSIONS", {"version of the views": 99})
+    assert before != settings_of([kind()], data, {})
+
+
+def test_data_options_are_compared_by_content():
+    """Arrays that were moved are the same arrays; their split is not the same under another seed."""
+    here, there = DataOptions(Path("a"), Path("b")), DataOptions(Path("c"), Path("d"), paths=Path("e"))
+    assert weight_settings([here]) == weight_settings([there])
+    assert weight_settings([here]) != weight_settings([replace(here, split_seed=1)])

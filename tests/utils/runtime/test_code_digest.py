@@ -1,0 +1,56 @@
+"""Code that computes a result is part of what identifies it; comments and docstrings are not."""
+
+import sys
+
+import pytest
+
+from utils.runtime.code_digest import code_digest
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch, request):
+    """Writes modules of a package of its own name, and returns the name and the writer."""
+    name = f"package_{abs(hash(request.node.name))}"
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / name).mkdir()
+
+    def write(**modules):
+        for module, text in modules.items():
+            (tmp_path / name / f"{module}.py").write_text(text)
+        sys.path_importer_cache.clear()
+
+    write(__init__="")
+    return name, write
+
+
+def test_code_counts_and_comments_do_not(package):
+    name, write = package
+    write(net="def build():\n    return 1\n")
+    before = code_digest(f"{name}.net")
+    write(net='"""New."""\n\n\ndef build():  # one\n    """Build."""\n\n    # why\n    return 1\n')
+    assert code_digest(f"{name}.net") == before
+    write(net="def build():\n    return 2\n")
+    assert code_digest(f"{name}.net") != before
+
+
+def test_imported_modules_of_the_same_package_count(package):
+    """The student's topology is in another module than the student."""
+    name, write = package
+    write(
+        net=f"from {name}.parts import layer\nfrom . import other\n",
+        parts="layer = 1\n",
+        other="x = 1\n",
+        lone="y = 1\n",
+    )
+    before = code_digest(f"{name}.net")
+    write(lone="y = 2\n")
+    assert code_digest(f"{name}.net") == before
+    write(parts="layer = 2\n")
+    assert code_digest(f"{name}.net") != before
+    write(parts="layer = 1\n", other="x = 2\n")
+    assert code_digest(f"{name}.net") != before
+
+
+def test_a_missing_module_is_an_error():
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        code_digest("no_such_module")

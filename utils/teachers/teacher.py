@@ -1,0 +1,107 @@
+"""A teacher: a file with a network or class scores, resolved once per run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils.data.clips import ClipDataset
+from utils.data.loading import SplitDataset
+from utils.networks.recognizer import Recognizer, open_network, read_record
+from utils.networks.records import recorded_split, same_clips
+from utils.runtime.errors import UserError
+from utils.runtime.files import file_fingerprint
+from utils.settings.options import SCORES_SUFFIX, DistillationOptions
+from utils.splits.checks import refuse_seen_test_clips
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A file that teaches.
+
+    fingerprint: SHA-256 of the file. record: the content of NAME.json next to a network, None if there is none.
+    channels, input_scale: what a network expects, "rgb" and "0..255" if it has a record.
+    """
+
+    path: Path
+    fingerprint: str
+    record: dict | None = None
+    channels: str = "rgb"
+    input_scale: str = "0..255"
+
+    @property
+    def is_network(self) -> bool:
+        """False for a file of class scores."""
+        return self.path.suffix != SCORES_SUFFIX
+
+    def load(self, dataset: ClipDataset) -> Recognizer:
+        """The network. Raises UserError if it has other classes or takes longer clips than `dataset`."""
+        network = open_network(
+            self.path, self.record, argument="--source", channels=self.channels, input_scale=self.input_scale
+        )
+        check_network(network, dataset)
+        return network
+
+
+def resolve_teachers(distillation: DistillationOptions) -> tuple[Teacher, ...]:
+    """The teachers that `distillation.source` names, each file hashed once.
+
+    `source_channels` and `source_input_scale` apply to networks without a record. Raises UserError if there is no
+    teacher, if a record belongs to another file, if the only teacher has a record and conventions are given as well,
+    or if `teacher_mode` is "live" and the source is not a single network.
+    """
+    if not distillation.sources:
+        raise UserError("--source must name a teacher unless --alpha is 1, got none")
+    teachers = tuple(resolve(path, distillation) for path in distillation.sources)
+    if distillation.teacher_mode == "live" and (len(teachers) > 1 or not teachers[0].is_network):
+        found = " ".join(map(str, distillation.sources))
+        raise UserError(f"--teacher live must have one network as --source, got {found}")
+    return teachers
+
+
+def resolve(path: Path, distillation: DistillationOptions) -> Teacher:
+    fingerprint = file_fingerprint(path)
+    if path.suffix == SCORES_SUFFIX:
+        return Teacher(path, fingerprint)
+    record = read_record(path, lambda _: fingerprint, argument="--source")
+    conventions = (distillation.source_channels, distillation.source_input_scale)
+    if record is None:
+        return Teacher(path, fingerprint, None, *conventions)
+    if conventions != ("rgb", "0..255") and len(distillation.sources) == 1:
+        raise UserError(
+            f"--source_channels and --source_input_scale are for models without a record; {path} has one and takes "
+            "RGB 0..255"
+        )
+    return Teacher(path, fingerprint, record)
+
+
+def check_teacher(teacher: Teacher, data: SplitDataset) -> None:
+    """Raises UserError if the record of a network lists other classes, or shows that it has seen test clips."""
+    if not teacher.is_network:
+        return  # score files are checked when they are read, see utils/teachers/exchange.py
+    what = f"--source {teacher.path}"
+    if teacher.record is None:
+        print(f"note: {what} has no record, so it is unknown whether it has seen the test clips.")
+        return
+    known, classes = tuple(teacher.record["class_names"]), data.dataset.class_names
+    if len(known) != len(classes):
+        raise UserError(f"--source: {teacher.path} knows {len(known)} classes but --data holds {len(classes)}")
+    if known != classes:
+        differing = [f"{name} / {found}" for name, found in zip(known, classes) if name != found]
+        raise UserError(
+            f"--source: {teacher.path} must know the classes of --data in their order, but {len(differing)} differ "
+            f"(its class / that of --data: {', '.join(differing[:3])})"
+        )
+    if not same_clips(teacher.record, data.dataset):
+        print(f"note: {what} was trained on other arrays, so it is unknown whether it has seen the test clips.")
+    else:
+        refuse_seen_test_clips(data.split, recorded_split(teacher.record), what=what)
+
+
+def check_network(network: Recognizer, dataset: ClipDataset) -> None:
+    """Raises UserError if a network has another number of classes or takes longer clips than `dataset`."""
+    classes, stored = len(dataset.class_names), dataset.frames.shape[1]
+    if network.num_classes != classes:
+        raise UserError(f"--source: {network.path} knows {network.num_classes} classes but --data holds {classes}")
+    if stored < network.input_shape[0]:
+        raise UserError(
+            f"--source: {network.path} takes {network.input_shape[0]} frames but --data holds clips of {stored}"
+        )
