@@ -1,8 +1,18 @@
-"""Stage 3: arrays and a teacher to a compact student, by knowledge distillation."""
+"""Stage 3: train a compact student from labels and a teacher, by knowledge distillation."""
 
 import argparse
 
-from utils.settings import argument_types, arguments, cli
+from utils.settings import arguments, cli
+from utils.settings.argument_types import (
+    existing_teacher,
+    output_folder,
+    output_model,
+    output_scores,
+    output_stem,
+    positive_float,
+    positive_int,
+    share,
+)
 from utils.settings.options import (
     CHANNELS,
     INPUT_SCALES,
@@ -20,54 +30,43 @@ def parse_arguments() -> argparse.Namespace:
     parser = cli.ArgumentParser(__doc__)
     arguments.add_data_arguments(parser)
     arguments.add_split_arguments(parser, default="auto")
-    arguments.add_training_arguments(parser)
-    parser.set_defaults(epochs=100)
-    arguments.add_view_arguments(parser, views_help="so many views of each clip, beside the whole one, are learnt from")
-    arguments.add_model_arguments(parser)
     distillation = parser.add_argument_group("distillation")
     distillation.add_argument(
         "--source",
-        type=argument_types.existing_teacher,
+        type=existing_teacher,
         nargs="+",
-        help="the teacher, a model or a .npy of class scores; several are averaged; none is needed with --alpha 1",
+        help="teacher: a model or a .npy of class scores; several are averaged; not needed with --alpha 1",
+    )
+    distillation.add_argument("--temperature", type=positive_float, default=10.0, help="softens both outputs")
+    distillation.add_argument("--alpha", type=share, default=0.1, help="weight of the hard loss; 1: no teacher")
+    distillation.add_argument(
+        "--labels_per_class", type=positive_int, help="number of labelled clips per class available to the student"
     )
     distillation.add_argument(
         "--teacher",
         dest="teacher_mode",
         choices=["cached", "live"],
         default="cached",
-        help="cached: answers once for each view; live: answers in every step, for a new view of each clip an epoch",
+        help="cached: compute the logits once per view; live: in every step, for a new view per clip and epoch",
     )
+    distillation.add_argument("--cache", type=output_scores, help=".npy for the logits, by default next to the teacher")
+    distillation.add_argument("--source_channels", choices=CHANNELS, default="rgb", help=arguments.CHANNELS_HELP)
     distillation.add_argument(
-        "--cache", type=argument_types.output_scores, help=".npy for its answers; by default beside it"
+        "--source_input_scale", choices=INPUT_SCALES, default="0..255", help=arguments.SCALES_HELP
     )
-    distillation.add_argument("--student", type=argument_types.student, default="compact3d", help=cli.STUDENT_HELP)
-    distillation.add_argument(
-        "--temperature", type=argument_types.positive_float, default=10.0, help="softens both outputs"
-    )
-    distillation.add_argument(
-        "--alpha", type=argument_types.share, default=0.1, help="weight of the labels; 1: no teacher"
-    )
-    distillation.add_argument(
-        "--labels_per_class", type=argument_types.positive_int, help="only so many clips keep their labels"
-    )
-    distillation.add_argument("--source_channels", choices=CHANNELS, default="rgb", help=cli.CHANNELS_HELP)
-    distillation.add_argument("--source_input_scale", choices=INPUT_SCALES, default="0..255", help=cli.SCALES_HELP)
+    arguments.add_model_arguments(parser, with_student=True)
+    arguments.add_training_arguments(parser, epochs=100)
+    arguments.add_view_arguments(parser, views_help=arguments.VIEWS_HELP)
     output = parser.add_argument_group("output")
+    output.add_argument("--output_path", type=output_model, default="KD_trained_models/student.keras", help="the model")
     output.add_argument(
-        "--output_path", type=argument_types.output_model, default="KD_trained_models/student.keras", help="model"
-    )
-    output.add_argument(
-        "--log_path",
-        type=argument_types.output_stem,
-        default="KD_training_histories/student",
-        help="history: .npy, .csv, .png",
+        "--log_path", type=output_stem, default="KD_training_histories/student", help="history: .npy, .csv, .png, .log"
     )
     arguments.add_overwrite_argument(output)
     output.add_argument(
         "--write_views",
-        type=argument_types.output_folder,
-        help="writes the views there at --input_size, for a teacher of another framework to answer; trains nothing",
+        type=output_folder,
+        help="write the views at --input_size for a teacher of another framework, and train nothing",
     )
     args = parser.parse_args()
     check_together(parser, args)
@@ -75,7 +74,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def check_together(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """Refuses arguments that are right alone and wrong together."""
+    """Reject combinations of arguments that contradict each other."""
     sources = args.source or []
     output, models = args.output_path.resolve(), [source for source in sources if source.suffix != SCORES_SUFFIX]
     if any(source.resolve().with_suffix("") == output.with_suffix("") for source in sources):

@@ -1,8 +1,9 @@
-"""Stage 2: arrays to a C3D teacher, from scratch or fine-tuned from Sports-1M weights."""
+"""Stage 2: train a C3D teacher, from scratch or from Sports-1M weights."""
 
 import argparse
 
-from utils.settings import argument_types, arguments, cli
+from utils.settings import arguments, cli
+from utils.settings.argument_types import existing_file, output_model, output_stem
 from utils.settings.options import (
     TASK_FROM_SCRATCH,
     TASKS_FINE_TUNING,
@@ -21,24 +22,19 @@ def parse_arguments() -> argparse.Namespace:
     parser = cli.ArgumentParser(__doc__)
     arguments.add_data_arguments(parser)
     arguments.add_split_arguments(parser, default="auto")
-    arguments.add_training_arguments(parser)
-    arguments.add_view_arguments(parser, views_help="0: whole clips; more: a new view of each clip in every epoch")
-    arguments.add_model_arguments(parser)
     teacher = parser.add_argument_group("teacher")
-    teacher.add_argument("--task", choices=TASKS, default=TASKS[0], help="from scratch, or fine-tuned from Sports-1M")
     teacher.add_argument(
-        "--weights", type=argument_types.existing_file, help="Sports-1M weights (.h5); else downloaded once"
+        "--task", choices=TASKS, default=TASKS[0], help="train from scratch, or fine-tune from Sports-1M weights"
     )
-    teacher.add_argument("--unfreeze", default="fc8", help="fine-tuning trains from this layer up")
+    teacher.add_argument("--weights", type=existing_file, help="Sports-1M weights (.h5); downloaded once by default")
+    teacher.add_argument("--unfreeze", metavar="LAYER", default="fc8", help="first layer that fine-tuning trains")
+    arguments.add_model_arguments(parser)
+    arguments.add_training_arguments(parser, epochs=TrainingOptions.epochs)
+    arguments.add_view_arguments(parser, views_help="0: no augmentation; otherwise a new view per clip and epoch")
     output = parser.add_argument_group("output")
+    output.add_argument("--output_path", type=output_model, default="trained_models/teacher.keras", help="the model")
     output.add_argument(
-        "--output_path", type=argument_types.output_model, default="trained_models/teacher.keras", help="the model"
-    )
-    output.add_argument(
-        "--log_path",
-        type=argument_types.output_stem,
-        default="training_histories/teacher",
-        help="history: .npy, .csv, .png",
+        "--log_path", type=output_stem, default="training_histories/teacher", help="history: .npy, .csv, .png, .log"
     )
     arguments.add_overwrite_argument(output)
     args = parser.parse_args()

@@ -1,34 +1,26 @@
-"""Stage 4: arrays and one or more recognisers to numbers, figures and a table."""
+"""Stage 4: test one or several recognisers and compare them."""
 
 import argparse
 
-from utils.settings import argument_types, arguments, cli
+from utils.settings import arguments, cli
+from utils.settings.argument_types import existing_model, output_folder, positive_int
 from utils.settings.options import CHANNELS, INPUT_SCALES, DataOptions
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.ArgumentParser(__doc__)
     arguments.add_data_arguments(parser)
-    arguments.add_split_arguments(parser, default=None)
     group = parser.add_argument_group("recognisers")
-    group.add_argument(
-        "--recognizer", type=argument_types.existing_model, nargs="+", required=True, help="one model or several"
-    )
-    group.add_argument("--channels", choices=CHANNELS, default="rgb", help=cli.CHANNELS_HELP)
-    group.add_argument("--input_scale", choices=INPUT_SCALES, default="0..255", help=cli.SCALES_HELP)
-    group.add_argument(
-        "--batch_size", type=argument_types.positive_int, default=16, help="clips that are answered at a time"
-    )
-    group.add_argument("--force", action="store_true", help="test by --split even if a record contradicts it")
-    group.add_argument(
-        "--fail_on_leak", action="store_true", help="an error if test clips share anything with seen ones"
-    )
+    group.add_argument("--recognizer", type=existing_model, nargs="+", required=True, help="one or several models")
+    group.add_argument("--channels", choices=CHANNELS, default="rgb", help=arguments.CHANNELS_HELP)
+    group.add_argument("--input_scale", choices=INPUT_SCALES, default="0..255", help=arguments.SCALES_HELP)
+    group.add_argument("--batch_size", type=positive_int, default=16, help="clips per forward pass")
+    arguments.add_split_arguments(parser, default=None)
+    checks = parser.add_argument_group("checks")
+    checks.add_argument("--force", action="store_true", help="test by --split even if a record contradicts it")
+    checks.add_argument("--fail_on_leak", action="store_true", help="fail if test clips leak into the clips seen")
     output = parser.add_argument_group("output")
-    output.add_argument(
-        "--output_path",
-        type=argument_types.output_folder,
-        help="folder for results.json, results.md, answers and figures",
-    )
+    output.add_argument("--output_path", type=output_folder, help="folder for results, predictions and figures")
     parser.set_defaults(split_seed=None)
     args = parser.parse_args()
     if args.split is None and (args.split_seed is not None or args.split_dir is not None):

@@ -1,10 +1,20 @@
-"""The result table in one command: teachers, the student alone, and students distilled from each teacher."""
+"""Train and test teachers, the student alone and distilled students, and write the table that compares them."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from utils.settings import argument_types, arguments, cli
+from utils.settings import arguments, cli
+from utils.settings.argument_types import (
+    existing_file,
+    existing_folder,
+    input_size,
+    output_folder,
+    positive_float,
+    positive_int,
+    seed,
+    share,
+)
 from utils.settings.options import TRAINED_TEACHERS
 from utils.splits.folds import ALL_FOLDS
 
@@ -13,91 +23,70 @@ RECIPES = Path(__file__).parent / "recipes"
 
 def make_parser() -> argparse.ArgumentParser:
     parser = cli.ArgumentParser(
-        f"{__doc__} With no arguments on built-in synthetic videos; with --videos or --data on your own. Each finished "
-        "training is kept: the same command continues, and with one more seed or temperature trains only what is new."
+        f"{__doc__} Uses built-in synthetic videos, or your own with --videos or --data. Finished trainings are kept: "
+        "rerun the same command to resume; with one more seed or temperature only what is new is trained."
     )
     parser.add_argument(
-        "--config",
-        type=argument_types.existing_file,
-        help="a recipe; by default demo.yaml, or default.yaml on own data",
+        "--config", type=existing_file, help="recipe; by default recipes/demo.yaml, or default.yaml for your own data"
     )
-    parser.add_argument(
-        "--output_path", type=argument_types.output_folder, default="demo", help="folder for all that is made"
-    )
-    parser.add_argument("--dry_run", action="store_true", help="lists the trainings with an estimate of their time")
-    parser.add_argument("--fail_on_leak", action="store_true", help="refuses to train if test clips leak into training")
-    own = parser.add_argument_group("own data, instead of synthetic videos")
-    own.add_argument("--videos", type=argument_types.existing_folder, help="folder of class folders of videos")
-    own.add_argument("--data", type=argument_types.existing_file, help="frames.npy of video_to_frames.py")
-    own.add_argument("--annotations", type=argument_types.existing_file, help="labels.npy of video_to_frames.py")
-    own.add_argument(
-        "--paths", type=argument_types.existing_file, help="video_file_paths.npy; by default the one beside --data"
-    )
+    parser.add_argument("--output_path", type=output_folder, default="demo", help="folder for everything that is made")
+    parser.add_argument("--dry_run", action="store_true", help="list the trainings with an estimate of their time")
+    parser.add_argument("--fail_on_leak", action="store_true", help="fail if test clips leak into training clips")
+    own = parser.add_argument_group("your own data, instead of synthetic videos")
+    own.add_argument("--videos", type=existing_folder, help="folder of class folders of videos")
+    own.add_argument("--data", type=existing_file, help="frames.npy written by video_to_frames.py")
+    own.add_argument("--annotations", type=existing_file, help="labels.npy next to it")
+    own.add_argument("--paths", type=existing_file, help="video_file_paths.npy, by default the one next to --data")
+    own.add_argument("--sequence_length", type=positive_int, default=16, help="frames per clip")
+    own.add_argument("--frame_size", type=input_size, default="112", help="SIDE or HEIGHTxWIDTH in pixels")
     arguments.add_synthetic_arguments(parser)
-    extraction = parser.add_argument_group("extraction")
-    extraction.add_argument("--sequence_length", type=argument_types.positive_int, default=16, help="frames a clip")
-    extraction.add_argument(
-        "--frame_size", type=argument_types.input_size, default="112", help="SIDE or HEIGHTxWIDTH, pixels"
-    )
     arguments.add_split_arguments(parser, default="auto")
-    grid = parser.add_argument_group("what is trained")
-    grid.add_argument(
-        "--folds", type=argument_types.positive_int, nargs="+", help=f"only these folds; --split {ALL_FOLDS}"
-    )
-    grid.add_argument(
-        "--seeds",
-        type=argument_types.seed,
-        nargs="+",
-        default=[0],
-        help="initialisation, order and dropout of a training each",
-    )
-    grid.add_argument(
-        "--teachers", choices=[*TRAINED_TEACHERS, "none"], nargs="+", help="by default scratch, and sports1m if at hand"
-    )
-    grid.add_argument(
-        "--sources", nargs="+", help="further teachers as NAME=FILE: a model or .npy scores; FILE,FILE are averaged"
-    )
-    grid.add_argument(
-        "--weights", type=argument_types.existing_file, help="Sports-1M weights (.h5); else the downloaded ones"
-    )
-    grid.add_argument("--unfreeze", default="fc8", help="fine-tuning from Sports-1M trains from this layer up")
-    grid.add_argument(
-        "--temperatures",
-        type=argument_types.positive_float,
-        nargs="+",
-        default=[1, 5, 10, 15, 20],
-        help="of distillation",
-    )
-    grid.add_argument("--alphas", type=argument_types.share, nargs="+", default=[0.1], help="weights of the labels")
-    grid.add_argument("--labels_per_class", type=argument_types.positive_int, help="so many labels for the students")
+    add_grid_arguments(parser)
     network = parser.add_argument_group("networks")
-    network.add_argument(
-        "--input_size", type=argument_types.input_size, default="112", help="SIDE or HEIGHTxWIDTH, pixels"
-    )
-    network.add_argument(
-        "--teacher_width", type=argument_types.positive_float, default=1.0, help="multiplies C3D's filters"
-    )
-    network.add_argument("--student", type=argument_types.student, default="compact3d", help=cli.STUDENT_HELP)
-    network.add_argument(
-        "--student_width", type=argument_types.positive_float, default=1.0, help="multiplies the student's"
-    )
-    network.add_argument(
-        "--dropout", type=argument_types.share, default=1.0, help="multiplies the dropout rates of both"
-    )
-    arguments.add_training_arguments(parser, several=True)
-    views_help = "views of each clip that students learn from, beside the whole one"
-    arguments.add_view_arguments(parser, views_help=views_help)
+    network.add_argument("--input_size", type=input_size, default="112", help="SIDE or HEIGHTxWIDTH in pixels")
+    network.add_argument("--teacher_width", type=positive_float, default=1.0, help="multiplier of C3D's filters")
+    arguments.add_student_argument(network)
+    network.add_argument("--student_width", type=positive_float, default=1.0, help="multiplier of the student's")
+    network.add_argument("--dropout", type=share, default=1.0, help="multiplier of the dropout rates")
+    arguments.add_training_arguments(parser, epochs=None)
     training = parser.add_argument_group("training, by network")
-    training.add_argument("--teacher_epochs", type=argument_types.positive_int, default=50, help=arguments.EPOCHS_HELP)
-    training.add_argument("--student_epochs", type=argument_types.positive_int, default=100, help=arguments.EPOCHS_HELP)
-    training.add_argument(
-        "--teacher_learning_rate", type=argument_types.positive_float, help="by default --learning_rate"
-    )
+    training.add_argument("--teacher_epochs", type=positive_int, default=50, help=arguments.EPOCHS_HELP)
+    training.add_argument("--student_epochs", type=positive_int, default=100, help=arguments.EPOCHS_HELP)
+    training.add_argument("--teacher_learning_rate", type=positive_float, help="by default --learning_rate")
+    arguments.add_view_arguments(parser, views_help=arguments.VIEWS_HELP)
     return parser
 
 
+def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is trained, and how often."""
+    grid = parser.add_argument_group("what is trained")
+    grid.add_argument("--folds", type=positive_int, nargs="+", help=f"only these folds; --split {ALL_FOLDS}")
+    grid.add_argument("--seeds", type=seed, nargs="+", default=[0], help="training seeds, one training each")
+    grid.add_argument(
+        "--teachers",
+        choices=[*TRAINED_TEACHERS, "none"],
+        nargs="+",
+        help="teachers to train; by default scratch, and sports1m if its weights are available",
+    )
+    grid.add_argument(
+        "--sources",
+        nargs="+",
+        metavar="NAME=FILE",
+        help="existing teachers: models or .npy scores; FILE,FILE are averaged; {fold} and {seed} are replaced",
+    )
+    grid.add_argument("--weights", type=existing_file, help="Sports-1M weights (.h5); the downloaded ones by default")
+    grid.add_argument("--unfreeze", metavar="LAYER", default="fc8", help="first layer that fine-tuning trains")
+    grid.add_argument(
+        "--temperatures", type=positive_float, nargs="+", default=[1, 5, 10, 15, 20], help="distillation temperatures"
+    )
+    grid.add_argument("--alphas", type=share, nargs="+", default=[0.1], help="weights of the hard loss")
+    grid.add_argument(
+        "--labels_per_class", type=positive_int, help="number of labelled clips per class available to the students"
+    )
+
+
 def parse_arguments() -> argparse.Namespace:
-    """The recipe's settings, with those of the command line over them."""
+    """The settings of the recipe, overridden by those of the command line."""
     parser = make_parser()
     typed = parser.parse_args()
     if typed.videos and typed.data:

@@ -21,7 +21,7 @@ SPLITS = {"random": "random: sources on both sides", "group": "group: sources ne
 def parse_arguments() -> argparse.Namespace:
     parser = cli.ArgumentParser(__doc__.splitlines()[0])
     arguments.add_data_arguments(parser)
-    arguments.add_training_arguments(parser)
+    arguments.add_training_arguments(parser, epochs=TrainingOptions.epochs)
     parser.set_defaults(epochs=20)
     arguments.add_model_arguments(parser)
     parser.add_argument(

@@ -14,13 +14,18 @@ from utils.settings.options import DataOptions
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = cli.ArgumentParser("What test clips share with training and validation clips: groups, films, pictures.")
+    parser = cli.ArgumentParser(
+        "Report what test clips share with training and validation clips.", prog="python -m utils.leaks"
+    )
     add_data_arguments(parser)
     add_split_arguments(parser, default="auto")
     output = parser.add_argument_group("report")
-    output.add_argument("--fail_on_leak", action="store_true", help="exit code 2 if anything is shared")
+    output.add_argument("--fail_on_leak", action="store_true", help="exit with code 2 if anything is shared")
     output.add_argument(
-        "--output_path", type=output_report, help="FILE.csv for all pairs, or a folder for leaks.csv and leaks.json"
+        "--output_path",
+        type=output_report,
+        metavar="PATH",
+        help="FILE.csv for all pairs, or a folder for leaks.csv and leaks.json",
     )
     return parser.parse_args(arguments)
 

@@ -1,154 +1,158 @@
-"""Types of command-line arguments: each turns a text into a value or says what was expected."""
+"""Types of command-line arguments: each converts a text to a value, or says what was expected.
+
+`metavar_of` gives the placeholder of a type in `--help`.
+"""
 
 import argparse
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from models import STUDENTS
 from utils.settings.options import MODEL_SUFFIXES, SCORES_SUFFIX
 
-
-def number(text: str, kind: type, expected: str, accepts: Callable[[float], bool]):
-    """`text` as a number of `kind` that `accepts` it; argparse shows `expected` and what was found otherwise."""
-    try:
-        value = kind(text)
-    except ValueError:
-        value = None
-    if value is None or not accepts(value):
-        raise argparse.ArgumentTypeError(f"must be {expected}, got {text}")
-    return value
+Error = argparse.ArgumentTypeError
 
 
-def positive_int(text: str) -> int:
-    """A whole number of at least 1."""
-    return number(text, int, "a whole number of at least 1", lambda value: value >= 1)
+@dataclass(frozen=True)
+class Number:
+    """The type of a number of `kind` for which `accepts` is true; `expected` describes it in errors."""
+
+    kind: type
+    expected: str
+    accepts: Callable[[float], bool]
+
+    def __call__(self, text: str):
+        try:
+            value = self.kind(text)
+        except ValueError:
+            value = None
+        if value is None or not self.accepts(value):
+            raise Error(f"must be {self.expected}, got {text}")
+        return value
 
 
-def non_negative_int(text: str) -> int:
-    """A whole number of at least 0."""
-    return number(text, int, "a whole number of at least 0", lambda value: value >= 0)
-
-
-def seed(text: str) -> int:
-    """A whole number of at least 0 that fits 32 bits."""
-    return number(text, int, "a whole number from 0 to 4294967295", lambda value: 0 <= value < 2**32)
-
-
-def positive_float(text: str) -> float:
-    """A finite number above 0."""
-    return number(text, float, "a number above 0", lambda value: 0 < value < float("inf"))
-
-
-def non_negative_float(text: str) -> float:
-    """A finite number of at least 0."""
-    return number(text, float, "a number of at least 0", lambda value: 0 <= value < float("inf"))
+positive_int = Number(int, "a whole number of at least 1", lambda value: value >= 1)
+non_negative_int = Number(int, "a whole number of at least 0", lambda value: value >= 0)
+seed = Number(int, "a whole number from 0 to 4294967295", lambda value: 0 <= value < 2**32)
+positive_float = Number(float, "a number above 0", lambda value: 0 < value < float("inf"))
+non_negative_float = Number(float, "a number of at least 0", lambda value: 0 <= value < float("inf"))
+share = Number(float, "a number from 0 to 1", lambda value: 0 <= value <= 1)
+_clip_norm = Number(float, "a number above 0 or none", lambda value: 0 < value < 1e9)
 
 
 def clip_norm(text: str) -> float | None:
-    """A finite number above 0, or none."""
-    return None if text == "none" else number(text, float, "a number above 0 or none", lambda value: 0 < value < 1e9)
-
-
-def share(text: str) -> float:
-    """A number from 0 to 1."""
-    return number(text, float, "a number from 0 to 1", lambda value: 0 <= value <= 1)
+    """A finite number above 0, or None for "none"."""
+    return None if text == "none" else _clip_norm(text)
 
 
 def existing_file(text: str) -> Path:
-    """A path of a file that is there."""
-    path = Path(text)
-    if not path.is_file():
-        raise argparse.ArgumentTypeError(f"must be an existing file, got {text}")
-    return path
+    """The path of an existing file."""
+    if not Path(text).is_file():
+        raise Error(f"must be an existing file, got {text}")
+    return Path(text)
 
 
 def existing_folder(text: str) -> Path:
-    """A path of a folder that is there."""
-    path = Path(text)
-    if not path.is_dir():
-        raise argparse.ArgumentTypeError(f"must be an existing folder, got {text}")
-    return path
+    """The path of an existing folder."""
+    if not Path(text).is_dir():
+        raise Error(f"must be an existing folder, got {text}")
+    return Path(text)
 
 
 def output_folder(text: str) -> Path:
-    """A path of a folder that is there or can be made, and be written to; nothing is made yet.
+    """The path of a writable folder that exists or can be created; it is not created yet.
 
-    Checked before the work, whose result would otherwise be lost at its end.
+    Checked before the work starts, so that its result cannot be lost at the end.
     """
     path = Path(text)
     existing = path.absolute()
     while not existing.exists():
         existing = existing.parent
     if not existing.is_dir():
-        raise argparse.ArgumentTypeError(f"must be a folder or lie in one, got {text}, where {existing} is a file")
+        raise Error(f"must be a folder or lie in one, got {text}, where {existing} is a file")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise argparse.ArgumentTypeError(f"must be in a folder that can be written to, got {text} in {existing}")
+        raise Error(f"must be in a writable folder, got {text} in {existing}")
     return path
 
 
 def output_stem(text: str) -> Path:
-    """A path, with or without suffix, for files whose names begin so."""
+    """A path, with or without suffix, with which the names of output files begin."""
     path = Path(text)
     if not path.name:
-        raise argparse.ArgumentTypeError(f"must end in a name for the files, got {text or 'nothing'}")
+        raise Error(f"must end in a name for the files, got {text or 'nothing'}")
     output_folder(str(path.parent))
     return path
 
 
 def output_model(text: str) -> Path:
-    """A path to write a model to: it ends in .keras or .h5, and its folder is there or can be made."""
+    """The path of a model to write: it ends in .keras or .h5, in a folder that exists or can be created."""
     path = with_model_suffix(text)
     if path.is_dir():
-        raise argparse.ArgumentTypeError(f"must be a file, got the folder {text}")
+        raise Error(f"must be a file, got the folder {text}")
     output_folder(str(path.parent))
     return path
 
 
 def existing_model(text: str) -> Path:
-    """A path of a model file that is there and ends in .keras or .h5."""
+    """The path of an existing model file that ends in .keras or .h5."""
     return existing_file(str(with_model_suffix(text)))
 
 
 def existing_teacher(text: str) -> Path:
-    """A path of a model file, or of a .npy of class scores, that is there."""
-    path = Path(text)
-    if path.suffix not in (*MODEL_SUFFIXES, SCORES_SUFFIX):
-        raise argparse.ArgumentTypeError(f"must end in .keras or .h5, or in .npy for class scores, got {text}")
+    """The path of an existing model file, or of a .npy of class scores."""
+    if Path(text).suffix not in (*MODEL_SUFFIXES, SCORES_SUFFIX):
+        raise Error(f"must end in .keras or .h5, or in .npy for class scores, got {text}")
     return existing_file(text)
 
 
 def output_scores(text: str) -> Path:
-    """A path to keep scores at: it ends in .npy, and its folder is there or can be made."""
+    """The path of a .npy to write, in a folder that exists or can be created."""
     path = Path(text)
     if path.suffix != SCORES_SUFFIX or path.is_dir():
-        raise argparse.ArgumentTypeError(f"must be a file that ends in .npy, got {text}")
+        raise Error(f"must be a file that ends in .npy, got {text}")
     output_folder(str(path.parent))
     return path
 
 
 def with_model_suffix(text: str) -> Path:
-    """`text` as a path, if it ends in .keras or .h5."""
-    path = Path(text)
-    if path.suffix not in MODEL_SUFFIXES:
-        raise argparse.ArgumentTypeError(f"must end in .keras or .h5, got {text}")
-    return path
+    """A path that ends in .keras or .h5."""
+    if Path(text).suffix not in MODEL_SUFFIXES:
+        raise Error(f"must end in .keras or .h5, got {text}")
+    return Path(text)
 
 
 def student(text: str) -> str:
     """The name of a built-in student, or of a function as package.module:function."""
     if text not in STUDENTS and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", text):
-        raise argparse.ArgumentTypeError(f"must be {', '.join(STUDENTS)} or package.module:function, got {text}")
+        raise Error(f"must be {', '.join(STUDENTS)} or package.module:function, got {text}")
     return text
 
 
 def input_size(text: str) -> tuple[int, int]:
-    """A picture size: one number for a square, or HEIGHTxWIDTH. Returns (height, width) in pixels."""
+    """SIDE or HEIGHTxWIDTH in pixels as (height, width)."""
     try:
         sides = tuple(positive_int(part) for part in text.lower().split("x"))
-    except argparse.ArgumentTypeError:
+    except Error:
         sides = ()
     if len(sides) not in (1, 2):
-        raise argparse.ArgumentTypeError(f"must be SIDE or HEIGHTxWIDTH in pixels, as 112 or 120x160, got {text}")
+        raise Error(f"must be SIDE or HEIGHTxWIDTH in pixels, as 112 or 120x160, got {text}")
     return sides[0], sides[-1]
+
+
+METAVARS = {
+    "DIR": (existing_folder, output_folder),
+    "FILE": (existing_file, existing_model, existing_teacher, output_model, output_scores, with_model_suffix),
+    "PATH": (output_stem,),
+    "N": (positive_int, non_negative_int, seed),
+    "X": (positive_float, non_negative_float, share, clip_norm),
+    "SIZE": (input_size,),
+    "NAME": (student,),
+}
+
+
+def metavar_of(kind: Callable | None) -> str:
+    """The placeholder of a type in `--help`, TEXT for others."""
+    return next((metavar for metavar, kinds in METAVARS.items() if kind in kinds), "TEXT")

@@ -1,8 +1,9 @@
-"""The argument groups that scripts share, and the settings that are filled from them."""
+"""Argument groups that scripts share, and the options that are filled from them."""
 
 import argparse
 import dataclasses
 
+from models import STUDENTS
 from utils.settings.argument_types import (
     clip_norm,
     existing_file,
@@ -15,72 +16,79 @@ from utils.settings.argument_types import (
     positive_int,
     seed,
     share,
+    student,
 )
 from utils.settings.options import PRECISIONS, PROTOCOLS, DataOptions, NetworkOptions, TrainingOptions, ViewOptions
 
-EPOCHS_HELP = "passes over the training clips"
-SEED_HELP = "initialisation, order of batches, dropout"
+EPOCHS_HELP = "number of passes over the training clips"
+CHANNELS_HELP = "channel order that a model without a record expects"
+VIEWS_HELP = "number of augmented views per clip, in addition to the original"
+SCALES_HELP = "range of input values that a model without a record expects"
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """--data, --annotations, --paths and how they are divided."""
+    """--data, --annotations, --paths."""
     group = parser.add_argument_group("arrays")
-    group.add_argument("--data", type=existing_file, required=True, help="frames.npy of video_to_frames.py")
-    group.add_argument("--annotations", type=existing_file, required=True, help="labels.npy of video_to_frames.py")
-    group.add_argument("--paths", type=existing_file, help="video_file_paths.npy; by default the one beside --data")
+    group.add_argument("--data", type=existing_file, required=True, help="frames.npy written by video_to_frames.py")
+    group.add_argument("--annotations", type=existing_file, required=True, help="labels.npy next to it")
+    group.add_argument("--paths", type=existing_file, help="video_file_paths.npy, by default the one next to --data")
 
 
 def add_split_arguments(parser: argparse.ArgumentParser, *, default: str | None) -> None:
-    """--split and what it needs; `default` None where a record may know."""
-    group = parser.add_argument_group("split")
-    without = "" if default else "; without it the record of each recogniser says which clips are for testing"
-    group.add_argument("--split", default=default, help=f"{PROTOCOLS}{without}")
-    group.add_argument("--split_seed", type=seed, default=DataOptions.split_seed, help="who is in which set")
-    group.add_argument("--split_dir", type=existing_folder, help="the official lists, for --split official:K")
-    group.add_argument("--group_pattern", help="regular expression; what it captures in a path is the clip's group")
+    """--split and its settings; `default` is None where a record may know the split."""
+    group = parser.add_argument_group("split into training, validation and test clips")
+    without = "" if default else "; by default the test clips in the record of each recogniser"
+    group.add_argument("--split", default=default, metavar="PROTOCOL", help=f"{PROTOCOLS}{without}")
+    group.add_argument("--split_seed", type=seed, default=DataOptions.split_seed, help="seed of the split")
+    group.add_argument("--split_dir", type=existing_folder, help="folder of the official lists, for official:K")
+    group.add_argument("--group_pattern", metavar="REGEX", help="captures the group of a clip in its path")
 
 
 def add_synthetic_arguments(parser: argparse.ArgumentParser) -> None:
-    """How many synthetic videos, and what they look like."""
+    """Number and appearance of the synthetic videos."""
     group = parser.add_argument_group("synthetic videos")
-    group.add_argument("--classes", type=positive_int, default=10, help="kinds of action, an even number")
-    group.add_argument("--subjects", type=positive_int, default=10, help="people; test people are never seen")
-    group.add_argument("--clips", type=positive_int, default=6, help="clips of each action by each person")
-    group.add_argument("--video_seed", type=seed, default=0, help="what the videos look like")
-    group.add_argument("--clutter", type=non_negative_float, default=1.0, help="strength of the backdrop")
-    group.add_argument("--noise", type=non_negative_float, default=5.0, help="of the sensor, in grey levels")
-    group.add_argument("--jitter", type=non_negative_float, default=1.0, help="shaking of the camera")
-    group.add_argument("--phase_spread", type=share, default=0.25, help="1: a motion starts anywhere in its loop")
+    group.add_argument("--classes", type=positive_int, default=10, help="number of actions, an even number")
+    group.add_argument("--subjects", type=positive_int, default=10, help="number of people")
+    group.add_argument("--clips", type=positive_int, default=6, help="clips per action and person")
+    group.add_argument("--video_seed", type=seed, default=0, help="seed of the rendering")
+    group.add_argument("--clutter", type=non_negative_float, default=1.0, help="strength of the background")
+    group.add_argument("--noise", type=non_negative_float, default=5.0, help="sensor noise in grey levels")
+    group.add_argument("--jitter", type=non_negative_float, default=1.0, help="strength of the camera shake")
+    group.add_argument("--phase_spread", type=share, default=0.25, help="how randomly a motion starts in its loop")
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """The network's size."""
+def add_model_arguments(parser: argparse.ArgumentParser, *, with_student: bool = False) -> None:
+    """Kind and size of the network."""
     group = parser.add_argument_group("network")
-    defaults = NetworkOptions()
-    group.add_argument(
-        "--width", type=positive_float, default=defaults.width, help="multiplies filters and dense units"
-    )
-    group.add_argument(
-        "--dropout",
-        type=share,
-        default=defaults.dropout,
-        help="multiplies the dropout rates; small networks need less",
-    )
-    group.add_argument("--input_size", type=input_size, default="112", help="SIDE or HEIGHTxWIDTH of its input, pixels")
-    group.add_argument("--input_frames", type=positive_int, default=defaults.input_frames, help="frames of its input")
+    if with_student:
+        add_student_argument(group)
+    group.add_argument("--width", type=positive_float, default=1.0, help="multiplier of filters and dense units")
+    group.add_argument("--dropout", type=share, default=1.0, help="multiplier of the dropout rates")
+    group.add_argument("--input_size", type=input_size, default="112", help="SIDE or HEIGHTxWIDTH in pixels")
+    group.add_argument("--input_frames", type=positive_int, default=NetworkOptions.input_frames, help="frames per clip")
 
 
-def add_training_arguments(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
-    """How a network is fitted; `several`: without the number of epochs and the seed, of which a script has several."""
+def add_student_argument(group) -> None:
+    """--student."""
+    names = ", ".join(STUDENTS)
+    group.add_argument(
+        "--student", type=student, default="compact3d", help=f"{names}, or package.module:function for your own"
+    )
+
+
+def add_training_arguments(parser: argparse.ArgumentParser, *, epochs: int | None) -> None:
+    """How a network is fitted; `epochs` is the default, None for a script with several trainings and seeds."""
     defaults = TrainingOptions()
     group = parser.add_argument_group("training")
-    group.add_argument("--batch_size", type=positive_int, default=defaults.batch_size, help="clips a step")
-    if not several:
-        group.add_argument("--epochs", type=positive_int, default=defaults.epochs, help=EPOCHS_HELP)
-        group.add_argument("--seed", type=seed, default=defaults.seed, help=SEED_HELP)
-        group.add_argument("--max_minutes", type=positive_float, help="begins no epoch that would end later than this")
-        group.add_argument("--tensorboard", type=output_folder, help="folder for TensorBoard scalars")
-    group.add_argument("--learning_rate", type=positive_float, default=defaults.learning_rate, help="the peak rate")
+    if epochs is not None:
+        group.add_argument("--epochs", type=positive_int, default=epochs, help=EPOCHS_HELP)
+        group.add_argument(
+            "--seed", type=seed, default=defaults.seed, help="seed of initialisation, batch order and dropout"
+        )
+    group.add_argument("--batch_size", type=positive_int, default=defaults.batch_size, help="clips per step")
+    group.add_argument(
+        "--learning_rate", type=positive_float, default=defaults.learning_rate, help="peak learning rate"
+    )
     group.add_argument(
         "--schedule",
         choices=["cosine", "constant"],
@@ -91,58 +99,66 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, several: bool = F
         "--clip_norm",
         type=clip_norm,
         default=defaults.clip_norm,
-        help="shortens longer gradients to this; none: does not",
-    )
-    group.add_argument(
-        "--initialisation",
-        choices=["data", "random"],
-        default=defaults.initialisation,
-        help="from scratch: data: weights scaled by some training clips, random: as drawn",
+        help='clip the global gradient norm to this value ("none" disables clipping)',
     )
     group.add_argument(
         "--weight_decay",
         type=non_negative_float,
         default=defaults.weight_decay,
-        help="AdamW's, of kernels; 0: Adam",
+        help="decoupled weight decay of kernels (AdamW); 0 means Adam",
+    )
+    group.add_argument(
+        "--initialisation",
+        choices=["data", "random"],
+        default=defaults.initialisation,
+        help="data: scale the random weights of a network from scratch by some training clips",
     )
     group.add_argument(
         "--class_weights",
         choices=["none", "balanced"],
         default=defaults.class_weights,
-        help="balanced: labels of rare classes weigh more",
+        help="balanced: weight the loss inversely to class frequency",
     )
-    group.add_argument("--patience", type=positive_int, help="ends after so many epochs without a better one")
+    group.add_argument("--patience", type=positive_int, help="stop after this many epochs without improvement")
+    if epochs is not None:
+        group.add_argument(
+            "--max_minutes", type=positive_float, help="time budget; no epoch is started that would exceed it"
+        )
     group.add_argument(
         "--precision",
         choices=PRECISIONS,
         default=defaults.precision,
-        help="number format of training; auto: float32 on a CPU, what a GPU is fastest in",
+        help="auto: float32 on a CPU, 16 bit on a GPU that supports it",
     )
-    group.add_argument("--keep_going", action="store_true", help="trains on where it seems hopeless")
+    group.add_argument("--keep_going", action="store_true", help="continue a training that looks hopeless")
+    if epochs is not None:
+        group.add_argument("--tensorboard", type=output_folder, help="write TensorBoard scalars to this folder")
 
 
 def add_view_arguments(parser: argparse.ArgumentParser, *, views_help: str) -> None:
-    """Which views of the clips training reads; `views_help` says what --views means to the script."""
-    group = parser.add_argument_group("views: box, time window, flip and colour; the same for all frames of a clip")
+    """Augmentation; `views_help` says what --views means to the script."""
+    group = parser.add_argument_group(
+        "augmentation (crop, time window, flip and colour, equal for all frames of a clip)"
+    )
     defaults = ViewOptions()
     group.add_argument("--views", type=non_negative_int, default=defaults.views, help=views_help)
-    group.add_argument("--view_seed", type=seed, default=defaults.view_seed, help="what each view of a clip is")
+    group.add_argument("--view_seed", type=seed, default=defaults.view_seed, help="seed of the views")
     group.add_argument(
-        "--no_flip", dest="flip", action="store_false", help="no mirrored views, where left and right are classes"
+        "--no_flip", dest="flip", action="store_false", help="no horizontal flips, where left and right are classes"
     )
 
 
 def add_overwrite_argument(group) -> None:
     """--overwrite of the scripts that train."""
-    group.add_argument("--overwrite", action="store_true", help="start anew where an unfinished training could go on")
+    group.add_argument("--overwrite", action="store_true", help="start over instead of resuming an interrupted run")
 
 
 def settings_by_name(args: argparse.Namespace, **kinds: type) -> dict:
-    """One dataclass per keyword, filled by `options_of`, as keyword arguments of a stage."""
+    """One dataclass per keyword, filled by `options_of`: the keyword arguments of a stage."""
     return {name: options_of(kind, args) for name, kind in kinds.items()}
 
 
 def options_of(kind: type, args: argparse.Namespace):
-    """A dataclass of options.py filled from the arguments of the same names; others keep their defaults."""
+    """A dataclass of options.py filled from the arguments with the names of its fields; others keep their defaults."""
     names = [field.name for field in dataclasses.fields(kind) if hasattr(args, field.name)]
     return kind(**{name: getattr(args, name) for name in names})

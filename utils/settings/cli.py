@@ -1,6 +1,6 @@
-"""What the scripts' command lines share: argument types, argument groups, one-line errors.
+"""Running a script: its argument parser, and errors of one line.
 
-Nothing here imports TensorFlow, Keras or matplotlib, so that `--help` and an argument error answer at once.
+Nothing here imports TensorFlow, Keras or matplotlib, so that `--help` and argument errors appear at once.
 """
 
 import argparse
@@ -10,42 +10,44 @@ import signal
 import sys
 from collections.abc import Callable
 
-from models import STUDENTS
 from utils.runtime.errors import UserError
 from utils.runtime.files import disk_error
 from utils.runtime.interruption import SIGNALS, raise_interrupted
-
-CHANNELS_HELP = "channel order of a model without a record"
-STUDENT_HELP = f"{', '.join(STUDENTS)}, or package.module:function that builds your own"
-SCALES_HELP = "values that a model without a record takes"
+from utils.settings.argument_types import metavar_of
 
 
-class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows the default of each flag that has one, and which flags are required."""
+class HelpFormatter(argparse.HelpFormatter):
+    """Shows short metavars, which arguments are required, and the defaults of arguments that take values."""
+
+    def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
+        return metavar_of(action.type)
 
     def _get_help_string(self, action: argparse.Action) -> str:
         if action.required:
             return f"{action.help} (required)"
-        has_default = action.default is not None and action.default is not False
-        return super()._get_help_string(action) if has_default else action.help
+        default = action.default
+        if action.nargs == 0 or default is None or default == argparse.SUPPRESS:
+            return action.help
+        shown = " ".join(map(str, default)) if isinstance(default, list) else str(default)
+        return f"{action.help} (default: {shown.replace('%', '%%')})"
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse with defaults shown by `--help`, no abbreviated flags, and errors of one line."""
+    """argparse without abbreviated flags, with errors of one line."""
 
-    def __init__(self, description: str):
-        super().__init__(description=description, formatter_class=HelpFormatter, allow_abbrev=False)
+    def __init__(self, description: str, **settings):
+        super().__init__(description=description, formatter_class=HelpFormatter, allow_abbrev=False, **settings)
 
     def error(self, message: str):
         self.exit(2, f"error: {message.removeprefix('argument ')}\n")
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs a script's `main`; Ctrl-C gives exit code 130, SIGTERM 143.
+    """Run the `main` of a script: exit code 130 after Ctrl-C, 143 after SIGTERM.
 
-    A UserError, a full disk or a file that may not be written becomes one line on stderr and exit code 2.
+    A UserError, a full disk or a missing permission becomes one line on stderr and exit code 2.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up messages say nothing to a user
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no start-up messages of TensorFlow
     signal.signal(signal.SIGTERM, raise_interrupted)
     try:
         main()
@@ -58,14 +60,14 @@ def run(main: Callable[[], None]) -> None:
         print(f"error: {disk_error(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as stop:
-        for number in SIGNALS:  # who presses twice may do so while the interpreter ends
+        for number in SIGNALS:  # a second Ctrl-C while the interpreter exits
             atexit.register(signal.signal, number, signal.SIG_IGN)
         print(str(stop) or "interrupted", file=sys.stderr)
         sys.exit(128 + getattr(stop, "number", signal.SIGINT))
 
 
 def start_tensorflow() -> None:
-    """Imports TensorFlow quietly; called once the arguments are checked."""
+    """Import TensorFlow quietly; to be called once the arguments are checked."""
     from utils.runtime import devices
 
     devices.start_tensorflow()

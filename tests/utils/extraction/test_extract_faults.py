@@ -192,7 +192,7 @@ def test_ctrl_c_in_a_terminal_leaves_no_process(videos, tmp_path, presses):
     """A process left behind would hold the files; who presses twice has waited long enough."""
     code = (
         "from tests.utils.extraction.test_extract_faults import *\n"
-        "from utils import cli\n"
+        "from utils.settings import cli\n"
         "reading = dict(reader=read_without_end, **SMALL)\n"
         f"if __name__ == '__main__': cli.run(lambda: extract({str(videos)!r}, {str(tmp_path)!r}, **reading))"
     )
