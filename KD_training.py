@@ -37,8 +37,8 @@ def parse_arguments() -> argparse.Namespace:
         nargs="+",
         help="teacher: a model or a .npy of class scores; several are averaged; not needed with --alpha 1",
     )
-    distillation.add_argument("--temperature", type=positive_float, default=10.0, help="softens both outputs")
-    distillation.add_argument("--alpha", type=share, default=0.1, help="weight of the hard loss; 1: no teacher")
+    distillation.add_argument("--temperature", type=positive_float, default=10.0, help="distillation temperature")
+    distillation.add_argument("--alpha", type=share, default=0.1, help="weight of the hard loss; 1 means no teacher")
     distillation.add_argument(
         "--labels_per_class", type=positive_int, help="number of labelled clips per class available to the student"
     )
@@ -92,14 +92,14 @@ def main() -> None:
     cli.start_tensorflow()
     from utils import stages
 
-    shown = arguments.settings_by_name(args, data=DataOptions, views=ViewOptions, network=NetworkOptions)
+    inputs = arguments.settings_by_name(args, data=DataOptions, views=ViewOptions, network=NetworkOptions)
     if args.write_views:
-        stages.write_views(**shown, output_path=args.write_views)
+        stages.write_views(**inputs, output_path=args.write_views)
         return
-    learnt = arguments.settings_by_name(
+    training = arguments.settings_by_name(
         args, training=TrainingOptions, distillation=DistillationOptions, output=OutputOptions
     )
-    stages.train_student(**shown, **learnt)
+    stages.train_student(**inputs, **training)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3 2>/dev/null))
 VENV := .venv
 PY := $(VENV)/bin/python
+PYTEST := $(PY) -m pytest -n 2 --dist loadfile
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: setup test lint demo bench torture clean
+.PHONY: setup test test-slow lint demo bench torture clean
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: requirements.txt requirements-dev.txt
@@ -14,8 +15,15 @@ $(VENV)/.ready: requirements.txt requirements-dev.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
+# The test processes share the cores.
+test test-slow: export TF_NUM_INTRAOP_THREADS ?= 1
+test test-slow: export OMP_NUM_THREADS ?= 1
+
 test: setup
-	$(PY) -m pytest
+	$(PYTEST) -m "not slow"
+
+test-slow: setup
+	$(PYTEST) -m slow
 
 lint: setup
 	$(VENV)/bin/ruff check .

@@ -16,7 +16,7 @@ from utils.settings.argument_types import (
     share,
 )
 from utils.settings.options import TRAINED_TEACHERS
-from utils.splits.folds import ALL_FOLDS
+from utils.splits.folds import REPEATED_PROTOCOLS
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -24,16 +24,16 @@ RECIPES = Path(__file__).parent / "recipes"
 def make_parser() -> argparse.ArgumentParser:
     parser = cli.ArgumentParser(
         f"{__doc__} Uses built-in synthetic videos, or your own with --videos or --data. Finished trainings are kept: "
-        "rerun the same command to resume; with one more seed or temperature only what is new is trained."
+        "rerun the same command to resume, or rerun it with more seeds or temperatures to train the missing networks."
     )
     parser.add_argument(
         "--config", type=existing_file, help="recipe; by default recipes/demo.yaml, or default.yaml for your own data"
     )
-    parser.add_argument("--output_path", type=output_folder, default="demo", help="folder for everything that is made")
+    parser.add_argument("--output_path", type=output_folder, default="demo", help="folder for all output")
     parser.add_argument("--dry_run", action="store_true", help="list the trainings with an estimate of their time")
-    parser.add_argument("--fail_on_leak", action="store_true", help="fail if test clips leak into training clips")
+    parser.add_argument("--fail_on_leak", action="store_true", help="fail if test and training clips share anything")
     own = parser.add_argument_group("your own data, instead of synthetic videos")
-    own.add_argument("--videos", type=existing_folder, help="folder of class folders of videos")
+    own.add_argument("--videos", type=existing_folder, help="folder with one subfolder of videos per class")
     own.add_argument("--data", type=existing_file, help="frames.npy written by video_to_frames.py")
     own.add_argument("--annotations", type=existing_file, help="labels.npy next to it")
     own.add_argument("--paths", type=existing_file, help="video_file_paths.npy, by default the one next to --data")
@@ -44,12 +44,12 @@ def make_parser() -> argparse.ArgumentParser:
     add_grid_arguments(parser)
     network = parser.add_argument_group("networks")
     network.add_argument("--input_size", type=input_size, default="112", help="SIDE or HEIGHTxWIDTH in pixels")
-    network.add_argument("--teacher_width", type=positive_float, default=1.0, help="multiplier of C3D's filters")
+    network.add_argument("--teacher_width", type=positive_float, default=1.0, help="width multiplier of C3D")
     arguments.add_student_argument(network)
-    network.add_argument("--student_width", type=positive_float, default=1.0, help="multiplier of the student's")
+    network.add_argument("--student_width", type=positive_float, default=1.0, help="width multiplier of the student")
     network.add_argument("--dropout", type=share, default=1.0, help="multiplier of the dropout rates")
     arguments.add_training_arguments(parser, epochs=None)
-    training = parser.add_argument_group("training, by network")
+    training = parser.add_argument_group("training of teacher and student")
     training.add_argument("--teacher_epochs", type=positive_int, default=50, help=arguments.EPOCHS_HELP)
     training.add_argument("--student_epochs", type=positive_int, default=100, help=arguments.EPOCHS_HELP)
     training.add_argument("--teacher_learning_rate", type=positive_float, help="by default --learning_rate")
@@ -58,9 +58,9 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
-    """What is trained, and how often."""
-    grid = parser.add_argument_group("what is trained")
-    grid.add_argument("--folds", type=positive_int, nargs="+", help=f"only these folds; --split {ALL_FOLDS}")
+    """Teachers, folds, seeds and the settings of distillation."""
+    grid = parser.add_argument_group("grid of trainings")
+    grid.add_argument("--folds", type=positive_int, nargs="+", help=f"only these folds of --split {REPEATED_PROTOCOLS}")
     grid.add_argument("--seeds", type=seed, nargs="+", default=[0], help="training seeds, one training each")
     grid.add_argument(
         "--teachers",
@@ -72,7 +72,7 @@ def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
         "--sources",
         nargs="+",
         metavar="NAME=FILE",
-        help="existing teachers: models or .npy scores; FILE,FILE are averaged; {fold} and {seed} are replaced",
+        help="teachers that are not trained: models or .npy scores, FILE,FILE averages; {fold} and {seed} are replaced",
     )
     grid.add_argument("--weights", type=existing_file, help="Sports-1M weights (.h5); the downloaded ones by default")
     grid.add_argument("--unfreeze", metavar="LAYER", default="fc8", help="first layer that fine-tuning trains")
@@ -86,11 +86,11 @@ def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The settings of the recipe, overridden by those of the command line."""
+    """Parse the arguments of the recipe, overridden by those of the command line."""
     parser = make_parser()
     typed = parser.parse_args()
     if typed.videos and typed.data:
-        parser.error("--videos and --data are two ways to name the same thing; expected one of them, got both")
+        parser.error("--videos and --data exclude each other; expected one of them, got both")
     if bool(typed.data) != bool(typed.annotations):
         parser.error("--data and --annotations go together, got only one of them")
     own_data = typed.videos or typed.data
@@ -110,7 +110,8 @@ def main() -> None:
     from utils.experiments import run as experiment
     from utils.experiments.grid import from_arguments
 
-    (experiment.dry_run if settings.dry_run else experiment.run)(from_arguments(settings))
+    run = experiment.dry_run if settings.dry_run else experiment.run
+    run(from_arguments(settings))
 
 
 if __name__ == "__main__":

@@ -1,24 +1,25 @@
 """Stage 1: convert class folders of videos to the arrays that the other stages read."""
 
 import argparse
-from pathlib import Path
 
-from utils.settings.argument_types import existing_folder, positive_float, positive_int
+from utils.settings.argument_types import existing_folder, output_folder, positive_float, positive_int
 from utils.settings.cli import ArgumentParser, run
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(
-        "Stage 1: read every video below the class folders of --input_path and write frames.npy, labels.npy, "
+        "Stage 1: read every video in the class folders of --input_path and write frames.npy, labels.npy, "
         "video_file_paths.npy, skipped_videos.csv and timings to --output_path."
     )
     files = parser.add_argument_group("files")
-    files.add_argument("--input_path", type=existing_folder, required=True, help="folder of class folders of videos")
-    files.add_argument("--output_path", type=Path, metavar="DIR", required=True, help="folder for the arrays")
+    files.add_argument(
+        "--input_path", type=existing_folder, required=True, help="folder with one subfolder of videos per class"
+    )
+    files.add_argument("--output_path", type=output_folder, required=True, help="folder for the arrays")
     clip = parser.add_argument_group("clip")
     clip.add_argument("--sequence_length", type=positive_int, default=16, help="evenly spaced frames per clip")
-    clip.add_argument("--frame_height", type=positive_int, default=224, help="pixels; larger than the input for crops")
-    clip.add_argument("--frame_width", type=positive_int, default=224, help="pixels; the aspect ratio is not kept")
+    clip.add_argument("--frame_height", type=positive_int, default=224, help="frame height in pixels")
+    clip.add_argument("--frame_width", type=positive_int, default=224, help="frame width in pixels")
     control = parser.add_argument_group("run")
     control.add_argument(
         "--workers",
@@ -26,11 +27,11 @@ def parse_arguments() -> argparse.Namespace:
         default=argparse.SUPPRESS,
         help="processes that read videos (default: one per core)",
     )
-    control.add_argument("--video_timeout", type=positive_float, default=60.0, help="seconds before a video is skipped")
+    control.add_argument("--video_timeout", type=positive_float, default=60.0, help="time limit per video in seconds")
     control.add_argument(
         "--overwrite", action="store_true", help="start over instead of resuming, and replace existing arrays"
     )
-    control.add_argument("--dataset_report", action="store_true", help="also draw dataset_report.png, an overview page")
+    control.add_argument("--dataset_report", action="store_true", help="also write dataset_report.png, an overview")
     return parser.parse_args()
 
 

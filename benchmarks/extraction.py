@@ -1,13 +1,13 @@
-"""Speed and memory of reading videos into arrays, against the plain way and against decoding alone.
+"""Measure speed and memory of reading videos into arrays, against a plain way and against decoding alone.
 
     python benchmarks/extraction.py --input_path VIDEOS --output_path bench/extraction
-    python benchmarks/extraction.py --short                       made-up videos, a minute
+    python benchmarks/extraction.py --short                       synthetic videos, a minute
 
-The plain way seeks to each wanted frame and keeps all clips in RAM, on one process. Decoding alone grabs the frames up
-to the last wanted one and looks at none. Every way runs in a process of its own, in turn, --repeats times; the table
-shows medians. Our time includes starting the workers, that of decoding alone does not; CPU time always does.
-A set of more clips than VIDEOS holds reads them several times. Writes results.jsonl (a line a run), table.txt and
-curve.png; fails if a row is missing or a pixel differs.
+The plain way seeks to each wanted frame and keeps all clips in RAM, in one process. Decoding alone grabs the frames up
+to the last wanted one. Each way runs in a process of its own, in turn, --repeats times; the table shows medians. The
+time of an extraction includes starting its workers, that of decoding alone does not; CPU time always does. For more
+clips than VIDEOS holds, videos are read several times. Writes results.jsonl (a line per run), table.txt and curve.png.
+Exits with code 1 if a row is missing or a pixel differs.
 """
 
 import argparse
@@ -16,88 +16,80 @@ import json
 import multiprocessing
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter, defaultdict
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.common import sampled_memory
+from utils.evaluation.tables import markdown_table
 from utils.extraction.discovery import find_videos
 from utils.extraction.extract import extract
 from utils.extraction.video import sampled_indices, use_one_thread
-from utils.runtime.devices import memory_of_tree
+from utils.synthetic.dataset import render_dataset
 
-PLAIN, DECODING = "a seek per frame, in RAM", "decoding alone"
-
-
-def plain_way(folder: Path, size: dict) -> np.ndarray:
-    """Every clip by a seek per wanted frame, gathered in a list."""
-    import cv2
-
-    clips = []
-    for video in find_videos(folder):
-        capture = cv2.VideoCapture(str(folder / video.path))
-        frames = []
-        for index in sampled_indices(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), size["sequence_length"]):
-            capture.set(cv2.CAP_PROP_POS_FRAMES, int(index))
-            frame = cv2.resize(capture.read()[1], (size["frame_width"], size["frame_height"]))
-            frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
-        capture.release()
-        clips.append(np.array(frames))
-    return np.array(clips)
+OURS, PLAIN, DECODING = "one forward pass", "a seek per frame, in RAM", "decoding alone"
+LENGTH, SIDE = 16, 224
 
 
-def decode_alone(job: tuple[str, int]) -> None:
-    """Grabs the frames of a video up to the last that a clip of that length needs."""
-    import cv2
-
-    path, sequence_length = job
-    capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
-    for _ in range(sampled_indices(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), sequence_length)[-1] + 1):
-        capture.grab()
-    capture.release()
+def opened(path: Path):
+    """Return a video decoded by one thread, and the numbers of its wanted frames."""
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    return capture, sampled_indices(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), LENGTH).tolist()
 
 
-def sequential_clip(path: Path, size: dict) -> np.ndarray:
-    """The clip of a plain decode of every frame, for comparing pixels."""
-    import cv2
+def resized(frame: np.ndarray) -> np.ndarray:
+    """Return a decoded frame as RGB, (SIDE, SIDE, 3)."""
+    return cv2.cvtColor(cv2.resize(frame, (SIDE, SIDE)), cv2.COLOR_BGR2RGB)
 
-    capture, frames = cv2.VideoCapture(str(path)), []
-    wanted = set(sampled_indices(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), size["sequence_length"]).tolist())
-    for position in range(max(wanted) + 1):
-        frame = capture.read()[1]
-        if position in wanted:
-            frame = cv2.resize(frame, (size["frame_width"], size["frame_height"]))
-            frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+
+def read_by_seeks(path: Path) -> np.ndarray:
+    """Return the clip of a video, read with a seek per wanted frame."""
+    capture = cv2.VideoCapture(str(path))
+    frames = []
+    for index in sampled_indices(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), LENGTH).tolist():
+        capture.set(cv2.CAP_PROP_POS_FRAMES, index)
+        frames.append(resized(capture.read()[1]))
     return np.array(frames)
 
 
-def where_time_goes(folder: Path, output: Path, size: dict) -> dict[str, float]:
-    """CPU milliseconds a clip that each step of reading takes, in one process without the engine around it."""
-    import cv2
+def read_all_frames(path: Path) -> np.ndarray:
+    """Return the clip of a video, with every frame decoded, for comparing pixels."""
+    capture, wanted = opened(path)
+    frames = (capture.read()[1] for _ in range(wanted[-1] + 1))
+    return np.array([resized(frame) for index, frame in enumerate(frames) if index in wanted])
 
+
+def decode_alone(path: Path) -> None:
+    """Grab the frames of a video up to the last wanted one."""
+    capture, wanted = opened(path)
+    for _ in range(wanted[-1] + 1):
+        capture.grab()
+
+
+def milliseconds_by_step(folder: Path, output: Path) -> dict[str, float]:
+    """Return the CPU milliseconds per clip of each step of reading, in one process and without the engine."""
     use_one_thread()
-    spent = dict.fromkeys(("open", "decode", "colour conversion", "resize", "swap to RGB", "write"), 0.0)
-    last = time.process_time()
+    clip = np.empty((LENGTH, SIDE, SIDE, 3), np.uint8)
+    videos = find_videos(folder)
+    spent, times = Counter(), [time.process_time()]
 
     def charge(step: str) -> None:
-        nonlocal last
-        now = time.process_time()
-        spent[step] += now - last
-        last = now
+        times.append(time.process_time())
+        spent[step] += times[-1] - times[-2]
 
-    clip = np.empty((size["sequence_length"], size["frame_height"], size["frame_width"], 3), np.uint8)
-    videos = find_videos(folder)
     with open(output, "wb", buffering=0) as file:
-        last = time.process_time()
         for video in videos:
-            capture = cv2.VideoCapture(str(folder / video.path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
-            wanted = sampled_indices(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), size["sequence_length"]).tolist()
+            capture, wanted = opened(folder / video.path)
             charge("open")
             position = 0
             for row, index in enumerate(wanted):
@@ -107,7 +99,7 @@ def where_time_goes(folder: Path, output: Path, size: dict) -> dict[str, float]:
                 charge("decode")
                 frame = capture.retrieve()[1]
                 charge("colour conversion")
-                frame = cv2.resize(frame, (size["frame_width"], size["frame_height"]))
+                frame = cv2.resize(frame, (SIDE, SIDE))
                 charge("resize")
                 cv2.cvtColor(frame, cv2.COLOR_BGR2RGB, dst=clip[row])
                 charge("swap to RGB")
@@ -117,58 +109,43 @@ def where_time_goes(folder: Path, output: Path, size: dict) -> dict[str, float]:
     return {step: round(1000 * seconds / len(videos), 2) for step, seconds in spent.items()}
 
 
-def run_one(way: str, workers: int, folder: Path, output: Path, size: dict) -> None:
-    """One way over one folder, timed from the moment that its modules are there; prints clips and seconds."""
-    seconds = None
+def run_one(way: str, workers: int, folder: Path, output: Path) -> None:
+    """Read a folder in one way, and print its speed after all imports and its CPU time as JSON."""
+    paths = [folder / video.path for video in find_videos(folder)]
     if way == DECODING:
-        jobs = [(str(folder / video.path), size["sequence_length"]) for video in find_videos(folder)]
         with multiprocessing.get_context("spawn").Pool(workers, initializer=use_one_thread) as pool:
-            pool.map(decode_alone, jobs[: 2 * workers], chunksize=1)  # the processes are up, their libraries loaded
+            pool.map(decode_alone, paths[: 2 * workers], chunksize=1)  # starts the processes
             start = time.monotonic()
-            pool.map(decode_alone, jobs, chunksize=2)
-            clips, seconds = len(jobs), time.monotonic() - start
+            clips = len(pool.map(decode_alone, paths, chunksize=2))
+            seconds = time.monotonic() - start
             pool.close()
             pool.join()
-    elif way == PLAIN:
-        start = time.monotonic()
-        clips = len(plain_way(folder, size))
     else:
         start = time.monotonic()
-        clips = extract(folder, output, workers=workers, **size).clips
-    seconds = seconds or time.monotonic() - start
+        if way == PLAIN:
+            clips = len(np.array([read_by_seeks(path) for path in paths]))
+        else:
+            size = {"sequence_length": LENGTH, "frame_height": SIDE, "frame_width": SIDE}
+            clips = extract(folder, output, workers=workers, **size).clips
+        seconds = time.monotonic() - start
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    print(json.dumps({"clips": clips, "seconds": seconds, "cpu": sum(u.ru_utime + u.ru_stime for u in used)}))
+    cpu = sum(own.ru_utime + own.ru_stime for own in used)
+    print(json.dumps({"clips": clips, "clips_per_second": clips / seconds, "cpu_ms_per_clip": 1000 * cpu / clips}))
 
 
-def measured(way: str, workers: int, folder: Path, output: Path, size: dict) -> dict:
-    """A run of one way in a process of its own, and the most memory that its tree was seen to take."""
-    order = json.dumps({"way": way, "workers": workers, "folder": str(folder), "output": str(output), "size": size})
-    peak = 0.0
-    with subprocess.Popen([sys.executable, __file__, "--run", order], stdout=subprocess.PIPE, text=True) as process:
-        while True:
-            peak = max(peak, memory_of_tree(process.pid))
-            try:
-                process.wait(0.3)
-                break
-            except subprocess.TimeoutExpired:
-                continue
-        printed = process.stdout.read()
+def measure(way: str, workers: int, folder: Path, output: Path) -> dict:
+    """Run one way in a process of its own, and return its speed and the peak memory of its process tree."""
+    command = [sys.executable, __file__, "--run", json.dumps([way, workers, str(folder), str(output)])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, sampled_memory(process.pid) as memory:
+        printed = process.communicate()[0]
     if process.returncode:
         raise SystemExit(f"{way} with {workers} workers failed with exit code {process.returncode}")
-    result = json.loads(printed)
-    return {
-        "way": way,
-        "workers": workers,
-        "clips": result["clips"],
-        "clips_per_second": result["clips"] / result["seconds"],
-        "cpu_ms_per_clip": 1000 * result["cpu"] / result["clips"],
-        "peak_memory_mb": peak,
-        "load": os.getloadavg()[0],
-    }
+    result = {"way": way, "workers": workers, **json.loads(printed)}
+    return {**result, "peak_memory_mb": max(memory), "load": os.getloadavg()[0]}
 
 
-def repeated_set(videos: list[Path], clips: int, folder: Path) -> Path:
-    """A folder of `clips` videos in ten classes, links to those given, over and over."""
+def make_set(videos: list[Path], clips: int, folder: Path) -> Path:
+    """Fill a folder of ten classes with `clips` links to the videos, repeated as needed."""
     for number, path in zip(range(clips), itertools.cycle(videos)):
         link = folder / f"class{number % 10}" / f"{number:05d}{path.suffix}"
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -176,64 +153,48 @@ def repeated_set(videos: list[Path], clips: int, folder: Path) -> Path:
     return folder
 
 
-def made_up_videos(folder: Path) -> list[Path]:
-    """Twelve videos of 320x240 with moving noise, which decode like real ones of that size."""
-    import cv2
-
-    random = np.random.default_rng(0)
-    folder.mkdir()
-    paths = [folder / f"{number}.avi" for number in range(12)]
-    for path in paths:
-        picture = cv2.GaussianBlur(random.integers(0, 256, (300, 400, 3), np.uint8), (0, 0), 3)
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"FMP4"), 25, (320, 240))
-        for k in range(90):
-            writer.write(np.ascontiguousarray(picture[k % 60 : k % 60 + 240, k % 80 : k % 80 + 320]))
-        writer.release()
-    return paths
+def compare_pixels(folder: Path, frames: Path, workers: int) -> dict:
+    """Return how many rows of frames.npy equal a decode of every frame, byte for byte."""
+    rows, videos = np.load(frames, mmap_mode="r"), find_videos(folder)
+    equal = sum(np.array_equal(row, read_all_frames(folder / video.path)) for row, video in zip(rows, videos))
+    return {"way": "pixels", "equal_to_sequential_decode": equal, "of": len(videos), "workers": workers}
 
 
-def compared_pixels(folder: Path, frames: Path, size: dict) -> dict:
-    """How many rows equal a plain sequential decode, byte for byte."""
-    rows = np.load(frames, mmap_mode="r")
-    videos = find_videos(folder)
-    equal = sum(np.array_equal(row, sequential_clip(folder / video.path, size)) for row, video in zip(rows, videos))
-    return {"way": "pixels", "equal_to_sequential_decode": int(equal), "of": len(videos)}
+def medians(results: list[dict]) -> dict[tuple[str, int, int], dict[str, float]]:
+    """Return the medians of the numbers of all repeats, by (way, workers, clips)."""
+    repeats = defaultdict(list)
+    for result in results:
+        repeats[result["way"], result["workers"], result["clips"]].append(result)
+    fields = ("clips_per_second", "cpu_ms_per_clip", "peak_memory_mb")
+    return {
+        key: {name: statistics.median(run[name] for run in runs) for name in fields} for key, runs in repeats.items()
+    }
 
 
-def table_of(results: list[dict]) -> str:
-    """Medians over the repeats, a line a way, number of workers and number of clips."""
-    first = f"{'way':26}{'workers':>8}{'clips':>7}{'clips/s':>9}{'x plain':>9}{'of decoding':>13}"
-    lines = [f"{first}{'CPU ms/clip':>13}{'peak MB':>9}"]
-    for clips in sorted({result["clips"] for result in results}):
-        own = [result for result in results if result["clips"] == clips]
-        for way, workers in dict.fromkeys((result["way"], result["workers"]) for result in own):
-            rate = median_of(own, way, workers, "clips_per_second")
-            plain = rate / median_of(own, PLAIN, 1, "clips_per_second")
-            decoding = rate / median_of(own, DECODING, workers, "clips_per_second")
-            cpu, memory = (median_of(own, way, workers, field) for field in ("cpu_ms_per_clip", "peak_memory_mb"))
-            lines.append(f"{way:26}{workers:8}{clips:7}{rate:9.1f}{plain:9.2f}{decoding:13.2f}{cpu:13.1f}{memory:9.0f}")
-    return "\n".join(lines)
+def table(found: dict) -> str:
+    """Return the medians as a table, a row per way, number of workers and number of clips."""
+    rows = []
+    for (way, workers, clips), own in sorted(found.items(), key=lambda item: item[0][2]):
+        rate = own["clips_per_second"]
+        row = [way, str(workers), str(clips), f"{rate:.1f}"]
+        for other in ((PLAIN, 1, clips), (DECODING, workers, clips)):
+            row.append(f"{rate / found[other]['clips_per_second']:.2f}" if other in found else "-")
+        rows.append([*row, f"{own['cpu_ms_per_clip']:.1f}", f"{own['peak_memory_mb']:.0f}"])
+    header = ["way", "workers", "clips", "clips/s", "x plain", "of decoding", "CPU ms/clip", "peak MB"]
+    return markdown_table(header, rows)
 
 
-def median_of(results: list[dict], way: str, workers: int, field: str) -> float:
-    """The median of a field over the repeats; NaN if this way was not run."""
-    values = [result[field] for result in results if (result["way"], result["workers"]) == (way, workers)]
-    return statistics.median(values) if values else float("nan")
-
-
-def draw(results: list[dict], path: Path) -> None:
-    """Speed and memory over the number of clips, a line a way."""
+def draw(found: dict, path: Path) -> None:
+    """Draw speed and memory against the number of clips, a line per way."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     speed, memory = figure.subplots(1, 2)
-    for key in sorted({(result["way"], result["workers"]) for result in results}):
-        own = [result for result in results if (result["way"], result["workers"]) == key]
-        counts = sorted({result["clips"] for result in own})
-        label = f"{key[0]}, {key[1]} process{'es' * (key[1] > 1)}"
+    for way, workers in sorted({key[:2] for key in found}):
+        counts = sorted(clips for *key, clips in found if key == [way, workers])
+        label = f"{way}, {workers} process{'es' * (workers > 1)}"
         for axes, field in ((speed, "clips_per_second"), (memory, "peak_memory_mb")):
-            medians = [median_of([r for r in own if r["clips"] == count], *key, field) for count in counts]
-            axes.plot(counts, medians, marker="o", label=label)
+            axes.plot(counts, [found[way, workers, count][field] for count in counts], marker="o", label=label)
     speed.set(xlabel="clips", ylabel="clips/s", ylim=(0, None), title="Speed")
     memory.set(xlabel="clips", ylabel="MB, all processes", yscale="log", title="Peak memory")
     memory.axhline(400, color="grey", linestyle=":", linewidth=1)
@@ -243,64 +204,55 @@ def draw(results: list[dict], path: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--input_path", type=Path, help="class folders of videos; made up if not given")
-    parser.add_argument("--output_path", type=Path, default=Path("bench/extraction"))
-    parser.add_argument("--clips", type=int, nargs="+", default=[100, 200, 500, 1000, 2000])
-    parser.add_argument("--plain_up_to", type=int, default=500, help="clips above which the plain way is left out")
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--input_path", type=Path, help="folder of class folders of videos, by default synthetic ones")
+    parser.add_argument("--output_path", type=Path, default=Path("bench/extraction"), help="output folder")
+    parser.add_argument("--clips", type=int, nargs="+", default=[100, 200, 500, 1000, 2000], help="sizes of the sets")
+    parser.add_argument("--plain_up_to", type=int, default=500, help="largest set that the plain way reads")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="numbers of worker processes")
+    parser.add_argument("--repeats", type=int, default=3, help="number of runs of each way")
     parser.add_argument("--short", action="store_true", help="60 clips, once")
-    parser.add_argument("--run", type=json.loads, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.run is not None:
-        order = options.run
-        run_one(order["way"], order["workers"], Path(order["folder"]), Path(order["output"]), order["size"])
+    parser.add_argument("--run", type=json.loads, help=argparse.SUPPRESS)  # for the processes of `measure`
+    args = parser.parse_args()
+    if args.short:
+        args.clips, args.repeats = [60], 1
+    if args.run is not None:
+        way, workers, folder, output = args.run
+        run_one(way, workers, Path(folder), Path(output))
         return 0
-    if options.short:
-        options.clips, options.repeats = [60], 1
-    size = {"sequence_length": 16, "frame_height": 224, "frame_width": 224}
-    options.output_path.mkdir(parents=True, exist_ok=True)
-    results, pixels = [], []
-    with tempfile.TemporaryDirectory() as name, open(options.output_path / "results.jsonl", "w") as lines:
-        scratch = Path(name)
-        if options.input_path is None:
-            videos = made_up_videos(scratch / "made_up")
-        else:
-            videos = [options.input_path / video.path for video in find_videos(options.input_path)]
+    args.output_path.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name, open(args.output_path / "results.jsonl", "w") as lines:
+        scratch, results, failed = Path(name), [], False
+        size = {"frame_height": 240, "frame_width": 320}
+        source = args.input_path or render_dataset(scratch / "synthetic", subjects=2, clips=1, **size).folder
+        videos = [source / video.path for video in find_videos(source)]
 
-        def note(result: dict) -> None:
-            lines.write(json.dumps(result) + "\n")
-            lines.flush()
-            print(json.dumps(result), flush=True)
+        def note(result: dict) -> dict:
+            for file in (lines, sys.stdout):
+                print(json.dumps(result), file=file, flush=True)
+            return result
 
-        expected = 0
-        for clips in options.clips:
-            folder = repeated_set(videos, clips, scratch / f"set{clips}")
-            ways = [("one forward pass", workers) for workers in options.workers]
-            ways += [(DECODING, workers) for workers in options.workers]
-            ways += [(PLAIN, 1)] if clips <= options.plain_up_to else []
-            expected += options.repeats * len(ways)
-            for repeat, (way, workers) in itertools.product(range(options.repeats), ways):
-                output = scratch / f"out{clips}_{workers}_{repeat}"
-                results.append(measured(way, workers, folder, output, size))
-                note(results[-1])
-                if way == "one forward pass":
-                    if repeat == 0 and clips == options.clips[0]:
-                        pixels.append(compared_pixels(folder, output / "frames.npy", size) | {"workers": workers})
-                        note(pixels[-1])
-                    (output / "frames.npy").unlink()
-        spent = where_time_goes(scratch / f"set{options.clips[0]}", scratch / "written", size)
+        for clips in args.clips:
+            folder, output = make_set(videos, clips, scratch / f"set{clips}"), scratch / "output"
+            ways = [(way, workers) for way in (OURS, DECODING) for workers in args.workers]
+            ways += [(PLAIN, 1)] if clips <= args.plain_up_to else []
+            for repeat, (way, workers) in itertools.product(range(args.repeats), ways):
+                results.append(note(measure(way, workers, folder, output)))
+                failed |= results[-1]["clips"] != clips
+                if way == OURS and repeat == 0 and clips == args.clips[0]:
+                    pixels = note(compare_pixels(folder, output / "frames.npy", workers))
+                    failed |= pixels["equal_to_sequential_decode"] != pixels["of"]
+                shutil.rmtree(output, ignore_errors=True)
+        spent = milliseconds_by_step(scratch / f"set{args.clips[0]}", scratch / "written")
         note({"way": "CPU ms/clip by step", **spent})
-    table = table_of(results) + "\nCPU ms/clip by step, one process: "
-    table += ", ".join(f"{step} {milliseconds}" for step, milliseconds in spent.items())
-    (options.output_path / "table.txt").write_text(table + "\n")
-    draw(results, options.output_path / "curve.png")
-    print(table)
-    complete = len(results) == expected and all(result["clips"] in options.clips for result in results)
-    if not complete or any(result["equal_to_sequential_decode"] != result["of"] for result in pixels):
+    steps = ", ".join(f"{step} {milliseconds}" for step, milliseconds in spent.items())
+    found = medians(results)
+    text = f"{table(found)}\nCPU ms/clip by step, one process: {steps}"
+    (args.output_path / "table.txt").write_text(text + "\n")
+    draw(found, args.output_path / "curve.png")
+    print(text)
+    if failed:
         print("a row is missing or a pixel differs", file=sys.stderr)
-        return 1
-    return 0
+    return int(failed)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,22 @@
-"""Reads hundreds of damaged videos and checks that the run ends, good ones are right and bad ones have a reason.
+"""Read hundreds of damaged videos; check that the run ends, intact ones are right and others have a reason.
 
     python benchmarks/fuzz_videos.py --input_path VIDEOS --files 500
 
-VIDEOS are mutated: truncated, bytes flipped, headers overwritten or zeroed, halves of two files joined, names of
-another container; among them are files that cannot be read at all (empty, a folder named like a video, links that lead
-nowhere, a FIFO, no permission) and untouched copies. Memory of all processes is watched. Prints one JSON line.
+Copies of VIDEOS are damaged: truncated, with flipped bits, with overwritten or zeroed headers, spliced from two files,
+or given the suffix of another container. Others cannot be read at all (empty, a folder named like a video, dangling
+links, a FIFO, no permission) or are intact. The memory of all processes is sampled. Prints a JSON object.
 """
 
 import argparse
+import contextlib
 import csv
 import json
 import os
 import random
+import re
 import shutil
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -25,19 +26,19 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.common import sampled_memory
 from utils.extraction.discovery import find_videos
 from utils.extraction.extract import extract
 from utils.extraction.video import VideoError, read_clip
-from utils.runtime.devices import memory_of_tree
 
 SIZE = {"sequence_length": 16, "frame_height": 64, "frame_width": 64}
-HEADER = 2048  # bytes at a file's start that hold most of what a container says of itself
+HEADER = 2048  # bytes at the start of a file that hold most of the metadata of a container
 HUGE = (b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x00\x00\x00\x80", b"\x00\x00\x01\x00", b"\x00\x00\x00\x00")
 
 
 @dataclass(frozen=True)
 class FuzzedVideo:
-    """A file to read: `origin` is the untouched video if it is a copy of one; `readable` is None if either may be."""
+    """A file to read. readable: None if unknown. origin: the intact video that it is a copy of, if any."""
 
     path: str
     kind: str
@@ -77,12 +78,24 @@ def noise(data: bytearray, choose: random.Random, _) -> bytes:
     return choose.randbytes(min(len(data), 100_000))
 
 
+def copy_without_permission(path: Path, source: Path) -> None:
+    shutil.copyfile(source, path)
+    path.chmod(0)
+
+
 MUTATIONS = (truncated, flipped, header_overwritten, zeroed, spliced, noise)
-UNREADABLE = ("empty", "folder", "dangling link", "looping link", "fifo", "no permission")
+UNREADABLE = {
+    "empty": lambda path, source: path.touch(),
+    "folder": lambda path, source: path.mkdir(),
+    "dangling link": lambda path, source: path.symlink_to(path.with_suffix(".nowhere")),
+    "looping link": lambda path, source: path.symlink_to(path),
+    "fifo": lambda path, source: os.mkfifo(path),
+    "no permission": copy_without_permission,
+}
 
 
 def make_videos(folder: Path, sources: list[Path], files: int, seed: int) -> list[FuzzedVideo]:
-    """Fills `folder` with class folders of damaged, unreadable and untouched videos; the same for the same seed."""
+    """Fill `folder` with class folders of damaged, unreadable and intact videos, the same ones for the same seed."""
     choose = random.Random(seed)
     videos = []
     for number in range(files):
@@ -97,112 +110,73 @@ def make_videos(folder: Path, sources: list[Path], files: int, seed: int) -> lis
             kind = mutate.__name__
             path.write_bytes(mutate(bytearray(source.read_bytes()), choose, choose.choice(sources).read_bytes()))
         elif kind == "unreadable":
-            kind = choose.choice(UNREADABLE)
-            readable = make_unreadable(path, source, kind)
-        else:  # FFmpeg looks at the content, so a copy under another container's name is read as well
+            kind = choose.choice(list(UNREADABLE))
+            UNREADABLE[kind](path, source)
+            readable = None if kind == "no permission" and os.access(path, os.R_OK) else False  # root may read it
+        else:  # FFmpeg looks at the content, so a copy with the suffix of another container is readable too
             shutil.copyfile(source, path)
             readable, origin = True, source
         videos.append(FuzzedVideo(path.relative_to(folder).as_posix(), kind, readable, origin))
     return videos
 
 
-def make_unreadable(path: Path, source: Path, kind: str) -> bool | None:
-    """Makes a file that cannot be read; returns False, or None where it can be after all (by root)."""
-    if kind == "empty":
-        path.touch()
-    elif kind == "folder":
-        path.mkdir()
-    elif kind == "dangling link":
-        path.symlink_to(path.with_suffix(".nowhere"))
-    elif kind == "looping link":
-        path.symlink_to(path)
-    elif kind == "fifo":
-        os.mkfifo(path)
-    else:
-        shutil.copyfile(source, path)
-        path.chmod(0)
-        if os.access(path, os.R_OK):
-            return None
-    return False
+def skipped(output: Path) -> dict[str, str]:
+    """Return the reason for each skipped video, by path."""
+    with open(output / "skipped_videos.csv", newline="", encoding="utf-8") as file:
+        return dict(list(csv.reader(file))[1:])
 
 
 def faults(videos: list[FuzzedVideo], output: Path) -> list[str]:
-    """What is wrong with the outcome: a file that is lost, a good one that is not right, a bad one without reason."""
+    """Describe each video that has no row and no reason, or not the expected one of them, or the wrong frames."""
     paths = np.load(output / "video_file_paths.npy").tolist()
-    rows = dict(zip(paths, np.load(output / "frames.npy", mmap_mode="r")))
-    with open(output / "skipped_videos.csv", newline="", encoding="utf-8") as file:
-        reasons = dict(list(csv.reader(file))[1:])
+    rows, reasons = dict(zip(paths, np.load(output / "frames.npy", mmap_mode="r"))), skipped(output)
     found = []
     for video in videos:
         if (video.path in rows) == (video.path in reasons):
-            found.append(f"{video.path} ({video.kind}) must be a row or have a reason")
+            problem = "must be a row or have a reason"
         elif video.readable is False and not reasons.get(video.path):
-            found.append(f"{video.path} ({video.kind}) must have a reason")
+            problem = "must have a reason"
         elif video.readable and video.path not in rows:
-            found.append(f"{video.path} ({video.kind}) must be a row, got: {reasons[video.path]}")
+            problem = f"must be a row, got: {reasons[video.path]}"
         elif video.origin and not np.array_equal(rows[video.path], read_clip(video.origin, **SIZE)):
-            found.append(f"{video.path} ({video.kind}) must equal its origin")
-    return found
-
-
-def readable_sources(folder: Path) -> list[Path]:
-    """The videos of a folder that give a clip when untouched."""
-    sources = []
-    for video in find_videos(folder):
-        try:
-            read_clip(folder / video.path, **SIZE)
-        except VideoError:
+            problem = "must equal its origin"
+        else:
             continue
-        sources.append(folder / video.path)
-    return sources
-
-
-class MemoryWatch:
-    """The most memory that this process and all below it were seen to take while the block ran, in MB."""
-
-    def __enter__(self):
-        self.peak, self._end = 0.0, threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._end.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._end.wait(0.1):
-            self.peak = max(self.peak, memory_of_tree())
+        found.append(f"{video.path} ({video.kind}) {problem}")
+    return found
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--input_path", type=Path, required=True, help="class folders of videos to mutate")
-    parser.add_argument("--files", type=int, default=500)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--video_timeout", type=float, default=20.0)
-    parser.add_argument("--memory_limit", type=float, default=1000.0, help="MB, of all processes")
-    options = parser.parse_args()
-    sources = readable_sources(options.input_path)
+    parser.add_argument("--input_path", type=Path, required=True, help="folder of class folders of videos to damage")
+    parser.add_argument("--files", type=int, default=500, help="number of files to read")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the damage")
+    parser.add_argument("--video_timeout", type=float, default=20.0, help="seconds before a video is skipped")
+    parser.add_argument("--memory_limit", type=float, default=1000.0, help="MB that all processes may use")
+    args = parser.parse_args()
+    sources = []
+    for video in find_videos(args.input_path):
+        with contextlib.suppress(VideoError):
+            read_clip(args.input_path / video.path, **SIZE)
+            sources.append(args.input_path / video.path)
     with tempfile.TemporaryDirectory() as name:
         folder, output = Path(name) / "videos", Path(name) / "out"
-        videos = make_videos(folder, sources, options.files, options.seed)
+        videos = make_videos(folder, sources, args.files, args.seed)
         start = time.monotonic()
-        with MemoryWatch() as memory:
-            summary = extract(folder, output, video_timeout=options.video_timeout, **SIZE)
-        found = faults(videos, output)
-        with open(output / "skipped_videos.csv", newline="", encoding="utf-8") as file:
-            reasons = Counter("".join(c for c in row[1] if not c.isdigit()) for row in list(csv.reader(file))[1:])
-    if memory.peak > options.memory_limit:
-        found.append(f"memory must stay below {options.memory_limit:.0f} MB, reached {memory.peak:.0f}")
+        with sampled_memory() as memory:
+            summary = extract(folder, output, video_timeout=args.video_timeout, **SIZE)
+        seconds, found = time.monotonic() - start, faults(videos, output)
+        reasons = Counter(re.sub(r"\d", "", reason) for reason in skipped(output).values())
+    if max(memory) > args.memory_limit:
+        found.append(f"memory must stay below {args.memory_limit:.0f} MB, reached {max(memory):.0f}")
     result = {
         "files": len(videos),
         "kinds": Counter(video.kind for video in videos),
         "rows": summary.clips,
         "skipped": summary.skipped,
         "reasons": reasons,
-        "seconds": round(time.monotonic() - start, 1),
-        "peak_memory_mb": round(memory.peak),
+        "seconds": round(seconds, 1),
+        "peak_memory_mb": round(max(memory)),
         "faults": found,
     }
     print(json.dumps(result, indent=1))

@@ -1,13 +1,13 @@
-"""Whether input keeps up with training: the pipeline alone, on one core, against the student's training there.
+"""Compare the speed of the input pipeline with that of training the student, both on one core.
 
-    python benchmarks/input.py                              made-up clips, 3 minutes on a quiet machine
-    python benchmarks/input.py --sparse_gigabytes 20        and memory, with a file of that size
+    python benchmarks/input.py                              clips of noise, 3 minutes on an idle machine
+    python benchmarks/input.py --sparse_gigabytes 20        also memory, with a file of that size
 
-The pipeline is what `fit` reads from: rows of frames.npy in a random order, resized to 112x112, as tf.data batches. The
-process is kept on one core. Its ways and the training of the full-width student take turns, --repeats times; the table
-shows medians. "clips/s a core" counts the core's own seconds (CPU time), which other programs do not change; "clips/s"
-counts those of the clock, with waiting for the disk. A cold file has been put out of the system's cache before.
-Memory: processes of their own read --memory_clips clips of a small file and of a sparse one.
+The pipeline is the one that `fit` reads from: rows of frames.npy in a random order, resized to 112x112, as tf.data
+batches. The process is bound to one core. The ways to read and the training of the full-width student take turns,
+--repeats times; the table shows medians. "clips/s per core" is by CPU time, which other programs do not change;
+"clips/s" is by the clock and includes waiting for the disk. A cold file is removed from the cache of the system first.
+For memory, processes of their own read --memory_clips clips of a small file and of a sparse one.
 """
 
 import argparse
@@ -15,17 +15,18 @@ import json
 import os
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.common import in_turn, printed_json
 from utils.data.clips import ClipDataset, open_clips
 from utils.evaluation.tables import markdown_table
 from utils.runtime.devices import jit_compile, start_tensorflow
@@ -33,156 +34,123 @@ from utils.settings.options import ViewOptions
 
 INPUT_SHAPE = (16, 112, 112, 3)
 BATCH_SIZE = 8
-CLASSES = 101
 SIDES = (112, 224)  # of stored frames
 AIM = 10  # times the training rate
 TRAINING = "training of the student"
 
 
 def make_arrays(folder: Path, clips: int, side: int, *, sparse: bool = False) -> ClipDataset:
-    """Arrays of noise in `folder`; a sparse file holds zeros and takes no room on the disk."""
+    """Write arrays of noise to `folder`; a sparse file holds zeros and takes no space on the disk."""
     folder.mkdir(parents=True, exist_ok=True)
     shape = (clips, INPUT_SHAPE[0], side, side, 3)
-    rng = np.random.default_rng(0)
-    with open(folder / "frames.npy", "wb") as file:
-        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        if sparse:
-            file.truncate(file.tell() + int(np.prod(shape)))
-        else:
-            for _ in range(clips):
-                file.write(rng.integers(0, 256, shape[1:], np.uint8).tobytes())
-        os.fsync(file.fileno())
+    frames, rng = np.lib.format.open_memmap(folder / "frames.npy", "w+", np.uint8, shape), np.random.default_rng(0)
+    if not sparse:
+        for clip in frames:
+            clip[:] = rng.integers(0, 256, shape[1:], np.uint8)
+    frames.flush()  # pages that are not on the disk stay in the cache
     np.save(folder / "labels.npy", np.arange(clips) % 2)
     return open_clips(folder / "frames.npy", folder / "labels.npy")
 
 
-def make_cold(dataset: ClipDataset) -> None:
-    """Puts the file out of the system's cache."""
-    with open(dataset.frames.path, "rb") as file:
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def read_clips(dataset: ClipDataset, clips: int, views: int) -> Callable[[], None]:
-    """A pass over `clips` clips of the pipeline, as training reads them."""
+def read_clips(dataset: ClipDataset, clips: int, views: int) -> None:
+    """Read `clips` clips from the pipeline, as training does."""
     from utils.data.batches import clip_reader, training_batches
 
-    reader = clip_reader(dataset, INPUT_SHAPE, ViewOptions(views=views))
-    targets = {"labels": dataset.labels}
-
-    def run() -> None:
-        batches = training_batches(reader, np.arange(len(dataset)), targets, batch_size=BATCH_SIZE, seed=0)
-        for _ in batches.take(clips // BATCH_SIZE).as_numpy_iterator():
-            pass
-
-    return run
+    reader, targets = clip_reader(dataset, INPUT_SHAPE, ViewOptions(views=views)), {"labels": dataset.labels}
+    batches = training_batches(reader, np.arange(len(dataset)), targets, batch_size=BATCH_SIZE, seed=0)
+    for _ in batches.take(clips // BATCH_SIZE).as_numpy_iterator():
+        pass
 
 
-def train_student(steps: int) -> Callable[[], None]:
-    """Steps of the full-width student on one batch in memory."""
+def training_of_student(steps: int) -> Callable[[], None]:
+    """Return a function that trains the full-width student for `steps` steps on one batch in memory."""
     import keras
 
     from models.student import build_student
 
     keras.utils.set_random_seed(0)
-    student = build_student(CLASSES, input_shape=INPUT_SHAPE)
+    student = build_student(101, input_shape=INPUT_SHAPE)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     student.compile(keras.optimizers.Adam(1e-4), loss, jit_compile=jit_compile())
     clips = np.random.default_rng(0).integers(0, 256, (BATCH_SIZE, *INPUT_SHAPE), np.uint8)
-    labels = np.arange(BATCH_SIZE)
-    student.train_on_batch(clips, labels)  # builds the graph
+    student.train_on_batch(clips, np.arange(BATCH_SIZE))  # builds the graph
 
     def run() -> None:
         for _ in range(steps):
-            student.train_on_batch(clips, labels)
+            student.train_on_batch(clips, np.arange(BATCH_SIZE))
 
     return run
 
 
-def timed(run: Callable[[], None], clips: int) -> tuple[float, float]:
-    """Clips per second of the processor's time, and of the clock's."""
+def rates(run: Callable[[], None], clips: int, *, cold: ClipDataset | None = None) -> tuple[float, float]:
+    """Return clips per second of CPU time and of the clock; the frames of `cold` are not in the cache."""
+    if cold is not None:
+        with open(cold.frames.path, "rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     clock, processor = time.perf_counter(), time.process_time()
     run()
     return clips / (time.process_time() - processor), clips / (time.perf_counter() - clock)
 
 
-def measure_speed(folder: Path, args: argparse.Namespace) -> list[dict]:
-    """One row a way: medians over the repeats."""
+def measure_speed(folder: Path, args: argparse.Namespace) -> dict[str, list[float]]:
+    """Return the median rates of each way, training last."""
     ways = {}
     for side in SIDES:
         dataset = make_arrays(folder / str(side), args.clips, side)
         for views, name in ((0, "view 0"), (8, "views 0..8")):
-            run = read_clips(dataset, args.clips, views)
-            for state in ("warm", "cold"):
-                ways[f"{side}x{side}, {name}, {state}"] = (run, args.clips, dataset if state == "cold" else None)
-    ways[TRAINING] = (train_student(args.steps), args.steps * BATCH_SIZE, None)
-    rates = {name: [] for name in ways}
-    for repeat in range(args.repeats + 1):
-        for name, (run, clips, to_cool) in ways.items():
-            if to_cool is not None:
-                make_cold(to_cool)
-            rate = timed(run, clips)
-            if repeat > 0:  # the first round warms the cache and the graphs
-                rates[name].append(rate)
-    medians = {name: [statistics.median(column) for column in zip(*found)] for name, found in rates.items()}
-    return [{"way": name, "per_core": per_core, "clock": clock} for name, (per_core, clock) in medians.items()]
+            run = partial(read_clips, dataset, args.clips, views)
+            for state, cold in (("warm", None), ("cold", dataset)):
+                ways[f"{side}x{side}, {name}, {state}"] = partial(rates, run, args.clips, cold=cold)
+    ways[TRAINING] = partial(rates, training_of_student(args.steps), args.steps * BATCH_SIZE)
+    in_turn(ways, 1)  # fills the cache and builds the graphs
+    return {name: [statistics.median(c) for c in zip(*found)] for name, found in in_turn(ways, args.repeats).items()}
 
 
 def peak_memory(folder: Path, clips: int) -> None:
-    """Prints this process's peak resident megabytes before and after it reads `clips` of the clips in `folder`."""
+    """Print the peak resident megabytes of this process after 16 clips and after `clips` more."""
     start_tensorflow()
     dataset = open_clips(folder / "frames.npy", folder / "labels.npy")
-    read_clips(dataset, 2 * BATCH_SIZE, 8)()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    read_clips(dataset, clips, 8)()
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"gigabytes": dataset.frames.path.stat().st_size / 1e9, "before": before, "after": after}))
+    found = {"gigabytes": dataset.frames.path.stat().st_size / 1e9}
+    for name, count in (("before", 2 * BATCH_SIZE), ("after", clips)):
+        read_clips(dataset, count, 8)
+        found[name] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps(found))
 
 
-def measure_memory(folder: Path, args: argparse.Namespace) -> list[dict]:
-    """One row a file: a small one, and a sparse one of the size asked for."""
-    side = SIDES[0]
-    many = int(args.sparse_gigabytes * 1e9 / np.prod((INPUT_SHAPE[0], side, side, 3)))
+def print_memory(folder: Path, args: argparse.Namespace) -> None:
+    """Print a table of the peak memory with a small file and with a sparse one of the requested size."""
     rows = []
-    for name, clips in (("small", 200), ("sparse", many)):
-        make_arrays(folder / name, clips, side, sparse=True)
-        command = [sys.executable, __file__, "--memory_of", folder / name, "--memory_clips", args.memory_clips]
-        printed = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True).stdout
-        rows.append(json.loads(printed.splitlines()[-1]))
-    return rows
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=int, default=200, help="clips a file and pass")
-    parser.add_argument("--steps", type=int, default=4, help="training steps a repeat")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--sparse_gigabytes", type=float, help="measures memory with a sparse file of this size too")
-    parser.add_argument("--memory_clips", type=int, default=2000)
-    parser.add_argument("--folder", type=Path, help="where the files lie while it runs; by default the system's own")
-    parser.add_argument("--memory_of", type=Path, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    for clips in (200, int(args.sparse_gigabytes * 1e9 / np.prod((INPUT_SHAPE[0], SIDES[0], SIDES[0], 3)))):
+        make_arrays(folder / str(clips), clips, SIDES[0], sparse=True)
+        row = printed_json(__file__, "--memory_of", folder / str(clips), "--memory_clips", args.memory_clips)
+        rows.append([f"{value:.1f}" for value in row.values()])
+    header = ["frames.npy (GB)", "peak MB after 16 clips", f"after {args.memory_clips} more"]
+    print(markdown_table(header, rows), "\n", flush=True)
 
 
 def main() -> None:
-    args = parse_arguments()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=200, help="clips per file and pass")
+    parser.add_argument("--steps", type=int, default=4, help="training steps per repeat")
+    parser.add_argument("--repeats", type=int, default=3, help="number of rounds")
+    parser.add_argument("--sparse_gigabytes", type=float, help="also measure memory, with a sparse file of this size")
+    parser.add_argument("--memory_clips", type=int, default=2000, help="clips that are read to measure memory")
+    parser.add_argument("--folder", type=Path, help="folder for temporary files, by default that of the system")
+    parser.add_argument("--memory_of", type=Path, help=argparse.SUPPRESS)  # for the processes of `print_memory`
+    args = parser.parse_args()
     if args.memory_of is not None:
         peak_memory(args.memory_of, args.memory_clips)
         return
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         if args.sparse_gigabytes is not None:
-            rows = measure_memory(Path(folder), args)
-            header = ["frames.npy (GB)", "peak MB after 16 clips", f"after {args.memory_clips} more"]
-            print(markdown_table(header, [[f"{row[name]:.1f}" for name in row] for row in rows]), "\n", flush=True)
+            print_memory(Path(folder), args)
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before TensorFlow counts the cores
         start_tensorflow()
-        rows = measure_speed(Path(folder), args)
-    training = rows[-1]["per_core"]
-    cells = [
-        [row["way"], f"{row['per_core']:.1f}", f"{row['per_core'] / training:.1f}", f"{row['clock']:.1f}"]
-        for row in rows
-    ]
-    print(markdown_table(["way", "clips/s a core", "x training", "clips/s"], cells))
-    slow = [row["way"] for row in rows[:-1] if row["per_core"] < AIM * training]
+        found = measure_speed(Path(folder), args)
+    training = found[TRAINING][0]
+    rows = [[way, f"{core:.1f}", f"{core / training:.1f}", f"{clock:.1f}"] for way, (core, clock) in found.items()]
+    print(markdown_table(["way", "clips/s per core", "x training", "clips/s"], rows))
+    slow = [way for way, (core, _) in found.items() if way != TRAINING and core < AIM * training]
     print(f"below {AIM} x training: {'; '.join(slow) or 'none'}")
 
 

@@ -1,18 +1,18 @@
-"""What is left of a recogniser when the frames of its test clips are shuffled in time, or played backwards.
+"""Measure how much accuracy remains when the frames of test clips are shuffled or reversed in time.
 
     python benchmarks/shuffled_frames.py --experiment demo
 
-Reads the networks that reproduce.py left in the folder --experiment and tests each on its own test clips. Prints a
-table of accuracies (mean over seeds and folds) and, as its last line, JSON.
+Tests the networks in the output folder of reproduce.py, each on its own test clips. Prints a table of accuracies (mean
+over seeds and folds) and, as its last line, JSON.
 """
 
-import csv
 import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.common import read_experiment
 from utils.settings import argument_types, cli
 
 ORDERS = ("as filmed", "shuffled", "backwards")
@@ -20,9 +20,8 @@ ORDERS = ("as filmed", "shuffled", "backwards")
 
 def main() -> None:
     parser = cli.ArgumentParser(__doc__.splitlines()[0])
-    parser.add_argument(
-        "--experiment", type=argument_types.existing_folder, default="demo", help="output of reproduce.py"
-    )
+    path = argument_types.existing_folder
+    parser.add_argument("--experiment", type=path, default="demo", help="output folder of reproduce.py")
     args = parser.parse_args()
     cli.start_tensorflow()
     import numpy as np
@@ -32,24 +31,18 @@ def main() -> None:
     from utils.evaluation.tables import markdown_table
     from utils.networks.recognizer import load_recognizer
     from utils.networks.records import recorded_split
-    from utils.runtime.files import read_json
 
-    settings = read_json(args.experiment / "settings.json")
-    data = Path(settings["data"] or args.experiment / "frames" / "frames.npy")
-    dataset = open_clips(data, Path(settings["annotations"] or data.with_name("labels.npy")))
-    found = {}
-    with open(args.experiment / "results.csv", newline="", encoding="utf-8") as file:
-        cells = [(line["recogniser"], args.experiment / "cells" / line["cell"]) for line in csv.DictReader(file)]
-    for name, folder in cells:
-        (model_path,) = folder.glob("*.keras")
+    settings, data, annotations, lines = read_experiment(args.experiment)
+    dataset, found = open_clips(data, annotations), {}
+    for line in lines:
+        (model_path,) = (args.experiment / "cells" / line["cell"]).glob("*.keras")
         recognizer = load_recognizer(model_path, argument="--experiment")
         rows = recorded_split(recognizer.record).test
         clips = dataset.view_zero(rows, recognizer.input_shape)
         shuffled = np.random.default_rng(0).permuted(np.tile(np.arange(clips.shape[1]), (len(clips), 1)), axis=1)
-        by_order = found.setdefault(name, {order: [] for order in ORDERS})
-        for order, changed in zip(
-            ORDERS, (clips, np.take_along_axis(clips, shuffled[:, :, None, None, None], axis=1), clips[:, ::-1])
-        ):
+        shuffled = np.take_along_axis(clips, shuffled[:, :, None, None, None], axis=1)
+        by_order = found.setdefault(line["recogniser"], {order: [] for order in ORDERS})
+        for order, changed in zip(ORDERS, (clips, shuffled, clips[:, ::-1])):
             logits = np.concatenate([recognizer.model.predict_on_batch(part) for part in np.array_split(changed, 8)])
             by_order[order].append(accuracy(dataset.labels[rows], logits))
     means = {name: {order: float(np.mean(values)) for order, values in by.items()} for name, by in found.items()}

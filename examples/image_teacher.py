@@ -1,12 +1,13 @@
-"""A teacher that knows pictures: ImageNet features of a few frames, a linear probe, and its scores for --source.
+"""Train an image teacher, a linear probe on ImageNet features of a few frames, and write its scores for --source.
 
     python examples/image_teacher.py --data frames.npy --annotations labels.npy --output_path scores.npy
     python KD_training.py --data frames.npy --annotations labels.npy --source scores.npy
 
-EfficientNet-Lite0 describes some frames of each view of each clip; a logistic regression learns the classes from the
-training clips alone. Writes scores.npy, `(N, views + 1, C)` log-probabilities, and scores_cross_fitted.npy, the same
-but for the training clips, each scored by a probe of the training clips of other groups. Beside each a .json says what
-was asked, so that KD_training.py notices other clips, views or splits. pip install -r requirements-examples.txt
+EfficientNet-Lite0 computes features of a few frames of each view of each clip. A logistic regression is fitted to the
+features of the training clips. The outputs are scores.npy, log-probabilities `(N, views + 1, C)`, and
+scores_cross_fitted.npy, in which each training clip is scored by a probe fitted to the training clips of other groups.
+A .json next to each describes the clips, views and split, which KD_training.py compares with its own.
+Requirements: pip install -r requirements-examples.txt
 """
 
 import argparse
@@ -15,7 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from utils.settings import argument_types, arguments, cli
+from utils.settings import arguments, cli
+from utils.settings.argument_types import output_scores, positive_int
 from utils.settings.options import DataOptions, ViewOptions
 
 
@@ -23,20 +25,12 @@ def parse_arguments() -> argparse.Namespace:
     parser = cli.ArgumentParser(__doc__.splitlines()[0])
     arguments.add_data_arguments(parser)
     arguments.add_split_arguments(parser, default="auto")
-    arguments.add_view_arguments(parser, views_help="so many views of each training clip, beside the whole one")
+    arguments.add_view_arguments(parser, views_help=arguments.VIEWS_HELP)
     teacher = parser.add_argument_group("teacher")
-    teacher.add_argument(
-        "--frames", type=argument_types.positive_int, default=4, help="of each view, whose features are averaged"
-    )
-    teacher.add_argument(
-        "--side", type=argument_types.positive_int, default=224, help="pixels, of the pictures it is shown"
-    )
-    teacher.add_argument(
-        "--input_frames", type=argument_types.positive_int, default=16, help="frames of the student's input"
-    )
-    teacher.add_argument(
-        "--output_path", type=argument_types.output_scores, default="image_teacher/scores.npy", help="scores"
-    )
+    teacher.add_argument("--frames", type=positive_int, default=4, help="frames per view; their features are averaged")
+    teacher.add_argument("--side", type=positive_int, default=224, help="side of the images in pixels")
+    teacher.add_argument("--input_frames", type=positive_int, default=16, help="frames of the student's input")
+    teacher.add_argument("--output_path", type=output_scores, default="image_teacher/scores.npy", help="the scores")
     return parser.parse_args()
 
 
@@ -72,24 +66,24 @@ def main() -> None:
 
 
 def cross_fitted_path(path: Path) -> Path:
-    """Where the scores by cross-fitting lie."""
+    """Return the path of the cross-fitted scores."""
     return path.with_name(f"{path.stem}_cross_fitted{path.suffix}")
 
 
 def write_scores(path: Path, scores, question, about: dict) -> None:
-    """Writes a file of scores, then the .json that KD_training.py reads, and prints how often view 0 is right."""
+    """Write a file of scores and the .json that KD_training.py reads, and print the accuracy on view 0."""
     import numpy as np
 
     from utils.networks.records import SETS, split_record
     from utils.runtime.files import write_json, written_beside
 
-    right = scores[:, 0].argmax(axis=1) == question.dataset.labels
-    accuracy = {name: float(right[getattr(question.split, name)].mean()) for name in SETS}
+    correct = scores[:, 0].argmax(axis=1) == question.dataset.labels
+    accuracy = {name: float(correct[getattr(question.split, name)].mean()) for name in SETS}
     with written_beside(path) as temporary, open(temporary, "wb") as file:
         np.save(file, scores)
     split = split_record(question.split)
     write_json(path.with_suffix(".json"), about | {"accuracy": accuracy, "key": question.key(), "split": split})
-    print(f"wrote {path}: right for " + ", ".join(f"{100 * share:.1f} % of {name}" for name, share in accuracy.items()))
+    print(f"wrote {path}: accuracy " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in accuracy.items()))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A linear probe: logistic regression on standardised features; scores of its own training clips by cross-fitting."""
+"""A linear probe: logistic regression on standardised features, with cross-fitted scores of the training clips."""
 
 import warnings
 
@@ -12,25 +12,25 @@ from sklearn.preprocessing import StandardScaler
 from utils.splits.protocols import Split
 from utils.splits.stratify import group_folds
 
-STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # of scikit-learn's C, to be chosen from
+STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # candidates for C of scikit-learn's LogisticRegression
 STEPS = 500
 
 
 def fit_probe(features: np.ndarray, labels: np.ndarray, *, strength: float) -> Pipeline:
-    """A classifier fitted on all views of some clips: features `(B, K + 1, D)`, labels `(B,)`."""
+    """Fit a classifier to all views of some clips: features `(B, K + 1, D)`, labels `(B,)`."""
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=STEPS))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a looser fit is a valid teacher
+        warnings.simplefilter("ignore", ConvergenceWarning)  # an approximate fit is good enough for a teacher
         return probe.fit(features.reshape(-1, features.shape[-1]), labels.repeat(features.shape[1]))
 
 
 def class_scores(probe: Pipeline, features: np.ndarray, class_count: int) -> np.ndarray:
-    """Log-probabilities of `class_count` classes for features `(..., D)`: float32 `(..., C)`, all of them finite.
+    """Return finite log-probabilities of `class_count` classes for features `(..., D)`, float32 `(..., C)`.
 
-    A class that the probe has never seen gets the row's lowest score.
+    Classes without training clips get the lowest score of the row.
     """
     values = probe.decision_function(features.reshape(-1, features.shape[-1]))
-    if values.ndim == 1:  # of two classes scikit-learn gives the second alone
+    if values.ndim == 1:  # with two classes, scikit-learn returns the score of the second only
         values = np.stack([np.zeros_like(values), values], axis=1)
     scores = np.repeat(values.min(axis=1, keepdims=True), class_count, axis=1)
     scores[:, probe.classes_] = values
@@ -38,7 +38,7 @@ def class_scores(probe: Pipeline, features: np.ndarray, class_count: int) -> np.
 
 
 def choose_strength(features: np.ndarray, labels: np.ndarray, split: Split, class_count: int) -> float:
-    """The C whose probe of the training clips has the smallest cross-entropy on view 0 of the validation clips."""
+    """Return the C whose probe of the training clips has the lowest cross-entropy on view 0 of the validation clips."""
 
     def validation_loss(strength: float) -> float:
         probe = fit_probe(features[split.train], labels[split.train], strength=strength)
@@ -51,7 +51,7 @@ def choose_strength(features: np.ndarray, labels: np.ndarray, split: Split, clas
 def fitted_scores(
     features: np.ndarray, labels: np.ndarray, split: Split, class_count: int, *, strength: float
 ) -> np.ndarray:
-    """Scores of every clip by one probe of all training clips: float32 `(N, K + 1, C)`, NaN where features are NaN."""
+    """Score every clip with a probe of all training clips: float32 `(N, K + 1, C)`, NaN where features are NaN."""
     known = np.isfinite(features).all(axis=-1)
     scores = np.full((*features.shape[:2], class_count), np.nan, np.float32)
     scores[known] = class_scores(
@@ -63,9 +63,9 @@ def fitted_scores(
 def cross_fitted_scores(
     features: np.ndarray, labels: np.ndarray, class_count: int, *, keys: np.ndarray, strength: float, seed: int, folds=5
 ) -> np.ndarray:
-    """Scores of training clips, each by a probe of the training clips of other groups: float32 `(B, K + 1, C)`.
+    """Score each training clip with a probe of the training clips of other groups: float32 `(B, K + 1, C)`.
 
-    `features` `(B, K + 1, D)` and `labels` `(B,)` are those of the training clips alone, `keys` `(B,)` their groups.
+    `features` `(B, K + 1, D)`, `labels` `(B,)` and group `keys` `(B,)` are those of the training clips only.
     """
     part = group_folds(labels, keys, count=min(folds, len(np.unique(keys))), seed=seed)
     scores = np.empty((*features.shape[:2], class_count), np.float32)

@@ -1,6 +1,6 @@
-"""What the networks are: the C3D teacher, the compact student, and the distiller that joins them."""
+"""The networks: the C3D teacher, the compact students, and the distiller that trains a student."""
 
-# The built-in students by name, each as the `module:function` that builds it; names are known without loading Keras.
+# Built-in students by name, as the `module:function` that builds them, so that listing them does not import Keras.
 STUDENTS = {
     "compact3d": "models.student:build_student",
     "compact3d_gap": "models.student:build_student_gap",

@@ -1,4 +1,4 @@
-"""The C3D teacher (Tran et al., arXiv:1412.0767), and the topology that it shares with the compact student."""
+"""The C3D teacher (Tran et al., arXiv:1412.0767), and the topology that it shares with the compact students."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ C3D_FILTERS = (64, 128, 256, 256, 512, 512, 512, 512)
 C3D_DENSE_UNITS = (4096, 4096)
 DENSE_DROPOUT = 0.5
 CONVOLUTIONS = ("conv1", "conv2", "conv3a", "conv3b", "conv4a", "conv4b", "conv5a", "conv5b")
-WEIGHT_LAYERS = (*CONVOLUTIONS, "fc6", "fc7", "fc8")  # the names of the Sports-1M file
+WEIGHT_LAYERS = (*CONVOLUTIONS, "fc6", "fc7", "fc8")  # layer names in the Sports-1M file
 SPORTS1M_CLASSES = 487
 SPORTS1M_MEAN_RGB = (101.41, 97.66, 90.25)
 SMALLEST_SIDE = 32  # five halvings
@@ -25,14 +25,13 @@ def build_c3d(
     block_dropout: float = 0.3,
     sports1m_preprocessing: bool = False,
 ) -> keras.Model:
-    """C3D as published, answering with logits.
+    """Build C3D as published, with logits as output.
 
-    Maps RGB clips `(B, frames, height, width, 3)` with values 0..255 to logits float32 `(B, num_classes)`.
-    79,991,015 parameters with 487 classes at 16x112x112 and `width` 1. The input is scaled to [-1, 1] inside the
-    model, or has the Sports-1M channel means subtracted if `sports1m_preprocessing`. Dropout of `block_dropout` follows
-    each of the last three convolution blocks (0 for none, as published), 0.5 each dense layer;
-    `dropout` multiplies both.
-    Raises ValueError if the input is too small for the five poolings.
+    The model maps RGB clips `(B, frames, height, width, 3)`, 0..255, to logits float32 `(B, num_classes)`. It has
+    79,991,015 parameters with 487 classes, 16x112x112 input and `width` 1. Its first layer scales the input to [-1, 1],
+    or subtracts the Sports-1M channel means if `sports1m_preprocessing`. Dropout with rate `block_dropout` follows each
+    of the last three convolution blocks (0, as published, for none), and with rate 0.5 each dense layer; `dropout`
+    multiplies both rates. Raises ValueError if the input is too small for the five poolings.
     """
     return build_topology(
         num_classes,
@@ -59,11 +58,10 @@ def build_topology(
     sports1m_preprocessing: bool = False,
     name: str,
 ) -> keras.Model:
-    """Eight 3x3x3 convolutions in five pooled blocks, two dense layers, logits.
+    """Build eight 3x3x3 convolutions in five pooled blocks, two dense layers and a layer of logits.
 
-    `filters` and `dense_units` are multiplied by `width`. With no `dense_units` the mean over time and picture of each
-    channel takes the place of the dense layers. The layers lie in one chain, so `model.layers` is the order of
-    computation.
+    `width` multiplies `filters` and `dense_units`. If `dense_units` is empty, global average pooling replaces the dense
+    layers. The layers form a chain, so `model.layers` is in the order of computation.
     """
     frames, height, image_width, channels = input_shape
     if channels != 3:
@@ -89,7 +87,7 @@ def build_topology(
                 name=layer_name,
             )(x)
         if block == 5:
-            # Caffe rounds 7 / 2 up to 4 by padding at the far end only; padding both ends shifts every window by one.
+            # Caffe rounds 7 / 2 up to 4 by padding only the far end; padding both ends would shift every window by one.
             x = keras.layers.ZeroPadding3D(((0, 0), (0, x.shape[2] % 2), (0, x.shape[3] % 2)), name="pad5")(x)
         pool = (1, 2, 2) if block == 1 else 2
         x = keras.layers.MaxPooling3D(pool, strides=pool, name=f"pool{block}")(x)
@@ -108,23 +106,23 @@ def build_topology(
 
 
 def rescaling(*, sports1m: bool) -> keras.layers.Layer:
-    """The first layer: 0..255 to [-1, 1], or the Sports-1M channel means subtracted."""
+    """Return the first layer, which scales 0..255 to [-1, 1] or subtracts the Sports-1M channel means."""
     if sports1m:
         return keras.layers.Rescaling(1.0, offset=[-mean for mean in SPORTS1M_MEAN_RGB], name="preprocessing")
     return keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocessing")
 
 
 def scaled_width(count: int, width: float) -> int:
-    """`count` times `width`, rounded to a multiple of 8, at least 8."""
+    """Return `count` times `width`, rounded to a multiple of 8, at least 8."""
     return max(8, 8 * round(count * width / 8))
 
 
 def set_sports1m_weights(model: keras.Model, weights: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
-    """Puts Sports-1M weights into a C3D, its classifier too if that has 487 classes, else all but the classifier.
+    """Set the Sports-1M weights of a C3D; those of the classifier only if it has 487 classes.
 
-    `weights` maps each of `WEIGHT_LAYERS` to (kernel, bias) in the Keras layout, conv1 for BGR input as distributed:
-    its input axis is flipped here, so that the model takes RGB. `model` must be built with `sports1m_preprocessing`.
-    Raises ValueError that names the first layer whose shape differs; nothing is set then.
+    `weights` maps each of `WEIGHT_LAYERS` to (kernel, bias) in the Keras layout. conv1 is for BGR input, as
+    distributed; its input axis is flipped, so that the model takes RGB. `model` must be built with
+    `sports1m_preprocessing`. Raises ValueError that names the first layer with another shape, before setting anything.
     """
     layers = [model.get_layer(name) for name in WEIGHT_LAYERS]
     if layers[-1].units != SPORTS1M_CLASSES:
@@ -140,10 +138,10 @@ def set_sports1m_weights(model: keras.Model, weights: Mapping[str, tuple[np.ndar
 
 
 def split_at(model: keras.Model, layer_name: str) -> tuple[keras.Model, keras.Model]:
-    """Cuts a chain of layers in two models that share their layers with it: all before `layer_name`, and the rest.
+    """Split a chain of layers before `layer_name` into two models that share their layers with it.
 
-    The dropouts directly before the layer go to the second part, so that the first part is deterministic where the
-    second is trained. Raises ValueError if there is no such layer.
+    Dropout directly before that layer belongs to the second model, where it stays active in training. Raises ValueError
+    if there is no such layer.
     """
     layers = model.layers
     names = [layer.name for layer in layers]

@@ -5,13 +5,13 @@ from keras import ops
 
 
 class DistillationLoss(keras.losses.Loss):
-    """alpha CE(y, z_s) + (1 - alpha) T^2 KL(softmax(z_t / T) || softmax(z_s / T)), a mean over the batch.
+    """alpha CE(y, z_s) + (1 - alpha) T^2 KL(softmax(z_t / T) || softmax(z_s / T)), averaged over the batch.
 
-    Hinton et al., arXiv:1503.02531: the factor T^2 keeps the soft gradient's size independent of the temperature T.
-    `y_true` is a dict of `labels` `(B,)`, class numbers or -1 for a clip without a label (its hard term is 0), and of
-    `teacher_logits` `(B, C)`, which may be absent with `alpha` 1. If `label_weights` `(B,)` is among them, each clip's
-    hard term is multiplied by it, the soft term is not. `y_pred` is the student's logits `(B, C)`. Both
-    logits are raw: a softmax before this loss makes the soft term vanish. Natural logarithms.
+    The formula is from Hinton et al., arXiv:1503.02531; T^2 makes the size of the soft gradients independent of the
+    temperature T. Logarithms are natural. `y_true` is a dict of `labels` `(B,)`, class numbers or -1 for unlabelled
+    clips, whose hard term is 0, and `teacher_logits` `(B, C)`, which may be missing if `alpha` is 1. Optional
+    `label_weights` `(B,)` multiply the hard term of each clip. `y_pred` are the student's logits `(B, C)`. Both logits
+    must be raw: with a softmax before this loss the soft term vanishes.
     """
 
     def __init__(self, temperature: float = 10.0, alpha: float = 0.1, name: str = "distillation_loss", **kwargs):
@@ -37,29 +37,30 @@ class DistillationLoss(keras.losses.Loss):
 
 
 def hard_term(labels, student_logits):
-    """Cross entropy of the labels, per clip: `(B,)`, `(B, C)` -> `(B,)`, in nats; 0 where the label is -1."""
+    """Return the cross entropy of labels `(B,)` and logits `(B, C)` per clip: `(B,)`, in nats; 0 for the label -1."""
     labels = ops.cast(labels, "int32")
     entropy = ops.sparse_categorical_crossentropy(ops.maximum(labels, 0), student_logits, from_logits=True)
     return ops.where(labels >= 0, entropy, 0.0)
 
 
 def soft_term(teacher_logits, student_logits, temperature: float):
-    """T^2 KL(teacher || student) at temperature T, per clip: twice `(B, C)` -> `(B,)`, in nats."""
+    """Return T^2 KL(teacher || student) at temperature T of two logits `(B, C)` per clip: `(B,)`, in nats."""
     teacher = ops.log_softmax(teacher_logits / temperature, axis=-1)
     student = ops.log_softmax(student_logits / temperature, axis=-1)
     return temperature**2 * ops.sum(ops.exp(teacher) * (teacher - student), axis=-1)
 
 
 class Distiller(keras.Model):
-    """Trains `student` by `DistillationLoss`; what is kept afterwards is the student alone.
+    """Trains `student` with `DistillationLoss`; afterwards only the student is needed.
 
-    Targets are a dict of `labels` `(B,)` and `teacher_logits` `(B, C)`, the teacher's answers computed beforehand. Or a
-    `teacher` (a model of the same clips that returns logits) stays in the step, frozen and without dropout, and
-    targets are `labels` alone, as a dict or as an array; or `labels` and `teacher_clips`, the same views at the size
-    of the teacher's input.
-    Logs `hard_loss` and `soft_loss` (the loss's two terms before weighting), `accuracy` (of the clips with a label),
-    and `agreement`: the share of clips for which student and teacher choose the same class. With `alpha` 1 no teacher
-    is needed and neither `soft_loss` nor `agreement` is logged: the student alone, trained by the very same code.
+    Targets are a dict of `labels` `(B,)` and `teacher_logits` `(B, C)`, computed beforehand. Alternatively, a live
+    `teacher`, a model of the same clips that returns logits, is evaluated in each step, frozen and without dropout.
+    Targets are then only `labels`, as a dict or an array, or `labels` and `teacher_clips`, the same views at the
+    teacher's input size.
+
+    Logs `hard_loss` and `soft_loss`, the two terms of the loss before weighting, `accuracy` on the labelled clips, and
+    `agreement`, the fraction of clips for which student and teacher predict the same class. With `alpha` 1 no teacher
+    is needed, and `soft_loss` and `agreement` are not logged.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class Distiller(keras.Model):
         return loss
 
     def with_teacher_logits(self, clips, targets: dict) -> dict:
-        """The targets of a batch, with the answers of the teacher in the step if there is one."""
+        """Return the targets of a batch, with the logits of the live teacher if there is one."""
         if self.teacher is None or self.distillation_loss.alpha == 1:
             return targets
         logits = ops.stop_gradient(self.teacher(targets.get("teacher_clips", clips), training=False))

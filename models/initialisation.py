@@ -1,14 +1,14 @@
-"""Initialisation by data: the signal keeps its size, and clips their differences, through all layers."""
+"""Data-dependent initialisation: activations keep their scale and their differences between clips in all layers."""
 
 import keras
 import numpy as np
 
-CLIPS_AT_A_TIME = 8  # bounds the memory of the first layers
-SMALL = 0.1  # of the logits: training starts near equal probabilities
+CLIPS_AT_A_TIME = 8  # limits the memory for the activations of the first layers
+SMALL = 0.1  # standard deviation of the logits, so that training starts near equal probabilities
 
 
 def can_be_initialised_by_data(model: keras.Model) -> bool:
-    """Whether a model is a chain of layers, none with weights but 3D convolutions and dense layers with a bias."""
+    """Return whether a model is a chain whose layers with weights are 3D convolutions and dense layers with a bias."""
     layers, value = layers_after_input(model), model.inputs[0]
     for layer in layers:
         if isinstance(layer, keras.Model) or layer.input is not value:
@@ -20,23 +20,23 @@ def can_be_initialised_by_data(model: keras.Model) -> bool:
 
 
 def layers_after_input(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layers in the order of computation, without the input that functional models list first."""
+    """Return the layers in the order of computation, without the input layer of functional models."""
     return [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
 
 
 def is_scalable(layer: keras.layers.Layer) -> bool:
-    """Whether it is a 3D convolution or a dense layer."""
+    """Return whether a layer is a 3D convolution or a dense layer."""
     return isinstance(layer, (keras.layers.Conv3D, keras.layers.Dense))
 
 
 def initialise_by_data(model: keras.Model, clips: np.ndarray) -> None:
-    """Scales and shifts each layer so that its values before the activation have mean 0 and deviation 1 over `clips`.
+    """Rescale each layer so that every channel has mean 0 and standard deviation 1 over `clips` before the activation.
 
-    For a chain of layers that starts from random weights (see `can_be_initialised_by_data`); `clips` are some training
-    clips, uint8 `(B, *input_shape)`, 0..255. Per channel, layer after layer; the logits get a deviation of 0.1.
-    Without normalisation layers what all clips have in common grows from layer to layer, and training has to wait until
-    what tells them apart has caught up, or ends in a constant output. After Salimans & Kingma, arXiv:1602.07868,
-    section 3, and Mishkin & Matas, arXiv:1511.06422.
+    `model` is a chain of layers with random weights (see `can_be_initialised_by_data`); `clips` are some training
+    clips, uint8 `(B, *input_shape)`, 0..255. Layers are rescaled one after the other; the logits get a standard
+    deviation of 0.1. In deep networks without normalisation layers, the part of the activations that all clips share
+    grows from layer to layer, so that training starts late or collapses to a constant output. After Salimans & Kingma,
+    arXiv:1602.07868, section 3, and Mishkin & Matas, arXiv:1511.06422.
     """
     values = [
         np.asarray(clips[start : start + CLIPS_AT_A_TIME], np.float32)
@@ -52,7 +52,7 @@ def initialise_by_data(model: keras.Model, clips: np.ndarray) -> None:
 
 
 def channel_statistics(layer: keras.layers.Layer, values: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation `(channels,)` of a layer's kernel applied to batches `values`, without its bias."""
+    """Return mean and standard deviation `(channels,)` of a layer's output for batches `values`, without its bias."""
     count, total, squares = 0, 0.0, 0.0
     for batch in values:
         if isinstance(layer, keras.layers.Conv3D):

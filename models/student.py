@@ -1,4 +1,4 @@
-"""The compact 3D CNNs that are distilled: C3D's topology with few filters."""
+"""The compact 3D CNNs that are distilled: the topology of C3D with fewer filters."""
 
 import keras
 
@@ -16,12 +16,12 @@ def build_student(
     width: float = 1.0,
     dropout: float = 1.0,
 ) -> keras.Model:
-    """The student of Ullah & Munir (J. Imaging 9(4):82), answering with logits.
+    """Build the student of Ullah & Munir (J. Imaging 9(4):82), with logits as output.
 
-    Maps RGB clips `(B, frames, height, width, 3)` with values 0..255 to logits float32 `(B, num_classes)`.
-    7,298,405 parameters with 101 classes at 16x112x112 and `width` 1. Dropout 0.2 follows each of the last three
-    convolution blocks, 0.5 each dense layer; `dropout` multiplies both. Raises ValueError if the input is too small for
-    the five poolings.
+    The model maps RGB clips `(B, frames, height, width, 3)`, 0..255, to logits float32 `(B, num_classes)`. It has
+    7,298,405 parameters with 101 classes, 16x112x112 input and `width` 1. Dropout with rate 0.2 follows each of the
+    last three convolution blocks, and with rate 0.5 each dense layer; `dropout` multiplies both rates. Raises
+    ValueError if the input is too small for the five poolings.
     """
     return build_topology(
         num_classes,
@@ -42,10 +42,10 @@ def build_student_gap(
     width: float = 1.0,
     dropout: float = 1.0,
 ) -> keras.Model:
-    """The student with global average pooling in place of its two dense layers, answering with logits.
+    """Build the student with global average pooling (Lin et al., arXiv:1312.4400, section 3.2) for its dense layers.
 
-    As `build_student`, with 913,381 parameters (101 classes, `width` 1, any input size), and no dropout but that
-    of the blocks. Global average pooling: Lin et al., arXiv:1312.4400, section 3.2.
+    Input and output are as in `build_student`. It has 913,381 parameters with 101 classes and `width` 1, for any input
+    size, and dropout only after the convolution blocks.
     """
     return build_topology(
         num_classes,

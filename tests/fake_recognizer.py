@@ -1,4 +1,4 @@
-"""Recognisers whose answers a test makes up: no network, no time."""
+"""Recognisers with given scores instead of a network."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from utils.networks.records import split_record
 
 @dataclass
 class FakeModel:
-    """The little of a Keras model that is asked for: shapes, size, layers."""
+    """The attributes of a Keras model that the code reads: shapes, size, layers."""
 
     num_classes: int
     frames: int = 16
@@ -31,7 +31,7 @@ class FakeModel:
 
 @dataclass(frozen=True)
 class FakeRecognizer(Recognizer):
-    """Answers view v of clip `row` with `scores[row] + v`, and keeps in `asked` which rows it was asked for."""
+    """Returns `scores[row] + v` as the logits for view v of clip `row`; `asked` collects the rows."""
 
     scores: np.ndarray | None = None
     asked: list = field(default_factory=list)
@@ -46,7 +46,7 @@ def fake_recognizer(path, *, num_classes=3, frames=16, record=None, scores=None)
 
 
 def record_of(dataset, split) -> dict:
-    """The parts of a record that say what a recogniser has seen."""
+    """Return the parts of a record that show which clips a recogniser has seen."""
     return {
         "class_names": list(dataset.class_names),
         "split": split_record(split),

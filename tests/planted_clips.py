@@ -1,4 +1,4 @@
-"""Small made-up videos, and copies of them as they turn up in data sets; tests look for the copies."""
+"""Small synthetic videos, and copies of them with the changes that are common in data sets."""
 
 import cv2
 import numpy as np
@@ -8,29 +8,29 @@ COPIES = ("encoded", "flipped", "trimmed", "brightened", "all")
 
 
 def video(seed, *, frames=48, scene=None):
-    """uint8 (frames, 40, 48, 3): blobs that move over a scene, by default one of the video's own."""
+    """Return uint8 `(frames, 40, 48, 3)`: blobs that move over the background `scene`, by default a different one."""
     rng = np.random.default_rng(seed)
     _, height, width = SHAPE
     backdrop = texture(rng if scene is None else np.random.default_rng(scene), height, width)
     blobs = [(rng.uniform(0, 1, 2), rng.uniform(-1, 1, 2), rng.integers(3, 8), rng.integers(0, 256, 3)) for _ in "abc"]
-    pictures = []
+    images = []
     for number in range(frames):
-        picture = backdrop.copy()
+        image = backdrop.copy()
         for start, speed, radius, colour in blobs:
             place = 0.5 + 0.5 * np.sin(2 * np.pi * (start + speed * number / frames))
             centre = tuple(round(part) for part in (place * (width, height)).tolist())
-            cv2.circle(picture, centre, int(radius), [int(part) for part in colour], -1)
-        pictures.append(picture)
-    return np.stack(pictures)
+            cv2.circle(image, centre, int(radius), [int(part) for part in colour], -1)
+        images.append(image)
+    return np.stack(images)
 
 
 def texture(rng, height, width):
-    """uint8 (height, width, 3): smooth random patches."""
+    """Return an image of smooth random patches: uint8 `(height, width, 3)`."""
     return cv2.resize(rng.integers(0, 256, (5, 6, 3), np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
 
 
 def copied(frames, kind):
-    """The video as a copy of one of COPIES shows it."""
+    """Return a modified copy of a video; `kind` is one of COPIES."""
     if kind in ("trimmed", "all"):
         frames = frames[7:-5]
     if kind in ("flipped", "all"):
@@ -43,17 +43,17 @@ def copied(frames, kind):
 
 
 def jpeg(frame):
-    """A frame after a lossy encoding."""
+    """Return a frame after lossy compression."""
     return cv2.imdecode(cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 30])[1], cv2.IMREAD_COLOR)
 
 
 def clip_of(frames):
-    """The 16 frames that stage 1 takes of a video."""
+    """Return the 16 frames that stage 1 extracts from a video."""
     return frames[np.arange(16) * max(len(frames) // 16, 1)]
 
 
 def write_arrays(folder, clips, paths):
-    """The three arrays of stage 1; a path's first part is the class."""
+    """Write the three arrays of stage 1; the first part of a path is the class."""
     folder.mkdir(exist_ok=True)
     np.save(folder / "frames.npy", np.stack(clips))
     np.save(folder / "labels.npy", np.unique([path.split("/")[0] for path in paths], return_inverse=True)[1])

@@ -4,6 +4,8 @@ import pytest
 
 from benchmarks import kill_training
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -4,6 +4,8 @@ import pytest
 
 from benchmarks import kill_reproduce
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):

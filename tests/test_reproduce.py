@@ -1,4 +1,4 @@
-"""reproduce.py: the whole table in one command, on synthetic videos and on a user's arrays."""
+"""reproduce.py on synthetic videos and on a user's arrays."""
 
 import csv
 import json
@@ -7,7 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.test_stages import run
+from tests.conftest import write_arrays
+from tests.scripts import run_script as run
 
 TINY = ["--teacher_epochs", 1, "--student_epochs", 1, "--input_size", 32, "--frame_size", 32, "--views", 1]
 TINY += ["--teacher_width", 0.05, "--student_width", 0.05, "--batch_size", 4]
@@ -15,20 +16,20 @@ SET = ["--classes", 2, "--subjects", 6, "--clips", 1, "--labels_per_class", 2, "
 
 
 def without_times(results):
-    """results.json as two equal experiments must have it."""
+    """Return the parts of results.json that do not depend on time and command line."""
     return {name: value for name, value in results.items() if name not in ("times", "arguments")}
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """A tiny run on synthetic videos: 2 classes, 6 people, 2 folds, 2 seeds, 2 temperatures; and what it printed."""
+    """The output folder and stdout of a tiny run: 2 classes, 6 subjects, 2 folds, 2 seeds, 2 temperatures."""
     folder = tmp_path_factory.mktemp("demo")
     printed = run("reproduce.py", *TINY, *SET, "--temperatures", 1, 4, "--output_path", "out", cwd=folder)
     return folder / "out", printed
 
 
-def test_the_table_is_that_of_the_tests(demo):
-    """Who has just cloned the project believes this table; it must be what testing the networks found."""
+def test_the_table_agrees_with_the_predictions(demo):
+    """The accuracies of the table would not be those of the tested networks."""
     folder, printed = demo
     results = json.loads((folder / "results.json").read_text())
     names = ["student alone", "teacher: C3D (scratch)", "student of C3D (scratch), T 1, alpha 0.1"]
@@ -45,7 +46,7 @@ def test_the_table_is_that_of_the_tests(demo):
             assert float(line["test_accuracy"]) == np.mean(tested["correct"])
             correct += tested["correct"]
         assert row["interval"]["estimate"] == pytest.approx(np.mean(correct))
-        assert row["clips"] == 12  # every clip once
+        assert row["clips"] == 12  # each clip is tested once
         assert row["interval"]["method"] == "bootstrap over groups"
     assert (folder / "results.md").read_text().strip() in printed
     for picture in ("results", "accuracy_by_temperature", "accuracy_by_cost"):
@@ -53,7 +54,7 @@ def test_the_table_is_that_of_the_tests(demo):
 
 
 def test_a_fold_chooses_by_its_own_validation_clips(demo):
-    """A temperature chosen on test clips, or on those of another fold, would flatter the table."""
+    """A temperature chosen on test clips or on another fold would bias the accuracy upwards."""
     folder, _ = demo
     results = json.loads((folder / "results.json").read_text())
     with open(folder / "results.csv", newline="") as file:
@@ -73,13 +74,13 @@ def test_a_fold_chooses_by_its_own_validation_clips(demo):
 
 
 def test_teachers_and_settings_are_shared_by_their_students(demo):
-    """A comparison on different test clips, or with more labels for one student, is none."""
+    """Networks would be compared on different test clips, or students with different numbers of labels."""
     folder, printed = demo
     records = [
         json.loads(path.read_text()) for path in folder.glob("cells/*/*.json") if "class_names" in path.read_text()
     ]
     assert len(records) == 2 * 2 * 4
-    assert len({record["split"]["test"] for record in records}) == 2  # one a fold
+    assert len({record["split"]["test"] for record in records}) == 2  # one per fold
     students = [record["arguments"] for record in records if record["kind"] != "C3D teacher"]
     assert {student["labels_per_class"] for student in students} == {2}
     assert sorted({source for student in students for source in student["source"] or [""]}) == sorted(
@@ -89,7 +90,7 @@ def test_teachers_and_settings_are_shared_by_their_students(demo):
 
 
 def test_an_extended_experiment_trains_what_is_new(demo, tmp_path):
-    """Otherwise one more seed would cost the whole table again, or another epoch count would be mixed in."""
+    """One more seed would repeat every training, or networks of different epoch counts would be mixed."""
     folder, _ = demo
     shutil.copytree(folder, tmp_path / "out")
     before = without_times(json.loads((folder / "results.json").read_text()))
@@ -106,12 +107,12 @@ def test_an_extended_experiment_trains_what_is_new(demo, tmp_path):
     assert more.count("== training") == 4
     other = [*TINY, *SET, "--temperatures", 4, "--student_epochs", 2, "--output_path", "out"]
     plan = run("reproduce.py", *other, "--dry_run", cwd=tmp_path)
-    assert "12 trainings (8 to do, 4 tested)" in plan  # the teachers stay
+    assert "12 trainings (8 to do, 4 tested)" in plan  # the teachers are kept
     assert "about" in plan
 
 
 def test_a_moved_cell_is_refused(demo, tmp_path):
-    """A cell copied from an experiment with other settings would put a wrong number into the table."""
+    """A result of other settings would enter the table."""
     folder, _ = demo
     shutil.copytree(folder, tmp_path / "out")
     one, other = sorted((tmp_path / "out/cells").glob("alone*"))[:2]
@@ -121,70 +122,84 @@ def test_a_moved_cell_is_refused(demo, tmp_path):
 
 
 def test_merged_settings_are_saved(demo):
-    """Which settings made a table: the recipe's, with those of the command line over them."""
+    """The settings behind a table would be lost: those of the recipe, overridden by the command line."""
     folder, _ = demo
     settings = json.loads((folder / "settings.json").read_text())
     assert settings["config"].endswith("demo.yaml")
     assert settings["classes"] == 2
-    assert settings["learning_rate"] == 0.0005  # of the recipe
+    assert settings["learning_rate"] == 0.0005  # from the recipe
 
 
-def test_own_arrays_and_a_plan_without_arrays(make_arrays, tmp_path):
-    """The same comparison on what a user has extracted, without a recipe of the demonstration."""
-    folder = make_arrays(groups=4, clips=2, height=32, width=32)
-    arrays = ["--data", folder / "frames.npy", "--annotations", folder / "labels.npy"]
-    run("reproduce.py", *TINY, *arrays, "--temperatures", 3, "--output_path", "out", cwd=tmp_path)
-    settings = json.loads((tmp_path / "out/settings.json").read_text())
-    assert settings["config"].endswith("default.yaml")
-    results = json.loads((tmp_path / "out/results.json").read_text())
-    assert [row["role"] for row in results["rows"]] == ["alone", "teacher", "distilled"]
-    assert results["chosen"] == []
-    assert not (tmp_path / "out/videos").exists()
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """A tiny run on a user's arrays with three teachers: C3D, scores of 75 % accuracy, and the average of both.
+
+    Returns the folder of the arrays and scores, whose subfolder `out` holds the results, and the arguments.
+    """
+    folder = write_arrays(tmp_path_factory.mktemp("own") / "arrays", groups=4, clips=2, height=32, width=32)
+    labels = np.load(folder / "labels.npy")
+    np.save(folder / "scores.npy", np.eye(3, dtype=np.float32)[(labels + (np.arange(len(labels)) % 4 == 0)) % 3] * 5)
+    arguments = [*TINY, "--data", "frames.npy", "--annotations", "labels.npy", "--temperatures", 3]
+    sources = ["--sources", "oracle=scores.npy", "both=scratch,scores.npy"]
+    run("reproduce.py", *arguments, *sources, "--output_path", "out", cwd=folder)
+    return folder, arguments
+
+
+def test_own_arrays_use_the_default_recipe(own):
+    """A user's own arrays would be trained with the settings of the demonstration."""
+    folder, _ = own
+    assert json.loads((folder / "out/settings.json").read_text())["config"].endswith("default.yaml")
+    assert json.loads((folder / "out/results.json").read_text())["chosen"] == []
+    assert not (folder / "out/videos").exists()
+
+
+def test_a_plan_needs_no_arrays(tmp_path):
+    """--dry_run would render and extract videos first."""
     plan = run("reproduce.py", *TINY, *SET, "--dry_run", "--output_path", "plan", cwd=tmp_path)
     assert "no arrays yet: 12 videos have to be read first" in plan
     assert "12 trainings (12 to do)" in plan
     assert not (tmp_path / "plan").exists()
 
 
-def test_given_teachers_have_a_row_and_students(make_arrays, tmp_path):
-    """A teacher of another framework is compared like one of ours; averaged with C3D too; NaN for the test: no row."""
-    folder = make_arrays(groups=4, clips=2, height=32, width=32)
-    labels = np.load(folder / "labels.npy")
-    scores = np.eye(3, dtype=np.float32)[(labels + (np.arange(len(labels)) % 4 == 0)) % 3] * 5  # 3 of 4 right
-    np.save(folder / "scores.npy", scores)
-    blind = scores.copy()
-    blind[::2] = np.nan
-    np.save(folder / "blind_group.npy", blind)
-    arrays = ["--data", folder / "frames.npy", "--annotations", folder / "labels.npy", "--temperatures", 3]
-    both = f"both=scratch,{folder}/scores.npy"
-    sources = ["--sources", f"oracle={folder}/scores.npy", both, "--output_path", "out"]
-    run("reproduce.py", *TINY, *arrays, *sources, cwd=tmp_path)
-    results = json.loads((tmp_path / "out/results.json").read_text())
-    by_name = {row["name"]: row for row in results["rows"]}
-    assert list(by_name) == [
-        "student alone",
-        *("teacher: C3D (scratch)", "student of C3D (scratch), T 3, alpha 0.1"),
-        *("teacher: oracle", "student of oracle, T 3, alpha 0.1"),
-        *("teacher: both", "student of both, T 3, alpha 0.1"),
+def test_given_teachers_have_a_row_and_students(own):
+    """A teacher given by its scores, alone or averaged with C3D, would be missing from the table."""
+    folder, _ = own
+    results = json.loads((folder / "out/results.json").read_text())
+    assert [(row["name"], row["role"]) for row in results["rows"]] == [
+        ("student alone", "alone"),
+        *(("teacher: C3D (scratch)", "teacher"), ("student of C3D (scratch), T 3, alpha 0.1", "distilled")),
+        *(("teacher: oracle", "teacher"), ("student of oracle, T 3, alpha 0.1", "distilled")),
+        *(("teacher: both", "teacher"), ("student of both, T 3, alpha 0.1", "distilled")),
     ]
-    (record,) = [json.loads(path.read_text()) for path in tmp_path.glob("out/cells/teacher-scratch*/teacher.json")]
+    (record,) = [json.loads(path.read_text()) for path in folder.glob("out/cells/teacher-scratch*/teacher.json")]
     test = record["split"]["rows"]["test"]
-    expected = np.mean(scores[test].argmax(axis=1) == labels[test])
-    assert by_name["teacher: oracle"]["interval"]["estimate"] == pytest.approx(expected)
-    assert by_name["teacher: oracle"]["parameters"] is None
-    student = json.loads(next(tmp_path.glob("out/cells/distilled-both*/student.json")).read_text())
+    expected = np.mean(np.load(folder / "scores.npy")[test].argmax(axis=1) == np.load(folder / "labels.npy")[test])
+    oracle = results["rows"][3]
+    assert oracle["interval"]["estimate"] == pytest.approx(expected)
+    assert oracle["parameters"] is None
+    student = json.loads(next(folder.glob("out/cells/distilled-both*/student.json")).read_text())
     assert len(student["arguments"]["source"]) == 2
+
+
+def test_unusable_sources_are_refused(own):
+    """A teacher without scores for validation clips would be compared on fewer clips than the others."""
+    folder, arguments = own
+    scores = np.load(folder / "scores.npy")
+    scores[::2] = np.nan
+    np.save(folder / "blind_group.npy", scores)
     for source, message in [
-        (f"a={folder}/nothing.npy", "error: --sources must name existing files"),
+        ("a=nothing.npy", "error: --sources must name existing files"),
         ("scores.npy", "error: --sources must be NAME=FILE"),
-        (f"a={folder}/blind_{{fold}}.npy", "error: --sources: "),
+        ("a=blind_{fold}.npy", "error: --sources: "),
     ]:
-        printed = run("reproduce.py", *TINY, *arrays, "--teachers", "none", "--sources", source, cwd=tmp_path, expect=2)
+        refused = ["--teachers", "none", "--sources", source, "--output_path", "refused"]
+        printed = run("reproduce.py", *arguments, *refused, cwd=folder, expect=2)
         assert printed.startswith(message)
         assert printed.count("\n") == 1
 
 
-def test_contradictions_are_refused_at_once(make_arrays, tmp_path):
+def test_contradicting_arguments_are_refused(make_arrays, tmp_path):
+    """A mistyped command would start hours of training with the wrong settings."""
     folder = make_arrays()
     weights = folder / "weights.h5"
     weights.touch()

@@ -1,4 +1,4 @@
-"""What each stage does once its arguments are parsed; the scripts and reproduce.py call these functions."""
+"""The stages as functions of parsed arguments, called by the scripts and by reproduce.py."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from utils.data.labels import few_labels
 from utils.data.loading import SplitDataset, check_length, load, split_of
 from utils.evaluation import results as report
 from utils.evaluation.tables import summary
-from utils.evaluation.testing import answer, choose_test_clips, leaks_of_test
+from utils.evaluation.testing import choose_test_clips, leaks_of_test, predict
 from utils.leaks.finder import LeakFinder
 from utils.networks import sports1m
 from utils.networks.frozen_features import feature_reader
@@ -68,12 +68,12 @@ def train_teacher(
     output: OutputOptions,
     views: ViewOptions = WHOLE_CLIPS,
 ) -> Trained:
-    """Stage 2: train a C3D from scratch, or fine-tune it from Sports-1M.
+    """Stage 2: train a C3D teacher from scratch, or fine-tune it from Sports-1M weights.
 
-    From scratch, each epoch reads a new view of each clip, unless `views.views` is 0. Raises UserError for what a user
+    From scratch, each epoch reads a new view of each clip unless `views.views` is 0. Raises UserError for what a user
     can correct.
     """
-    training_precision(training.precision)  # reject what the device cannot do before any work
+    training_precision(training.precision)  # fails early if the device does not support it
     loaded = load(data, network.input_shape)
     options = [data, training, network, teacher, views]
     weights = file_fingerprint(teacher.weights) if teacher.weights else None
@@ -100,9 +100,9 @@ def fine_tune(
     views: ViewOptions,
     state: TrainingState,
 ):
-    """A C3D with Sports-1M weights and a new classifier, trained from layer `teacher.unfreeze` up; and its history.
+    """Train a C3D with Sports-1M weights and a new classifier from layer `teacher.unfreeze` up.
 
-    The outputs of the frozen layers are computed once per clip, for view 0.
+    The outputs of the frozen layers are computed once per clip, for view 0. Returns the model and its history.
     """
     model = build(build_c3d, loaded, network, block_dropout=0.0, sports1m_preprocessing=True)
     file = sports1m.weights_file(teacher.weights)
@@ -121,9 +121,9 @@ def fine_tune(
 
 
 def train_student(*, distillation: DistillationOptions, **settings) -> Trained:
-    """Stage 3: train a student, by `train_alone` if `alpha` is 1 and by `train_distilled` otherwise.
+    """Stage 3: train a student with `train_alone` if `alpha` is 1, otherwise with `train_distilled`.
 
-    `settings` are the other arguments of these two. Raises UserError for what a user can correct.
+    `settings` are the other arguments of these functions. Raises UserError for what a user can correct.
     """
     train = train_alone if distillation.alpha == 1 else train_distilled
     return train(distillation=distillation, **settings)
@@ -141,9 +141,9 @@ def train_alone(
 ) -> Trained:
     """Train a student from labels only: the baseline of distillation.
 
-    With `labels_per_class` only labelled clips are trained on. An epoch has as many steps as with all clips, so that
-    the baseline and the distilled student take equally many. A baseline for live teachers (`teacher_mode` "live") sees
-    new views in each epoch, as their students do.
+    With `labels_per_class`, training uses the labelled clips only, but an epoch has as many steps as with all clips, so
+    that baseline and distilled student take the same number of steps. With `teacher_mode` "live", each epoch has new
+    views, as for a student of a live teacher.
     """
     training_precision(training.precision)
     loaded = load(data, network.input_shape)
@@ -157,7 +157,7 @@ def train_alone(
         set_seeds(training)
         student = build(student_builder(distillation.student), loaded, network)
         if not state.history:
-            initialise(student, loaded, training)  # from all clips: alone and distilled start from equal weights
+            initialise(student, loaded, training)  # with all clips, as for the distilled student
         reader = clip_reader(loaded.dataset, network.input_shape, views, fresh=distillation.teacher_mode == "live")
         distiller = Distiller(student, alpha=1.0)
         epoch_clips = len(loaded.split.train)
@@ -177,8 +177,8 @@ def train_distilled(
 ) -> Trained:
     """Train a student from labels and from the logits of the teachers `distillation.source`.
 
-    Logits are computed once per view before training starts (utils/teachers/cache.py), or with `teacher_mode` "live"
-    in every step, with new views in each epoch. With `labels_per_class` the other clips contribute the soft loss only.
+    Logits are computed once per view before training (utils/teachers/cache.py). With `teacher_mode` "live" they are
+    computed in every step, for new views in each epoch. With `labels_per_class`, other clips get the soft loss only.
     """
     training_precision(training.precision)
     loaded = load(data, network.input_shape)
@@ -192,7 +192,7 @@ def train_distilled(
     files["code of --student"] = student_code(distillation.student)
     with training_state(output, settings_of(options, loaded, files)) as state:
         set_seeds(training)
-        student = build(student_builder(distillation.student), loaded, network)  # before the teacher's long work
+        student = build(student_builder(distillation.student), loaded, network)  # fails before teachers are run
         for teacher in teachers:
             check_teacher(teacher, loaded)
         question, is_live = Question(loaded, views), distillation.teacher_mode == "live"
@@ -207,15 +207,12 @@ def train_distilled(
         )
         reader = clip_reader(loaded.dataset, network.input_shape, views, fresh=is_live)
         history = fit(distiller, reader, loaded.split, {"labels": labels, **targets}, training, state=state)
-        about = {
-            "kind": "distilled student",
-            "teacher": fingerprints if len(fingerprints) > 1 else fingerprints[0],
-        }
+        about = {"kind": "distilled student", "teacher": fingerprints if len(fingerprints) > 1 else fingerprints[0]}
         return finish(student, history, loaded, output, options, about, state)
 
 
 def write_views(*, data: DataOptions, network: NetworkOptions, views: ViewOptions, output_path: Path) -> None:
-    """Stage 3 for a teacher of another framework: write the views that it has to answer, see exchange.py."""
+    """Write the views whose logits a teacher of another framework must compute, see utils/teachers/exchange.py."""
     exchange.write_views(output_path, Question(load(data, network.input_shape), views), network.input_shape)
 
 
@@ -230,18 +227,18 @@ def evaluate(
     force: bool = False,
     fail_on_leak: bool = False,
 ) -> dict:
-    """Stage 4: test each recogniser on the test clips of its record, and compare the first with the others.
+    """Stage 4: test each recogniser on the test clips in its record, and compare the first with the others.
 
-    If `data.split` is None, the records choose the test clips. Prints a table, writes the results to `output_path` if
-    given, and returns {"recognizers": [...], "comparisons": [...]} of plain values. Raises UserError for what a user
-    can correct; with `fail_on_leak` also if test clips leak into the clips that a recogniser has seen, or if those are
-    unknown.
+    `data.split` is None unless the user requests a split. Prints a table, writes the results to `output_path` if given,
+    and returns {"recognizers": [...], "comparisons": [...]} with plain values. Raises UserError for what a user can
+    correct; with `fail_on_leak` also if test clips share anything with clips that a recogniser has seen, or if those
+    are unknown.
     """
     dataset = open_clips(data.data, data.annotations, data.paths)
     finder = LeakFinder(dataset)
     asked = None if data.split is None else split_of(data, dataset)
     group_pattern = data.group_pattern
-    all_answers = []
+    all_predictions = []
     for path in recognizers:
         recognizer = load_recognizer(path, argument="--recognizer", channels=channels, input_scale=input_scale)
         if group_pattern is None and recognizer.record is not None and same_clips(recognizer.record, dataset):
@@ -249,29 +246,31 @@ def evaluate(
         check_length(data, dataset, recognizer.input_shape)
         clips = choose_test_clips(recognizer, dataset, asked, force=force)
         leaks = leaks_of_test(finder, recognizer, clips, group_pattern, fail_on_leak=fail_on_leak)
-        all_answers.append(replace(answer(recognizer, dataset, clips, batch_size=batch_size), leaks=leaks))
+        all_predictions.append(replace(predict(recognizer, dataset, clips, batch_size=batch_size), leaks=leaks))
     groups, _ = groups_or_reason(dataset.paths, group_pattern)
-    results = [report.result_of(answers, dataset, groups) for answers in all_answers]
-    compared = report.comparisons(all_answers, groups)
+    results = [report.result_of(predictions, dataset, groups) for predictions in all_predictions]
+    compared = report.comparisons(all_predictions, groups)
     print(summary(results, compared))
     if output_path is not None:
-        report.write_results(output_path, all_answers, results, compared, dataset)
+        report.write_results(output_path, all_predictions, results, compared, dataset)
         print(f"wrote {output_path}")
     return {"recognizers": results, "comparisons": compared}
 
 
 def build(builder: Callable, loaded: SplitDataset, network: NetworkOptions, **settings):
-    """A network for the classes of the dataset. Raises UserError if it cannot have the size asked for."""
+    """Build a network for the classes of the dataset. Raises UserError if the requested size is impossible."""
     size = {"input_shape": network.input_shape, "width": network.width, "dropout": network.dropout}
     with as_user_error("--input_size or --input_frames"):
         return builder(len(loaded.dataset.class_names), **size, **settings)
 
 
 def initialise(model, loaded: SplitDataset, training: TrainingOptions) -> None:
-    """Scale random weights by some training clips, unless the options keep them as drawn."""
-    if training.initialisation == "data" and not can_be_initialised_by_data(model):
+    """Scale the random weights with some training clips, if `training.initialisation` is "data"."""
+    if training.initialisation != "data":
+        return
+    if not can_be_initialised_by_data(model):
         print("note: this network is not a chain of 3D convolutions and dense layers; its weights stay as drawn.")
-    elif training.initialisation == "data":
+    else:
         rows = np.random.default_rng(training.seed).permutation(loaded.split.train)[:INITIALISATION_CLIPS]
         initialise_by_data(model, loaded.dataset.view_zero(rows, model.input_shape[1:]))
 
@@ -285,9 +284,9 @@ def finish(
     about: dict,
     state: TrainingState,
 ) -> Trained:
-    """Save history, model and record, and print where they are; the record includes `about`.
+    """Save history, model and record, which includes `about`, and print their paths.
 
-    Then the state is removed, unless there are epochs to come.
+    The training state is removed unless the training can be resumed.
     """
     path = output.output_path
     history_path = save_history(history, output.log_path, title=f"{about['kind']}: {path.name}")
@@ -302,12 +301,12 @@ def finish(
         history_path=history_path,
     )
     save_recognizer(model, path, record)
-    if not state.can_resume:
-        state.remove()
     print(
-        f"saved {path} ({model.count_params():,} parameters) as of epoch {best['epoch']}: "
+        f"saved {path} ({model.count_params():,} parameters) from epoch {best['epoch']}: "
         f"validation accuracy {100 * best['val_accuracy']:.1f} %; history in {history_path}"
     )
     if state.can_resume:
         print(f"note: {state.kept()}")
+    else:
+        state.remove()
     return Trained(path, record, history)

@@ -10,6 +10,8 @@ from benchmarks.fuzz_videos import SIZE, MemoryWatch, faults, make_videos
 from utils.extraction.extract import extract
 from utils.runtime.devices import memory_of_tree
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):

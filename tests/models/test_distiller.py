@@ -1,4 +1,4 @@
-"""The distillation loss against independent NumPy in float64, closed forms, and the mistakes nobody would see."""
+"""The distillation loss compared with SciPy in float64 and with closed forms, and common mistakes."""
 
 import keras
 import numpy as np
@@ -15,13 +15,13 @@ ALPHA = 0.1
 
 @pytest.fixture
 def batch():
-    """Logits of a confident teacher and an undecided student: `labels` (6,), teacher and student float64 (6, 5)."""
+    """Labels `(6,)`, logits of a confident teacher and of an undecided student, float64 `(6, 5)`."""
     rng = np.random.default_rng(7)
     return rng.integers(0, 5, 6), 6 * rng.standard_normal((6, 5)), 2 * rng.standard_normal((6, 5))
 
 
 def reference_loss(labels, teacher, student, temperature, alpha) -> float:
-    """Hinton's formula, term by term, by SciPy in float64."""
+    """Return Hinton's formula, computed by SciPy in float64."""
     hard = -log_softmax(student, axis=1)[np.arange(len(labels)), labels]
     teacher_log, student_log = log_softmax(teacher / temperature, axis=1), log_softmax(student / temperature, axis=1)
     soft = temperature**2 * (np.exp(teacher_log) * (teacher_log - student_log)).sum(axis=1)
@@ -36,20 +36,20 @@ def loss_of(labels, teacher, student, temperature, alpha, dtype="float64") -> fl
 
 @pytest.mark.parametrize("temperature", TEMPERATURES)
 def test_loss_equals_the_formula_in_float64(batch, temperature):
-    """A wrong loss trains a student that nobody can tell from a badly tuned one."""
+    """A student trained with a wrong loss looks like a badly tuned one."""
     assert loss_of(*batch, temperature, ALPHA) == pytest.approx(reference_loss(*batch, temperature, ALPHA), abs=1e-6)
 
 
 @pytest.mark.parametrize("temperature", TEMPERATURES)
-def test_loss_in_float32_stays_near_the_formula(batch, temperature):
-    """Training runs in float32: rounding must not drown the soft term."""
+def test_loss_in_float32_is_close_to_the_formula(batch, temperature):
+    """Training is in float32, where rounding errors must stay small against the soft term."""
     expected = reference_loss(*batch, temperature, ALPHA)
     np.testing.assert_allclose(loss_of(*batch, temperature, ALPHA, "float32"), expected, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("temperature", TEMPERATURES)
-def test_gradient_is_the_closed_form(batch, temperature):
-    """dL/dz_s = [alpha (p_s - y) + (1 - alpha) T (p_s(T) - p_t(T))] / B; without T^2 the soft part would be 1 / T^2."""
+def test_gradient_equals_the_closed_form(batch, temperature):
+    """dL/dz_s = [alpha (p_s - y) + (1 - alpha) T (p_s(T) - p_t(T))] / B; the factor T is 1 / T if T^2 is missing."""
     labels, teacher, student = batch
     variable = tf.Variable(student)
     with tf.GradientTape() as tape:
@@ -63,8 +63,8 @@ def test_gradient_is_the_closed_form(batch, temperature):
 
 
 @pytest.mark.parametrize("temperature", TEMPERATURES)
-def test_the_usual_mistakes_give_other_numbers(batch, temperature):
-    """The check above must be able to fail: each known mistake lies far outside its tolerance."""
+def test_common_mistakes_give_other_values(batch, temperature):
+    """The tests above detect these mistakes only if their error is far above the tolerance."""
     labels, teacher, student = batch
     right = reference_loss(*batch, temperature, ALPHA)
     hard_part = ALPHA * reference_loss(*batch, temperature, 1.0)
@@ -83,7 +83,7 @@ def test_the_usual_mistakes_give_other_numbers(batch, temperature):
 
 
 def test_closed_forms(batch):
-    """Teacher equal to student leaves the hard term; T -> infinity gives the squared distance of centred logits."""
+    """If teacher and student agree, the hard term remains; T -> infinity gives the distance of centred logits."""
     labels, teacher, student = batch
     same = loss_of(labels, student, student, 4.0, ALPHA)
     assert same == pytest.approx(ALPHA * reference_loss(labels, student, student, 4.0, 1.0), abs=1e-12)
@@ -93,8 +93,8 @@ def test_closed_forms(batch):
     assert loss_of(*batch, 4.0, 1.0) == pytest.approx(reference_loss(*batch, 4.0, 1.0), abs=1e-12)
 
 
-def test_loss_round_trips_through_its_configuration():
-    """A compiled model that is saved keeps its temperature and weight."""
+def test_loss_is_restored_from_its_configuration():
+    """A saved compiled model must keep its temperature and weight."""
     loss = keras.losses.deserialize(
         keras.losses.serialize(DistillationLoss(7.0, 0.3)), custom_objects={"DistillationLoss": DistillationLoss}
     )
@@ -102,14 +102,14 @@ def test_loss_round_trips_through_its_configuration():
 
 
 @pytest.mark.parametrize(("temperature", "alpha"), [(0.0, 0.1), (-1.0, 0.1), (1.0, -0.1), (1.0, 1.1)])
-def test_values_without_meaning_are_refused(temperature, alpha):
+def test_values_out_of_range_are_rejected(temperature, alpha):
     with pytest.raises(ValueError, match=r"(temperature|alpha) must be"):
         DistillationLoss(temperature, alpha)
 
 
 @pytest.fixture
 def tiny():
-    """A tiny student without dropout in effect, and 4 clips with labels and teacher logits for 3 classes."""
+    """A tiny student, and 4 clips with labels and teacher logits for 3 classes."""
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     clips = rng.integers(0, 256, (4, 16, 32, 32, 3), np.uint8)
@@ -118,7 +118,7 @@ def tiny():
 
 
 def test_logged_terms_add_up(tiny):
-    """The log shows hard and soft term apart; they must be the terms of the loss that is minimised."""
+    """The logged hard and soft losses must be the terms of the loss that is minimised."""
     student, clips, targets = tiny
     distiller = Distiller(student, temperature=5.0, alpha=0.3)
     distiller.compile(jit_compile=False)
@@ -131,8 +131,8 @@ def test_logged_terms_add_up(tiny):
     assert log["agreement"] == np.mean(logits.argmax(axis=1) == teacher.argmax(axis=1))
 
 
-def test_a_live_teacher_gives_the_loss_of_its_stored_answers(tiny):
-    """Stored and live answers are the same method: for the same clips the losses are equal."""
+def test_a_live_teacher_gives_the_same_loss_as_its_stored_logits(tiny):
+    """Live and cached teachers are one method: for the same clips the losses must be equal."""
     student, clips, targets = tiny
     teacher = build_student(3, input_shape=(16, 32, 32, 3), width=0.2)
     stored = {"labels": targets["labels"], "teacher_logits": np.asarray(teacher(clips, training=False))}
@@ -143,8 +143,8 @@ def test_a_live_teacher_gives_the_loss_of_its_stored_answers(tiny):
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_distilling_moves_the_student_to_the_teacher_and_leaves_the_teacher_alone(tiny):
-    """A distillation term that vanished (a softmax too many) or a teacher that trains along would show here."""
+def test_distillation_moves_the_student_to_the_teacher_and_keeps_the_teacher(tiny):
+    """Detects a soft term that vanishes because of a second softmax, and a teacher that is trained as well."""
     student, clips, targets = tiny
     teacher = build_student(3, input_shape=(16, 32, 32, 3), width=0.2)
     before = [weight.copy() for weight in teacher.get_weights()]
@@ -159,7 +159,7 @@ def test_distilling_moves_the_student_to_the_teacher_and_leaves_the_teacher_alon
 
 
 def test_alpha_one_needs_no_teacher(tiny):
-    """The baseline is trained by the very same code, from labels alone."""
+    """The baseline is trained by the same code, from labels only."""
     student, clips, targets = tiny
     distiller = Distiller(student, alpha=1.0)
     distiller.compile(jit_compile=False)
@@ -168,8 +168,8 @@ def test_alpha_one_needs_no_teacher(tiny):
     assert log["loss"] == pytest.approx(log["hard_loss"], rel=1e-6)
 
 
-def test_the_distillation_gradient_is_there(tiny):
-    """At the start the soft term's gradient is as large as the hard term's, not a hundredth of it."""
+def test_the_soft_term_has_a_gradient(tiny):
+    """At the start, the soft gradient must be about as large as the hard gradient, not a hundredth of it."""
     student, clips, targets = tiny
 
     def gradient_norm(alpha):
@@ -180,16 +180,16 @@ def test_the_distillation_gradient_is_there(tiny):
     assert gradient_norm(0.0) > 0.5 * gradient_norm(1.0)
 
 
-def test_a_clip_without_a_label_learns_from_the_teacher_alone(batch):
-    """With few labels the teacher's answers carry the rest; a label of -1 must not count as class 0."""
+def test_an_unlabelled_clip_has_only_the_soft_term(batch):
+    """With few labels, most clips are unlabelled; -1 must not count as class 0."""
     labels, teacher, student = batch
     unlabelled = np.where(np.arange(6) < 2, labels, -1)
-    hard = -log_softmax(student, axis=1)[np.arange(2), labels[:2]].sum() / 6  # still a mean over the whole batch
+    hard = -log_softmax(student, axis=1)[np.arange(2), labels[:2]].sum() / 6  # averaged over the whole batch
     soft = reference_loss(labels, teacher, student, 4.0, 0.0)
     assert loss_of(unlabelled, teacher, student, 4.0, 0.25) == pytest.approx(0.25 * hard + 0.75 * soft, abs=1e-9)
 
 
-def test_accuracy_is_of_labelled_clips(tiny):
+def test_accuracy_counts_only_labelled_clips(tiny):
     student, clips, targets = tiny
     distiller = Distiller(student)
     distiller.compile(jit_compile=False)

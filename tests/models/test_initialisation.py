@@ -1,4 +1,4 @@
-"""Initialisation by data: sizes stay, differences stay, and only weights change."""
+"""Data-dependent initialisation keeps the scale of activations and the differences between clips."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from models.student import build_student_gap
 
 @pytest.fixture
 def clips():
-    """Clips that hardly differ, as those of one camera do: a common picture and a little of their own."""
+    """Clips that differ little, like those of one camera: a common image with small differences."""
     rng = np.random.default_rng(0)
     common = rng.integers(40, 200, (1, 1, 32, 32, 3))
     return np.clip(common + rng.integers(-12, 13, (12, 16, 32, 32, 3)), 0, 255).astype(np.uint8)
@@ -26,7 +26,7 @@ def logits_before_and_after(clips):
 
 
 def test_every_layer_has_mean_0_and_deviation_1(clips):
-    """A layer left out would let the signal fade there, and training would wait at chance for many epochs."""
+    """If a layer is skipped, activations fade there, and training stays at chance for many epochs."""
     model, _, after = logits_before_and_after(clips)
     for name in ("conv1", "conv3b", "conv5b", "fc6", "fc7"):
         layer = model.get_layer(name)
@@ -40,19 +40,19 @@ def test_every_layer_has_mean_0_and_deviation_1(clips):
     np.testing.assert_allclose(after.std(axis=0), 0.1, atol=1e-3)
 
 
-def test_clips_that_look_alike_are_told_apart(clips):
-    """Random weights answer nearly alike for all clips; that common answer is what keeps training at chance."""
+def test_similar_clips_get_different_logits(clips):
+    """With random weights, all clips have nearly the same logits, which keeps training at chance."""
     _, before, after = logits_before_and_after(clips)
 
-    def share_in_common(logits):
+    def common_part(logits):
         return np.linalg.norm(logits.mean(axis=0)) / np.linalg.norm(logits - logits.mean(axis=0), axis=1).mean()
 
-    assert share_in_common(before) > 3
-    assert share_in_common(after) < 0.01
+    assert common_part(before) > 3
+    assert common_part(after) < 0.01
 
 
-def test_the_student_without_dense_layers_starts_alike(clips):
-    """Its logits follow a mean over time and picture; they too start small, centred and different for each clip."""
+def test_the_student_with_global_average_pooling_starts_the_same_way(clips):
+    """Its logits, too, must start small, centred and different for each clip."""
     keras.utils.set_random_seed(0)
     model = build_student_gap(5, input_shape=(16, 32, 32, 3), width=0.5)
     initialise_by_data(model, clips)
@@ -74,13 +74,13 @@ def chain(*layers):
         ([chain(), keras.layers.Reshape((2, 1))], False),
     ],
 )
-def test_which_networks_can_be(layers, can):
-    """A network that cannot be scaled layer by layer must be left alone: half of it scaled is worse than none."""
+def test_which_networks_can_be_initialised_by_data(layers, can):
+    """Other networks must keep their random weights, because rescaling only some layers is worse than none."""
     assert can_be_initialised_by_data(chain(*layers)) is can
 
 
-def test_a_strided_convolution_is_scaled_where_it_looks():
-    """Statistics over positions that the layer skips would be those of another layer."""
+def test_a_strided_convolution_is_scaled_by_its_own_positions():
+    """Positions that the layer skips must not count in its statistics."""
     clips = np.random.default_rng(0).integers(0, 256, (4, 4, 6, 6, 3)).astype(np.uint8)
     clips[:, :, 1::2] = 0
     layer = keras.layers.Conv3D(5, 1, strides=2, name="strided")

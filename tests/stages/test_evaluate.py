@@ -1,4 +1,4 @@
-"""Stage 4 in one process, with recognisers whose answers are made up; tests/test_stages.py runs the script."""
+"""stages.evaluate with fake recognisers; tests/test_stages.py runs eval.py."""
 
 import json
 
@@ -12,7 +12,7 @@ from utils.runtime.errors import UserError
 from utils.settings.options import DataOptions
 from utils.splits.protocols import make_split
 
-PATTERN = r"_g(\d+)_"  # groups over all classes
+PATTERN = r"_g(\d+)_"  # the same groups in all classes
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def arrays(make_arrays):
 
 @pytest.fixture
 def recognizer(arrays, tmp_path, monkeypatch):
-    """A recogniser of the arrays that was trained with a pattern of groups; the stage finds it under any path."""
+    """A recogniser trained on the arrays with a group pattern; the stage loads it whatever the path."""
     data, _ = arrays
     dataset = open_clips(data.data, data.annotations)
     split = make_split(dataset.labels, dataset.paths, class_names=dataset.class_names, group_pattern=PATTERN)
@@ -31,22 +31,22 @@ def recognizer(arrays, tmp_path, monkeypatch):
     record["arguments"]["group_pattern"] = PATTERN
     (tmp_path / "s.h5").write_bytes(b"")
     scores = 5 * np.eye(3, dtype=np.float32)[dataset.labels]
-    scores[split.test[0]] = [-9, 9, 9]  # one clip is missed
+    scores[split.test[0]] = [-9, 9, 9]  # one clip is misclassified
     found = fake_recognizer(tmp_path / "s.h5", record=record, scores=scores)
     monkeypatch.setattr(stages, "load_recognizer", lambda *_, **__: found)
     return found
 
 
-def test_the_interval_is_by_the_groups_of_the_training(arrays, recognizer):
-    """The record knows how clips belong together; the user need not repeat it."""
+def test_the_interval_uses_the_groups_of_the_training(arrays, recognizer):
+    """A user would have to repeat the group pattern, or get an interval that is too narrow."""
     data, _ = arrays
     result = stages.evaluate(data, [recognizer.path])["recognizers"][0]
-    assert (result["clips"], result["interval"]["groups"]) == (6, 1)  # with the classes' own groups there were 3
+    assert (result["clips"], result["interval"]["groups"]) == (6, 1)  # with groups per class there would be 3
     assert result["top1"] == pytest.approx(5 / 6)
 
 
 def test_a_pattern_of_other_arrays_is_not_applied(arrays, recognizer, capsys):
-    """Names of another set need not fit it: that was an error about a flag which the user never gave."""
+    """File names that do not match would raise an error about an argument that the user did not give."""
     data, folder = arrays
     paths = np.array(
         [f"{path.split('/')[0]}/clip{row}.avi" for row, path in enumerate(np.load(folder / "video_file_paths.npy"))]
@@ -57,8 +57,8 @@ def test_a_pattern_of_other_arrays_is_not_applied(arrays, recognizer, capsys):
     assert "These are not the arrays that s.h5 was trained on" in capsys.readouterr().out
 
 
-def test_what_the_test_shares_with_the_training_is_said(arrays, recognizer, tmp_path, capsys):
-    """In what is printed and in what is written, for each recogniser against its own training clips."""
+def test_leaks_are_printed_and_written(arrays, recognizer, tmp_path, capsys):
+    """Test clips that leak from the training clips of a recogniser would go unnoticed."""
     data, _ = arrays
     first = np.load(data.data)
     first[recognizer_rows(recognizer, "train")[4]] = first[recognizer_rows(recognizer, "test")[1]]
@@ -76,16 +76,16 @@ def recognizer_rows(recognizer, name):
 
 
 def test_fail_on_leak(arrays, recognizer):
-    """A test on clips of the training's own groups is refused before it is run."""
+    """A leaking test split would be evaluated despite --fail_on_leak."""
     data, _ = arrays
-    recognizer.record["arguments"]["group_pattern"] = r"Class(\d)/"  # by this each test clip's group is in training
+    recognizer.record["arguments"]["group_pattern"] = r"Class(\d)/"  # puts the group of each test clip into training
     with pytest.raises(UserError, match=r"^--fail_on_leak: 6 of 6 test clips must share nothing .*\(group\)$"):
         stages.evaluate(data, [recognizer.path], fail_on_leak=True)
     assert recognizer.asked == []
 
 
-def test_leaks_of_a_model_without_record_are_unknown(arrays, recognizer):
-    """Nobody knows what it was trained on, so "no leaks" would be a guess."""
+def test_leaks_of_a_model_without_a_record_are_unknown(arrays, recognizer):
+    """A model with unknown training clips would be reported as free of leaks."""
     data, _ = arrays
     object.__setattr__(recognizer, "record", None)
     assert stages.evaluate(data, [recognizer.path])["recognizers"][0]["leaks"] is None

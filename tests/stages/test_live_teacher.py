@@ -1,4 +1,4 @@
-"""A teacher in the step and its stored answers are one method: equal logits, equal losses, equal students."""
+"""Live and cached teachers give equal logits, losses and students."""
 
 import gc
 import weakref
@@ -43,7 +43,7 @@ def data(make_arrays):
 
 @pytest.fixture(params=[32, 40], ids=["same size", "another size"])
 def source(request, tmp_path):
-    """A teacher's file; its input may be larger than the student's."""
+    """The file of a teacher whose input is as large as the student's, or larger."""
     keras.utils.set_random_seed(1)
     teacher = build_c3d(3, input_shape=(16, request.param, request.param, 3), width=0.1)
     save_model(teacher, tmp_path / "teacher.keras")
@@ -56,8 +56,8 @@ def question_of(data):
     return Question(SplitDataset(dataset, split), VIEWS)
 
 
-def test_for_the_same_views_logits_and_losses_are_equal(data, source):
-    """Stored answers of other views, or rendered at the wrong size, would be another teacher."""
+def test_logits_and_losses_of_equal_views_are_equal(data, source):
+    """Cached logits would belong to other views or to another input size."""
     question = question_of(data)
     student = build_student(3, input_shape=SHAPE, width=0.1)
     found = []
@@ -83,7 +83,7 @@ def test_for_the_same_views_logits_and_losses_are_equal(data, source):
 
 
 def test_students_agree_after_an_epoch(data, source, tmp_path):
-    """Whoever trades the disk for the teacher's time, or the reverse, gets the same student from the same views."""
+    """--teacher live and cached would train different students from the same views."""
     students = {}
     for mode in ("cached", "live"):
         output = OutputOptions(tmp_path / f"{mode}.keras", tmp_path / mode)
@@ -98,8 +98,8 @@ def test_students_agree_after_an_epoch(data, source, tmp_path):
     assert np.mean(answers[0] == answers[1]) == 1
 
 
-def test_the_teacher_is_gone_while_the_student_trains_from_stored_answers(data, source, tmp_path, monkeypatch):
-    """320 MB of weights and their graph, kept for nothing, beside a student of 30 MB."""
+def test_a_cached_teacher_is_freed_before_the_student_trains(data, source, tmp_path, monkeypatch):
+    """A C3D teacher would keep 320 MB of memory that the student's training does not need."""
     loaded, alive = [], []
     load, fit = teacher_module.open_network, stages.fit
 
@@ -121,7 +121,7 @@ def test_the_teacher_is_gone_while_the_student_trains_from_stored_answers(data, 
             **settings, distillation=DistillationOptions(source=source, teacher_mode=mode), output=output
         )
         if name == "again":
-            assert len(loaded) == 1  # its answers were there
+            assert len(loaded) == 1  # the logits were cached
             loaded.clear()
     gc.collect()
     assert alive == [False, False, True]

@@ -1,4 +1,4 @@
-"""Training a student in one process, where a script would not show what went in; tests/test_stages.py runs scripts."""
+"""stages.train_student, and what it passes to the fit loop."""
 
 import numpy as np
 import pytest
@@ -14,8 +14,8 @@ def data(make_arrays):
     return DataOptions(folder / "frames.npy", folder / "labels.npy")
 
 
-def test_a_student_of_few_labels_is_tested_by_the_split_of_all(data, tmp_path, monkeypatch):
-    """It trains on 2 clips a class alone; yet the split is the one that others have, and eval.py must find it so."""
+def test_few_labels_do_not_change_the_split(data, tmp_path, monkeypatch):
+    """A student with 2 labelled clips per class would be tested on other clips than its competitors."""
     fitted = {}
 
     def remembered(model, reader, split, targets, options, *, epoch_clips, state):
@@ -36,6 +36,6 @@ def test_a_student_of_few_labels_is_tested_by_the_split_of_all(data, tmp_path, m
     )
     assert np.bincount(fitted["labels"][fitted["split"].train]).tolist() == [2, 2, 2]
     assert len(trained.record["split"]["rows"]["train"]) == 18 == fitted["epoch_clips"]
-    results = stages.evaluate(data, [path])  # data.split is "auto": the split is asked for, and is that of the record
+    results = stages.evaluate(data, [path])  # data.split is "auto", as in the record
     assert results["recognizers"][0]["clips"] == 6
     assert results["recognizers"][0]["split"] == "group, seed 0"

@@ -1,1 +1,1 @@
-"""Arrays to batches: clips, views of clips, labels, tf.data pipelines."""
+"""From arrays to batches: clips, views of clips, labels, tf.data pipelines."""

@@ -13,15 +13,15 @@ from utils.runtime.interruption import between_steps
 from utils.settings.options import ViewOptions
 
 PREFETCHED = 4  # batches rendered ahead of the training step
-VIEW_STREAM = 1  # separates the random numbers of the views from those of the order
+VIEW_STREAM = 1  # keeps the random numbers of the views independent of those of the order
 
 
 @dataclass(frozen=True)
 class RowReader:
-    """Reads inputs or targets by row and view: `read(rows, views)` returns `dtype` `(len(rows), *shape)`.
+    """Inputs or targets by row and view: `read(rows, views)` returns `dtype` `(len(rows), *shape)`.
 
-    `read` must be thread-safe. Training cycles through views 0..`views` of each row; if `fresh`, it draws a new view
-    per epoch instead, unless `views` is 0.
+    `read` must be thread-safe. Training cycles through views 0..`views` of each row. If `fresh`, it draws a new view in
+    every epoch instead, unless `views` is 0.
     """
 
     read: Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -34,7 +34,7 @@ class RowReader:
 def clip_reader(
     dataset, input_shape: tuple[int, int, int, int], views: ViewOptions | None = None, *, fresh: bool = False
 ) -> RowReader:
-    """Reads views of a ClipDataset at a model's input size; view 0 only if `views` is None."""
+    """Return a reader of a ClipDataset's views at a model's input size; only of view 0 if `views` is None."""
     options = views or ViewOptions(views=0)
 
     def read(rows, numbers):
@@ -44,9 +44,9 @@ def clip_reader(
 
 
 def views_of_epoch(reader: RowReader, rows: np.ndarray, *, seed: int, epoch: int) -> np.ndarray:
-    """The view of each row in an epoch: int64 `(len(rows),)`, a function of (seed, epoch, row) alone.
+    """Return the view of each row in an epoch: int64 `(len(rows),)`, a function of (seed, epoch, row).
 
-    In every cycle of `reader.views + 1` epochs each row shows each of its views once, in random order.
+    Each cycle of `reader.views + 1` epochs contains every view of every row once, in random order.
     """
     if reader.views == 0:
         return np.zeros(len(rows), np.int64)
@@ -67,12 +67,12 @@ def training_batches(
     seed: int,
     first_epoch: int = 0,
 ):
-    """Infinite training batches, a tf.data.Dataset of `(inputs, targets)`.
+    """Return an infinite tf.data.Dataset of training batches `(inputs, targets)`.
 
-    Each epoch is a permutation of `rows`, a function of (seed, epoch) alone, with the views of `views_of_epoch`. The
-    last partial batch is dropped: under several replicas its clips would get a larger weight. `targets` maps names to
-    arrays by row of the dataset, `(N, ...)` with at most two axes, to arrays by row and view, `(N, views + 1, C)`, or
-    to RowReaders; each batch holds the matching entries. Raises UserError if `rows` do not fill one batch.
+    Each epoch is a permutation of `rows`, a function of (seed, epoch), with the views of `views_of_epoch`. The last
+    partial batch is dropped, because under several replicas its clips would get a larger weight. `targets` maps names
+    to arrays by row of the dataset, `(N, ...)` with at most two axes, to arrays by row and view, `(N, views + 1, C)`,
+    or to RowReaders; each batch holds the matching entries. Raises UserError if `rows` do not fill one batch.
     """
     import tensorflow as tf
 
@@ -92,7 +92,7 @@ def training_batches(
 
 
 def evaluation_batches(reader: RowReader, rows: np.ndarray, targets: Mapping, *, batch_size: int, view: int = 0):
-    """One pass over one view of `rows` in order, including a partial last batch; otherwise as `training_batches`."""
+    """Return one pass over one view of `rows`, in order and with the last partial batch; see `training_batches`."""
     import tensorflow as tf
 
     rows = np.asarray(rows, np.int64)
@@ -101,7 +101,7 @@ def evaluation_batches(reader: RowReader, rows: np.ndarray, targets: Mapping, *,
 
 
 def as_reader(values: np.ndarray | RowReader) -> RowReader:
-    """A target as a RowReader; an array with three axes is indexed by row and view, any other by row."""
+    """Return a target as a RowReader. An array with three axes is indexed by row and view, any other by row."""
     if isinstance(values, RowReader):
         return values
     values = np.asarray(values)
@@ -111,10 +111,10 @@ def as_reader(values: np.ndarray | RowReader) -> RowReader:
 
 
 def load_batches(order, reader: RowReader, targets: Mapping[str, np.ndarray | RowReader]):
-    """Maps batches of (row, view) `(B, 2)` to `(inputs, targets)`, prefetched on all cores, in order.
+    """Map batches of (row, view) `(B, 2)` to `(inputs, targets)`, in order, prefetched on all cores.
 
-    Autotuning is off: its thread sleeps for up to a minute between rounds and an iterator cannot be deleted before it
-    wakes (TensorFlow 2.21), so a training would end up to a minute late.
+    Autotuning is off: in TensorFlow 2.21 its thread sleeps for up to a minute, and deleting an iterator waits for that
+    thread, so training would end up to a minute late.
     """
     import tensorflow as tf
 
@@ -137,9 +137,9 @@ def load_batches(order, reader: RowReader, targets: Mapping[str, np.ndarray | Ro
 
 @contextlib.contextmanager
 def batch_loop() -> Iterator[Callable[[], None]]:
-    """Context of a loop over batches; yields a function to call after each batch, which raises Interrupted on a signal.
+    """Guard a loop over batches; yields a function to call after each batch, which raises Interrupted after a signal.
 
-    A UserError raised while reading is re-raised as such instead of as a TensorFlow error.
+    A UserError in a reader is raised as such instead of as a TensorFlow error.
     """
     import tensorflow as tf
 

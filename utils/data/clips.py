@@ -1,4 +1,4 @@
-"""The three arrays of stage 1, checked, as one ClipDataset."""
+"""The three arrays of stage 1 as one ClipDataset."""
 
 import os
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ PATHS_FILE = "video_file_paths.npy"
 
 
 class FrameFile:
-    """Rows of a frames.npy, read by plain reads as they are needed, so that memory does not grow with the file.
+    """Clips of a frames.npy, read on demand; `shape` is `(N, T, H, W, 3)`. Reads are thread-safe.
 
-    (A memory map would count every page ever touched as resident.) `shape` is `(N, T, H, W, 3)`. Reads are thread-safe.
-    Raises UserError if the file is not a complete uint8 array of RGB clips.
+    Plain reads keep memory constant; with a memory map every page ever touched would count as resident. Raises
+    UserError if the file is not a complete uint8 array of RGB clips.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -30,20 +30,20 @@ class FrameFile:
                 + ("" if array.flags.c_contiguous else " in Fortran order")
             )
         if 0 in array.shape:
-            raise UserError(f"--data: {path} holds no clips, its shape is {array.shape}")
+            raise UserError(f"--data: {path} must hold at least one clip, found shape {array.shape}")
         self.shape = array.shape
         self._offset = array.offset
         self._file = open(self.path, "rb")  # noqa: SIM115 - closed with this object
         self._written = self._last_written()
 
     def read(self, row: int, frames: np.ndarray | None = None) -> np.ndarray:
-        """One clip, uint8 `(T, H, W, 3)`, or its frames of the given ascending numbers."""
-        _, length, *picture = self.shape
-        frame_bytes = int(np.prod(picture))
+        """Return a clip, uint8 `(T, H, W, 3)`, or only its frames of the given ascending numbers."""
+        _, length, *frame_shape = self.shape
+        frame_bytes = int(np.prod(frame_shape))
         start = self._offset + int(row) * length * frame_bytes
         if frames is None or len(frames) == length:
-            return self._read(start, length * frame_bytes).reshape(length, *picture)
-        return np.stack([self._read(start + int(f) * frame_bytes, frame_bytes).reshape(picture) for f in frames])
+            return self._read(start, length * frame_bytes).reshape(length, *frame_shape)
+        return np.stack([self._read(start + int(f) * frame_bytes, frame_bytes).reshape(frame_shape) for f in frames])
 
     def _last_written(self) -> int:
         return os.fstat(self._file.fileno()).st_mtime_ns
@@ -54,7 +54,7 @@ class FrameFile:
         while done < size:  # one call reads at most 2 GB
             count = os.preadv(self._file.fileno(), [view[done:]], start + done)
             if count == 0 or self._last_written() != self._written:
-                raise UserError(f"--data: {self.path} was changed or cut while it was in use")
+                raise UserError(f"--data: {self.path} was changed or truncated while in use")
             done += count
         return buffer
 
@@ -63,7 +63,7 @@ class FrameFile:
 class ClipDataset:
     """Clips, labels and paths of one extraction.
 
-    `labels` int64 `(N,)` with values 0..C-1; `paths` unicode `(N,)` or None; `class_names` of length C, by label.
+    labels: int64 `(N,)`, 0..C-1. paths: unicode `(N,)`, or None. class_names: C names, by label.
     """
 
     frames: FrameFile
@@ -75,13 +75,13 @@ class ClipDataset:
         return len(self.labels)
 
     def view_zero(self, rows: np.ndarray, input_shape: tuple[int, int, int, int]) -> np.ndarray:
-        """View 0 of clips at a model's input size: uint8 `(len(rows), *input_shape)`."""
+        """Return view 0 of clips at a model's input size: uint8 `(len(rows), *input_shape)`."""
         return self.view(rows, np.zeros(len(rows), np.int64), input_shape, ViewOptions())
 
     def view(
         self, rows: np.ndarray, numbers: np.ndarray, input_shape: tuple[int, int, int, int], options: ViewOptions
     ) -> np.ndarray:
-        """View `numbers[k]` of clip `rows[k]` at a model's input size: uint8 `(len(rows), *input_shape)`."""
+        """Return view `numbers[k]` of clip `rows[k]` at a model's input size: uint8 `(len(rows), *input_shape)`."""
         length, height, width, _ = input_shape
         clips = np.empty((len(rows), *input_shape), np.uint8)
         for position, (row, number) in enumerate(zip(rows, numbers)):
@@ -91,10 +91,10 @@ class ClipDataset:
         return clips
 
     def fingerprint(self) -> dict[str, str | list[int]]:
-        """What identifies these arrays: shape, and digests of labels, of paths and of 64 frames spread over the file.
+        """Return what identifies these arrays: the shape, and digests of the labels, the paths and 64 frames.
 
-        Not a hash of all frames, which may be 20 GB. Two extractions of the same videos at different sizes share
-        `labels` and `paths`, so their row numbers mean the same clips.
+        The frames are spread over the file, which may hold 20 GB. Two extractions of the same videos at different sizes
+        have equal `labels` and `paths`, so their row numbers refer to the same clips.
         """
         spread = np.unique(np.linspace(0, len(self) - 1, 64).astype(int))
         sample = b"".join(self.frames.read(row, np.array([0])).tobytes() for row in spread)
@@ -107,7 +107,7 @@ class ClipDataset:
 
 
 def open_array(path: str | os.PathLike, argument: str, mmap_mode: str | None = None) -> np.ndarray:
-    """`np.load` without pickle; raises UserError naming `argument` if the file is no complete .npy array."""
+    """Load a .npy array without pickle. Raises UserError that names `argument` if the file is not a complete one."""
     try:
         array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
     except FileNotFoundError:
@@ -123,10 +123,10 @@ def open_array(path: str | os.PathLike, argument: str, mmap_mode: str | None = N
 def open_clips(
     data: str | os.PathLike, annotations: str | os.PathLike, paths: str | os.PathLike | None = None
 ) -> ClipDataset:
-    """Opens and checks the arrays of stage 1.
+    """Open and check the arrays of stage 1.
 
-    `paths` is by default video_file_paths.npy beside `data`; without it classes are named by their numbers.
-    Raises UserError naming the argument whose array has a wrong dtype, shape, length or value.
+    `paths` defaults to video_file_paths.npy next to `data`; if it is missing, classes are named by their labels. Raises
+    UserError that names the argument whose array has a wrong dtype, shape, length or value.
     """
     frames = FrameFile(data)
     clips = frames.shape[0]
@@ -148,10 +148,9 @@ def open_clips(
         raise UserError(f"--annotations: {annotations} must hold at least 2 classes, found 1")
 
     if paths is None:
-        beside = Path(data).with_name(PATHS_FILE)
-        if not beside.is_file():
+        paths = Path(data).with_name(PATHS_FILE)
+        if not paths.is_file():
             return ClipDataset(frames, labels, None, tuple(str(label) for label in present))
-        paths = beside
     names = open_array(paths, "--paths")
     if names.ndim != 1 or names.dtype.kind != "U":
         raise UserError(f"--paths: {paths} must hold strings (N,), found {names.dtype} of shape {names.shape}")
@@ -161,14 +160,14 @@ def open_clips(
 
 
 def class_names_of(labels: np.ndarray, paths: np.ndarray, source: str | os.PathLike) -> tuple[str, ...]:
-    """Class names by label, from the first part of each path. Raises UserError if a label has more than one name."""
+    """Return the first part of each path by label. Raises UserError unless labels and names correspond one to one."""
     folders = np.array([path.split("/", 1)[0] for path in paths])
     names = []
     for label in range(labels.max() + 1):
         found = sorted(set(folders[labels == label]))
         if len(found) != 1:
-            raise UserError(f"--paths: {source} gives label {label} several class folders: {', '.join(found[:3])}")
+            raise UserError(f"--paths: {source} must give label {label} one class folder, found {', '.join(found[:3])}")
         names.append(found[0])
     if len(set(names)) != len(names):
-        raise UserError(f"--paths: {source} gives several labels the same class folder")
+        raise UserError(f"--paths: {source} must give each label its own class folder, found labels that share one")
     return tuple(str(name) for name in names)

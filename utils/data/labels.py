@@ -6,12 +6,12 @@ from utils.splits.protocols import Split
 
 
 def balanced_label_weights(labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Weights inversely proportional to class frequency, float32 `(N,)`: n / (C n_c) for a clip of class c.
+    """Return weights inversely proportional to class frequency: float32 `(N,)`, n / (C n_c) for a clip of class c.
 
-    n is the number of labelled clips in the training `rows`, n_c of those in class c, C the number of classes among
-    them, so that the mean weight is 1. `labels` is int `(N,)`, -1 for unlabelled clips, which get weight 0, as do
-    classes without training clips. Same formula as scikit-learn's `class_weight="balanced"` (King & Zeng, Logistic
-    Regression in Rare Events Data, 2001).
+    n is the number of labelled clips in the training `rows`, n_c the number of those in class c, and C the number of
+    classes among them, so that the mean weight is 1. `labels` is int `(N,)`, with -1 for unlabelled clips. Unlabelled
+    clips and classes without training clips get weight 0. This is the formula of scikit-learn's
+    `class_weight="balanced"` (King & Zeng, Logistic Regression in Rare Events Data, 2001).
     """
     trained = labels[rows]
     trained = trained[trained >= 0]
@@ -22,9 +22,9 @@ def balanced_label_weights(labels: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def few_labels(labels: np.ndarray, split: Split, labels_per_class: int) -> np.ndarray:
-    """Labels int64 `(N,)` with at most `labels_per_class` labelled training clips per class; the others get -1.
+    """Return labels int64 `(N,)` with at most `labels_per_class` labelled training clips per class; the others are -1.
 
-    Which clips keep their labels depends on the split's seed alone. Validation and test clips keep theirs.
+    Which clips keep their labels depends only on the split and its seed. Validation and test clips keep their labels.
     """
     kept = labels.copy()
     for label in np.unique(labels).tolist():

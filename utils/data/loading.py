@@ -1,4 +1,4 @@
-"""Load the arrays of stage 1 and split them: the beginning of every later stage."""
+"""Load and split the arrays of stage 1, the first step of every later stage."""
 
 import json
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ def load(data: DataOptions, input_shape: tuple[int, int, int, int]) -> SplitData
 
 
 def check_length(data: DataOptions, dataset: ClipDataset, input_shape: tuple[int, int, int, int]) -> None:
-    """Raises UserError if the stored clips have fewer frames than `input_shape`."""
+    """Raise UserError if the stored clips have fewer frames than `input_shape`."""
     if dataset.frames.shape[1] < input_shape[0]:
         raise UserError(
             f"--data: {data.data} holds clips of {dataset.frames.shape[1]} frames, the model takes {input_shape[0]}"
@@ -43,7 +43,7 @@ def check_length(data: DataOptions, dataset: ClipDataset, input_shape: tuple[int
 
 
 def split_of(data: DataOptions, dataset: ClipDataset) -> Split:
-    """The split of `dataset` that `data` describes."""
+    """Return the split of `dataset` that `data` describes."""
     return make_split(
         dataset.labels,
         dataset.paths,

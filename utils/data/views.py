@@ -1,7 +1,7 @@
-"""Deterministic views of a stored clip, rendered at whatever input size a model has.
+"""Augmented views of a stored clip, deterministic and rendered at any input size.
 
-A view is a box, a time window, a horizontal flip and a mild change of colour, the same for all frames of a clip. Its
-box and window are shares of the stored clip, so that a teacher and a student of different inputs see the same view.
+A view is a crop, a time window, a horizontal flip and a mild colour change, the same for all frames of a clip. Crop and
+window are relative to the stored clip, so that a teacher and a student with different input sizes see the same view.
 """
 
 from dataclasses import dataclass
@@ -11,24 +11,24 @@ import numpy as np
 
 from utils.settings.options import ViewOptions
 
-VERSION = 1  # raised with every change of what a view looks like: answers computed for other pixels are then not used
+VERSION = 1  # incremented when the pixels of views change, so that cached logits of the old pixels are not used
 
-SMALLEST_SIDE = 0.7  # of a box, as a share of the frame's
-SHORTEST_WINDOW = 0.5  # of a time window, as a share of the stored clip's length
-CONTRAST = 0.2  # at most 20 % more or less of it
-BRIGHTNESS = 25.0  # grey levels, up or down
-CHANNEL_GAIN = 0.05  # red, green and blue apart
+SMALLEST_SIDE = 0.7  # of a crop, relative to the frame
+SHORTEST_WINDOW = 0.5  # relative to the length of the stored clip
+CONTRAST = 0.2  # largest relative change
+BRIGHTNESS = 25.0  # largest change in grey levels
+CHANNEL_GAIN = 0.05  # largest relative change of each colour channel
 
 
 @dataclass(frozen=True)
 class View:
-    """What of a clip is shown, and how; the default is view 0, the whole clip as it is."""
+    """Parameters of a view; the default is view 0, the unchanged clip."""
 
-    top: float = 0.0  # the box, in shares of the frame's height and width
-    left: float = 0.0
-    side: float = 1.0
-    start: float = 0.0  # of the time window, as a share of the frames that the window leaves out
-    window: float = 1.0  # its length, from 0 (the shortest) to 1 (the whole clip)
+    top: float = 0.0  # of the crop, relative to the frame's height
+    left: float = 0.0  # relative to the frame's width
+    side: float = 1.0  # relative to both
+    start: float = 0.0  # of the time window: 0 at the first possible frame, 1 at the last
+    window: float = 1.0  # length of the time window: 0 the shortest, 1 the whole clip
     flipped: bool = False
     contrast: float = 1.0
     brightness: float = 0.0
@@ -39,9 +39,9 @@ WHOLE = View()
 
 
 def view_of(row: int, number: int, options: ViewOptions) -> View:
-    """View `number` of the clip in `row`, a function of these two and of `options.view_seed` and `options.flip` alone.
+    """Return view `number` of the clip in `row`, a function of these two, `options.view_seed` and `options.flip`.
 
-    Number 0 is the whole clip. Without flips a view is otherwise what it is with them.
+    View 0 is the whole clip. `options.flip` changes no other parameter of a view.
     """
     if number == 0:
         return WHOLE
@@ -62,13 +62,13 @@ def view_of(row: int, number: int, options: ViewOptions) -> View:
 
 
 def window_frames(stored_frames: int, frames: int, view: View = WHOLE) -> np.ndarray:
-    """Numbers of the frames that a view takes of a stored clip: evenly spaced in its time window.
+    """Return the frame numbers of a view, evenly spaced in its time window: int64 `(frames,)`, ascending.
 
-    View 0 spans the whole clip. A clip of exactly `frames` has one window, the whole. Returns int64 `(frames,)`,
-    ascending. Raises ValueError if the clip is shorter than `frames`.
+    View 0 spans the whole clip, as does any view of a clip of exactly `frames` frames. Raises ValueError if the clip is
+    shorter than `frames`.
     """
     if stored_frames < frames:
-        raise ValueError(f"a clip of {stored_frames} stored frames cannot give {frames}")
+        raise ValueError(f"expected a clip of at least {frames} frames, got {stored_frames}")
     shortest = max(frames, round(SHORTEST_WINDOW * stored_frames))
     span = shortest + round(view.window * (stored_frames - shortest))
     start = min(int(view.start * (stored_frames - span + 1)), stored_frames - span)
@@ -76,41 +76,41 @@ def window_frames(stored_frames: int, frames: int, view: View = WHOLE) -> np.nda
 
 
 def render(clip: np.ndarray, view: View, *, height: int, width: int) -> np.ndarray:
-    """The picture of a view: box, flip and colour of frames that `window_frames` chose.
+    """Apply the crop, the flip and the colour change of a view to the frames that `window_frames` chose.
 
-    `clip` is uint8 `(T, H, W, 3)`, RGB; returns uint8 `(T, height, width, 3)`. The box is cut at whole pixels.
+    `clip` is uint8 `(T, H, W, 3)`, RGB; returns uint8 `(T, height, width, 3)`. Crops are rounded to whole pixels.
     """
     if view == WHOLE:
         return whole_view(clip, height=height, width=width)
-    top, bottom = cut(view.top, view.side, clip.shape[1])
-    left, right = cut(view.left, view.side, clip.shape[2])
-    # up to half the size, linear interpolation skips no pixel and is several times faster than area averaging
+    top, bottom = pixel_range(view.top, view.side, clip.shape[1])
+    left, right = pixel_range(view.left, view.side, clip.shape[2])
+    # down to half the size, linear interpolation skips no pixel and is several times faster than area averaging
     shrinks_much = bottom - top > 2 * height or right - left > 2 * width
     interpolation = cv2.INTER_AREA if shrinks_much else cv2.INTER_LINEAR
-    picture = np.empty((len(clip), height, width, 3), np.uint8)
-    for frame, target in zip(clip[:, top:bottom, left:right], picture):
+    rendered = np.empty((len(clip), height, width, 3), np.uint8)
+    for frame, target in zip(clip[:, top:bottom, left:right], rendered):
         cv2.resize(frame, (width, height), dst=target, interpolation=interpolation)
         if view.flipped:
             cv2.flip(target, 1, dst=target)
-    return cv2.LUT(picture.reshape(-1, width, 3), colour_table(view)).reshape(picture.shape)
+    return cv2.LUT(rendered.reshape(-1, width, 3), colour_table(view)).reshape(rendered.shape)
 
 
-def cut(start: float, share: float, pixels: int) -> tuple[int, int]:
-    """First pixel of a box's side and the one after its last, at least one apart."""
+def pixel_range(start: float, side: float, pixels: int) -> tuple[int, int]:
+    """Return the first and the exclusive last pixel of a crop along one axis, at least one pixel apart."""
     first = min(round(start * pixels), pixels - 1)
-    return first, max(first + 1, round((start + share) * pixels))
+    return first, max(first + 1, round((start + side) * pixels))
 
 
 def colour_table(view: View) -> np.ndarray:
-    """What each value 0..255 of red, green and blue becomes: uint8 `(1, 256, 3)`."""
+    """Return the lookup table of a view's colour change: uint8 `(1, 256, 3)`, by value and channel."""
     values = (np.arange(256.0) - 127.5) * view.contrast + 127.5 + view.brightness
     return np.clip(np.rint(values[None, :, None] * np.array(view.gains)), 0, 255).astype(np.uint8)
 
 
 def whole_view(clip: np.ndarray, *, height: int, width: int) -> np.ndarray:
-    """View 0's picture: whole frames, resized (the aspect is squashed) by area averaging where they shrink.
+    """Resize whole frames without keeping their aspect ratio, by area averaging if they shrink.
 
-    `clip` is uint8 `(T, H, W, 3)`; returns uint8 `(T, height, width, 3)`, `clip` itself if the size is right.
+    `clip` is uint8 `(T, H, W, 3)`; returns uint8 `(T, height, width, 3)`, or `clip` itself if it has this size.
     """
     if clip.shape[1:3] == (height, width):
         return clip

@@ -1,1 +1,1 @@
-"""Metrics, intervals, tables and figures."""
+"""Metrics, intervals, tables and figures of recognisers on test clips."""

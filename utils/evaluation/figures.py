@@ -1,4 +1,4 @@
-"""Pictures, as Display objects: what is shown is kept apart from how it is drawn."""
+"""Figures as display objects, which keep the data apart from the drawing; `plot` returns a matplotlib Figure."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 @dataclass(frozen=True)
 class ConfusionMatrix:
-    """Counts `(C, C)` of true (rows) and predicted (columns) classes, coloured by the share of the true class."""
+    """Counts int `(C, C)` of true (rows) and predicted (columns) classes, coloured by the share of the true class."""
 
     counts: np.ndarray
     class_names: tuple[str, ...]
@@ -36,7 +36,7 @@ class ConfusionMatrix:
 
 @dataclass(frozen=True)
 class AccuracyBars:
-    """Accuracies (0..1) with their intervals, one bar a recogniser; `intervals` hold estimate, low and high."""
+    """Accuracies with their intervals, one bar per recogniser; `intervals` are dicts of `Interval`s, values 0..1."""
 
     names: list[str]
     intervals: list[dict]
@@ -64,9 +64,9 @@ class AccuracyBars:
 
 @dataclass(frozen=True)
 class AccuracyByTemperature:
-    """Test accuracy of distilled students by temperature, a line a teacher and alpha, beside teacher and student alone.
+    """Test accuracy of distilled students against temperature, one line per teacher and alpha.
 
-    `rows` are those of an experiment's results.json.
+    Dashed lines show the teachers and the student alone. `rows` are those of results.json of reproduce.py.
     """
 
     rows: list[dict]
@@ -100,9 +100,9 @@ class AccuracyByTemperature:
         return figure
 
 
-def draw_with_intervals(axes, places: np.ndarray, intervals: list[dict], colour, label: str, **style) -> None:
-    """Estimates (0..1) as points in %, each with a bar from low to high where there is an interval."""
-    axes.plot(places, [100 * interval["estimate"] for interval in intervals], "o-", color=colour, label=label, **style)
+def draw_with_intervals(axes, places: np.ndarray, intervals: list[dict], colour, label: str) -> None:
+    """Draw estimates (0..1) as points in %, each with its interval as a vertical bar if there is one."""
+    axes.plot(places, [100 * interval["estimate"] for interval in intervals], "o-", color=colour, label=label)
     for place, interval in zip(places, intervals):
         if interval["low"] is not None:
             axes.plot([place, place], [100 * interval["low"], 100 * interval["high"]], color=colour, linewidth=1)
@@ -110,7 +110,7 @@ def draw_with_intervals(axes, places: np.ndarray, intervals: list[dict], colour,
 
 @dataclass(frozen=True)
 class AccuracyByCost:
-    """Test accuracy against multiply-accumulates a clip (logarithmic), one point a line of an experiment's table."""
+    """Test accuracy against multiply-accumulates per clip (logarithmic), one point per row of results.json."""
 
     rows: list[dict]
 
@@ -121,13 +121,13 @@ class AccuracyByCost:
         costs = [row["multiply_accumulates"] / 1e9 for row in self.rows]
         for number, (row, cost) in enumerate(zip(self.rows, costs)):
             same = [other for other, value in enumerate(costs) if value == cost]
-            place = cost * 1.06 ** (same.index(number) - (len(same) - 1) / 2)  # beside each other, not on each other
+            place = cost * 1.06 ** (same.index(number) - (len(same) - 1) / 2)  # equal costs next to each other
             draw_with_intervals(axes, np.array([place]), [row["interval"]], colours[number % 20], row["name"])
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(ticker.NullFormatter())
-        axes.set(xlabel="billion multiply-accumulates a clip", ylabel="test accuracy (%), 95 % interval", ylim=(0, 102))
+        axes.set(xlabel="10⁹ multiply-accumulates per clip", ylabel="test accuracy (%), 95 % interval", ylim=(0, 102))
         axes.grid(alpha=0.3, which="both")
         axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1))
         return figure

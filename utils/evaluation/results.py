@@ -1,4 +1,4 @@
-"""What a test found: one result a recogniser, as a table, as JSON, and as files for a closer look."""
+"""Results of tests: one dict per recogniser, comparisons, and the files that eval.py writes."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,7 +13,7 @@ from utils.evaluation import metrics
 from utils.evaluation.figures import ConfusionMatrix
 from utils.evaluation.intervals import accuracy_interval, compare
 from utils.evaluation.tables import summary
-from utils.evaluation.testing import Answers
+from utils.evaluation.testing import Predictions
 from utils.networks.cost import multiply_accumulates
 from utils.runtime.drawing import save_figure
 from utils.runtime.files import write_csv, write_json, write_text
@@ -22,76 +22,67 @@ from utils.splits.groups import Groups
 TOP = 5
 
 
-def result_of(answers: Answers, dataset: ClipDataset, groups: Groups | None) -> dict:
-    """Everything about one recogniser that a table or another program may want; plain values for JSON.
+def result_of(predictions: Predictions, dataset: ClipDataset, groups: Groups | None) -> dict:
+    """Return the result of one recogniser as plain values for JSON.
 
-    Shares are 0..1, `loss` is cross entropy in nats, `top5` None where there are no more than 5 classes, `leaks` None
-    where it is not known which clips the recogniser has seen.
+    Shares are 0..1. `loss` is the cross-entropy in nats, None if infinite. `top5` is None with at most 5 classes.
+    `leaks` is None if the clips that the recogniser has seen are unknown.
     """
-    clips, logits = answers.clips, answers.logits
+    clips, logits = predictions.clips, predictions.logits
+    recognizer, leaks = predictions.recognizer, predictions.leaks
     keys = groups.keys[clips.rows] if groups else None
-    by_class = metrics.per_class(clips.labels, logits)
-    path = answers.recognizer.path
+    loss = metrics.cross_entropy(clips.labels, logits)
     return {
-        "recognizer": str(path),
+        "recognizer": str(recognizer.path),
         "split": clips.protocol,
         "clips": len(clips.rows),
         "top1": metrics.accuracy(clips.labels, logits),
-        "interval": asdict(accuracy_interval(metrics.correct_answers(clips.labels, logits), keys)),
+        "interval": asdict(accuracy_interval(metrics.correct_predictions(clips.labels, logits), keys)),
         "top5": metrics.top_k_accuracy(clips.labels, logits, TOP) if logits.shape[1] > TOP else None,
-        "mean_class_accuracy": by_class.mean_accuracy,
-        "loss": finite(metrics.cross_entropy(clips.labels, logits)),
-        "calibration_error": metrics.calibration(clips.labels, logits).expected_error,
-        "clips_per_second": answers.clips_per_second,
-        "parameters": answers.recognizer.model.count_params(),
-        "multiply_accumulates": multiply_accumulates(answers.recognizer.model),
-        "megabytes": path.stat().st_size / 1e6,
+        "mean_class_accuracy": metrics.per_class(clips.labels, logits).mean_accuracy,
+        "loss": loss if np.isfinite(loss) else None,
+        "calibration_error": metrics.calibration_error(clips.labels, logits),
+        "clips_per_second": predictions.clips_per_second,
+        "parameters": recognizer.model.count_params(),
+        "multiply_accumulates": multiply_accumulates(recognizer.model),
+        "megabytes": recognizer.path.stat().st_size / 1e6,
         "notes": list(clips.notes),
-        "leaks": None if answers.leaks is None else answers.leaks.as_dict(),
+        "leaks": None if leaks is None else leaks.as_dict(),
     }
 
 
-def finite(value: float) -> float | None:
-    """The value, or None (JSON's null) if it is not finite."""
-    return float(value) if np.isfinite(value) else None
-
-
-def comparisons(all_answers: Sequence[Answers], groups: Groups | None) -> list[dict]:
-    """The first recogniser against each other one that was tested on the same clips of the same classes."""
-    first, *others = all_answers
+def comparisons(all_predictions: Sequence[Predictions], groups: Groups | None) -> list[dict]:
+    """Compare the first recogniser with each other one that was tested on the same clips of the same classes."""
+    first, *others = all_predictions
     found = []
     for other in others:
         if not np.array_equal(first.clips.rows, other.clips.rows) or first.clips.class_names != other.clips.class_names:
             continue
-        correct = [metrics.correct_answers(answers.clips.labels, answers.logits) for answers in (first, other)]
+        correct = [metrics.correct_predictions(each.clips.labels, each.logits) for each in (first, other)]
         comparison = compare(*correct, groups.keys[first.clips.rows] if groups else None)
-        agreement = metrics.agreement(first.logits, other.logits)
-        found.append(
-            {
-                "first": str(first.recognizer.path),
-                "second": str(other.recognizer.path),
-                **asdict(comparison),
-                "same_answer": agreement.same_answer,
-            }
-        )
+        same = first.logits.argmax(axis=1) == other.logits.argmax(axis=1)
+        paths = {"first": str(first.recognizer.path), "second": str(other.recognizer.path)}
+        found.append(paths | asdict(comparison) | {"same_answer": float(same.mean())})
     return found
 
 
 def write_results(
     folder: Path,
-    all_answers: Sequence[Answers],
+    all_predictions: Sequence[Predictions],
     results: Sequence[dict],
     compared: Sequence[dict],
     dataset: ClipDataset,
 ) -> None:
-    """Writes results.json and results.md; for each recogniser its answers, a table of classes, a confusion matrix and
-    what its test clips share with those that it has seen."""
+    """Write results.json and results.md, and the files of each recogniser.
+
+    These are predictions_NAME.csv, classes_NAME.csv, confusion_NAME.png and, if leaks are known, leaks_NAME.csv.
+    """
     write_json(folder / "results.json", {"recognizers": list(results), "comparisons": list(compared)})
     write_text(folder / "results.md", summary(results, compared) + "\n")
-    for name, answers in zip(file_names(all_answers), all_answers):
-        if answers.leaks is not None:
-            answers.leaks.write(folder / f"leaks_{name}.csv")
-        clips, logits = answers.clips, answers.logits
+    for name, predictions in zip(file_names(all_predictions), all_predictions):
+        if predictions.leaks is not None:
+            predictions.leaks.write(folder / f"leaks_{name}.csv")
+        clips, logits = predictions.clips, predictions.logits
         names, predicted = clips.class_names, logits.argmax(axis=1)
         confidence = softmax(logits.astype(np.float64), axis=1).max(axis=1)
         paths = dataset.paths if dataset.paths is not None else np.arange(len(dataset))
@@ -104,27 +95,20 @@ def write_results(
             ],
         )
         by_class = metrics.per_class(clips.labels, logits)
+        numbers = zip(names, by_class.clips, by_class.accuracy, by_class.precision)
         write_csv(
             folder / f"classes_{name}.csv",
             ["class", "clips", "accuracy", "precision"],
-            [
-                [
-                    names[label],
-                    by_class.clips[label],
-                    f"{by_class.accuracy[label]:.4f}",
-                    f"{by_class.precision[label]:.4f}",
-                ]
-                for label in range(len(names))
-            ],
+            [[*counted, f"{accuracy:.4f}", f"{precision:.4f}"] for *counted, accuracy, precision in numbers],
         )
         counts = confusion_matrix(clips.labels, predicted, labels=np.arange(len(names)))
         title = f"{name}: {len(clips.rows)} clips, {clips.protocol}"
         save_figure(ConfusionMatrix(counts, names, title), folder / f"confusion_{name}.png")
 
 
-def file_names(all_answers: Sequence[Answers]) -> list[str]:
-    """A name for each recogniser's files: that of its own file, all with their numbers if two share one."""
-    stems = [answers.recognizer.path.stem for answers in all_answers]
+def file_names(all_predictions: Sequence[Predictions]) -> list[str]:
+    """Return a name for the files of each recogniser: its file stem, numbered if two recognisers share a stem."""
+    stems = [predictions.recognizer.path.stem for predictions in all_predictions]
     if len(set(stems)) == len(stems):
         return stems
     return [f"{stem}_{number}" for number, stem in enumerate(stems, start=1)]

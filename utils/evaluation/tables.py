@@ -7,7 +7,7 @@ from utils.leaks.report import short_form
 
 
 def table(results: Sequence[dict]) -> str:
-    """The results as a Markdown table, which a terminal shows well too."""
+    """Format the results of eval.py as a Markdown table."""
     header = ["recogniser", "clips", "top-1 (95 % interval)", "top-5", "loss", "clips/s", "parameters", "GMAC", "MB"]
     names = shown_names([result["recognizer"] for result in results])
     rows = [
@@ -28,19 +28,27 @@ def table(results: Sequence[dict]) -> str:
 
 
 def shown_names(paths: Sequence[str]) -> dict[str, str]:
-    """What to call each file: its name, or its whole path if another file has that name."""
+    """Return a label for each path: its file name, or the whole path if several files have this name."""
     names = [Path(path).name for path in set(paths)]
     return {path: path if names.count(Path(path).name) > 1 else Path(path).name for path in paths}
 
 
 def percent_with_interval(interval: dict) -> str:
-    """An Interval's dict as `81.2 % (70.4 to 89.1)`."""
+    """Format an Interval's dict as `81.2 % (70.4 to 89.1)`."""
     text = f"{100 * interval['estimate']:.1f} %"
     return text if interval["low"] is None else f"{text} ({100 * interval['low']:.1f} to {100 * interval['high']:.1f})"
 
 
+def points(interval: dict) -> str:
+    """Format the Interval's dict of a difference in percentage points as `+4.2 (-1.0 to +9.4)`."""
+    text = f"{100 * interval['estimate']:+.1f}"
+    return (
+        text if interval["low"] is None else f"{text} ({100 * interval['low']:+.1f} to {100 * interval['high']:+.1f})"
+    )
+
+
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns padded to their widest cell; the first is left-aligned, the others right-aligned."""
+    """Format a table with padded columns. The first column is left-aligned, the others are right-aligned."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
 
     def line(cells):
@@ -52,18 +60,15 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def summary(results: Sequence[dict], compared: Sequence[dict]) -> str:
-    """Table, how the intervals were made, comparisons and notes, for a person."""
+    """Format the table, the methods of the intervals, the comparisons, notes and leaks as text."""
     names = shown_names([result["recognizer"] for result in results])
     lines = [table(results), ""]
     lines += unique(f"interval: {result['interval']['method']}. {result['interval']['caution']}" for result in results)
     for comparison in compared:
-        difference, interval = comparison["difference"], ""
-        if difference["low"] is not None:
-            interval = f" ({100 * difference['low']:+.1f} to {100 * difference['high']:+.1f})"
         lines.append(
-            f"{names[comparison['first']]} minus {names[comparison['second']]}: "
-            f"{100 * difference['estimate']:+.1f} points{interval}, p = {comparison['p_value']:.3g} "
-            f"({comparison['test']}); same answer on {100 * comparison['same_answer']:.1f} % of clips"
+            f"{names[comparison['first']]} minus {names[comparison['second']]}: {points(comparison['difference'])} "
+            f"points, p = {comparison['p_value']:.3g} ({comparison['test']}); "
+            f"same prediction for {100 * comparison['same_answer']:.1f} % of clips"
         )
     lines += unique(f"note: {note}" for result in results for note in result["notes"])
     lines += unique(short_form(result["leaks"]) for result in results if result["leaks"] is not None)
@@ -71,5 +76,5 @@ def summary(results: Sequence[dict], compared: Sequence[dict]) -> str:
 
 
 def unique(lines) -> list[str]:
-    """The lines without repetitions, in order."""
+    """Remove repetitions and keep the order."""
     return list(dict.fromkeys(lines))

@@ -1,4 +1,4 @@
-"""Testing recognisers: which clips are new to one, and what its answers for them are worth."""
+"""The test of a recogniser: the choice of clips that it has not seen, its predictions and its leaks."""
 
 import time
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from utils.leaks.report import LeakReport
 from utils.networks.recognizer import Recognizer
 from utils.networks.records import recorded_split, same_clips
 from utils.runtime.errors import UserError
-from utils.splits.checks import overlap, refuse_contradiction, split_differences
+from utils.splits.checks import seen_test_clips, split_differences
 from utils.splits.protocols import Split
 
 
 @dataclass(frozen=True)
 class ChosenClips:
-    """The clips that a recogniser is tested on.
+    """The clips on which a recogniser is tested.
 
-    rows: int64 (n,), rows of the arrays, ascending. labels: int64 (n,), in the recogniser's numbering of classes.
-    class_names: the recogniser's. protocol: how the rows were chosen, for tables.
-    notes: whole sentences that say what is not known or not as it should be; they stand in all that is written.
-    trained_by: the split whose training and validation clips it has seen: its record's, else the one asked for, else
-    None.
+    rows: int64 (n,), rows of the arrays, ascending. labels: int64 (n,), indices into `class_names`.
+    class_names: those of the recogniser. protocol: how the rows were chosen, for tables.
+    notes: sentences on what is unknown or wrong about this choice; they accompany all results.
+    trained_by: the split whose training and validation clips the recogniser has seen: that of its record, otherwise the
+    requested one, otherwise None.
     """
 
     rows: np.ndarray
@@ -35,10 +35,10 @@ class ChosenClips:
 
 
 @dataclass(frozen=True)
-class Answers:
-    """A recogniser's logits (n, C) for its test clips, and how fast they came, reading and rendering included.
+class Predictions:
+    """Logits (n, C) of a recogniser for its test clips, and its speed including reading and rendering the clips.
 
-    leaks: what these clips share with those that it has seen; None if it is not known which those are.
+    leaks: what these clips share with the clips that the recogniser has seen; None if those are unknown.
     """
 
     recognizer: Recognizer
@@ -51,84 +51,88 @@ class Answers:
 def choose_test_clips(
     recognizer: Recognizer, dataset: ClipDataset, asked: Split | None, *, force: bool = False
 ) -> ChosenClips:
-    """The clips on which `recognizer` is tested: those that its record keeps for testing, where there is one.
+    """Choose the clips on which to test `recognizer`: the test clips in its record, if it has one.
 
-    `asked` is the split that the user asked for, or None. One that contradicts the record is refused with UserError
-    unless `force`. Arrays that are not those of the record are tested whole unless a split is asked for, with classes
-    matched by name; a model without a record likewise, with classes matched by number.
+    `asked` is the split that the user requested, or None. Raises UserError if it contradicts the record, unless
+    `force`. If the record is of other arrays or missing, all clips are chosen unless a split is requested. Classes are
+    then matched by name, or by number without a record.
     """
     name = recognizer.path.name
     if recognizer.record is None:
         if recognizer.num_classes != len(dataset.class_names):
             raise UserError(
-                f"--recognizer: {recognizer.path} knows {recognizer.num_classes} classes but --data holds "
+                f"--recognizer: {recognizer.path} has {recognizer.num_classes} classes but --data has "
                 f"{len(dataset.class_names)}"
             )
-        notes = [f"{name} has no record, so it cannot be known which of these clips it was trained on."]
+        note = f"{name} has no record, so it is unknown which of these clips it was trained on."
         rows, protocol = asked_rows(dataset, asked)
-        return ChosenClips(rows, dataset.labels[rows], dataset.class_names, protocol, tuple(notes), asked)
+        return ChosenClips(rows, dataset.labels[rows], dataset.class_names, protocol, (note,), asked)
     if not same_clips(recognizer.record, dataset):
         rows, protocol = asked_rows(dataset, asked)
         rows, labels, notes = matched_by_name(recognizer, dataset, rows)
         warning = (
-            f"These are not the arrays that {name} was trained on: classes are matched by name, and whether it has "
-            "seen any of these clips cannot be known."
+            f"These are not the arrays that {name} was trained on: classes are matched by name, and it is unknown "
+            "which of these clips it has seen."
         )
         return ChosenClips(rows, labels, recognizer.class_names, protocol, (warning, *notes), asked)
 
     recorded, notes = recorded_split(recognizer.record), []
-    if asked is not None:
-        if not force:
-            refuse_contradiction(recorded, asked, what=f"--recognizer {recognizer.path}")
-        if split_differences(recorded, asked):
-            seen = overlap(np.concatenate([recorded.train, recorded.validation]), asked.test)
-            verdict = "; its accuracy on them is no test" if len(seen) else ""
-            notes.append(
-                f"FORCED: {name} was trained by {recorded.protocol} (--split_seed {recorded.split_seed}) and has seen "
-                f"{len(seen)} of these {len(asked.test)} clips{verdict}."
-            )
+    differences = () if asked is None else split_differences(recorded, asked)
+    if differences and not force:
+        raise UserError(
+            f"--recognizer {recognizer.path} must be tested on the split in its record, but {'; '.join(differences)}"
+        )
+    if differences:
+        seen = seen_test_clips(asked, recorded)
+        verdict = "; its accuracy on them is not a test accuracy" if len(seen) else ""
+        notes.append(
+            f"FORCED: {name} was trained with --split {recorded.protocol} --split_seed {recorded.split_seed} "
+            f"and has seen {len(seen)} of these {len(asked.test)} clips{verdict}."
+        )
     split = asked or recorded
     labels = dataset.labels[split.test]
-    protocol = f"{described(split)}, FORCED" if notes else described(split)
+    protocol = f"{described(split)}, FORCED" if differences else described(split)
     return ChosenClips(split.test, labels, recognizer.class_names, protocol, (*notes, *split.notes), recorded)
 
 
 def asked_rows(dataset: ClipDataset, asked: Split | None) -> tuple[np.ndarray, str]:
-    """The test rows of the split asked for, or all rows; and what to call them."""
+    """Return the test rows of the requested split, or all rows, and a name for this choice."""
     if asked is None:
         return np.arange(len(dataset)), "all clips"
     return asked.test, described(asked)
 
 
 def described(split: Split) -> str:
-    """A split in a table: its protocol, with the seed where one matters."""
+    """Return the protocol of a split for tables, with the seed if it has an effect."""
     seeded = split.protocol in ("random", "group") or split.protocol.startswith("fold:")
     return f"{split.protocol}, seed {split.split_seed}" if seeded else split.protocol
 
 
 def matched_by_name(recognizer: Recognizer, dataset: ClipDataset, rows: np.ndarray):
-    """Rows whose class the recogniser knows, their labels in its numbering, and a note if others were left out."""
+    """Return the rows of classes that the recogniser has, their labels in its numbering, and notes on the others.
+
+    Raises UserError if no class matches.
+    """
     number = {name: label for label, name in enumerate(recognizer.class_names)}
     known = np.array([number.get(name, -1) for name in dataset.class_names])
     labels = known[dataset.labels[rows]]
-    unknown = sorted({dataset.class_names[label] for label in dataset.labels[rows][labels < 0]})
-    if (labels < 0).all():
+    is_unknown = labels < 0
+    if is_unknown.all():
         raise UserError(
-            f"--recognizer: {recognizer.path} knows none of the classes in --data, which are "
-            f"{', '.join(dataset.class_names[:5])}; it knows {', '.join(recognizer.class_names[:5])}"
+            f"--recognizer: {recognizer.path} has none of the classes in --data, which are "
+            f"{', '.join(dataset.class_names[:5])}; it has {', '.join(recognizer.class_names[:5])}"
         )
-    notes = []
-    if unknown:
-        notes.append(f"{(labels < 0).sum()} clips of classes that it does not know are left out: {', '.join(unknown)}.")
-    return rows[labels >= 0], labels[labels >= 0], notes
+    unknown = sorted({dataset.class_names[label] for label in dataset.labels[rows][is_unknown]})
+    notes = [f"{is_unknown.sum()} clips of unknown classes are left out: {', '.join(unknown)}."] if unknown else []
+    return rows[~is_unknown], labels[~is_unknown], notes
 
 
 def leaks_of_test(
     finder: LeakFinder, recognizer: Recognizer, clips: ChosenClips, group_pattern: str | None, *, fail_on_leak: bool
 ) -> LeakReport | None:
-    """What a recogniser's test clips share with clips that it has seen; None if it is not known which those are.
+    """Find what the test clips share with clips that the recogniser has seen; None if those are unknown.
 
-    With `fail_on_leak` raises UserError if there is anything, or if it is not known.
+    With `fail_on_leak`, raises UserError if there are leaks or if the seen clips are unknown.
     """
     split = clips.trained_by
     if split is None:
@@ -144,9 +148,9 @@ def leaks_of_test(
     return report
 
 
-def answer(recognizer: Recognizer, dataset: ClipDataset, clips: ChosenClips, *, batch_size: int) -> Answers:
-    """Runs the recogniser over its test clips, once to warm up on a batch and once in earnest."""
+def predict(recognizer: Recognizer, dataset: ClipDataset, clips: ChosenClips, *, batch_size: int) -> Predictions:
+    """Run the recogniser on its test clips and time it, after a warm-up on one batch."""
     recognizer.logits(dataset, clips.rows[:batch_size], batch_size=batch_size)
     start = time.perf_counter()
     logits = recognizer.logits(dataset, clips.rows, batch_size=batch_size)
-    return Answers(recognizer, clips, logits, len(logits) / (time.perf_counter() - start))
+    return Predictions(recognizer, clips, logits, len(logits) / (time.perf_counter() - start))

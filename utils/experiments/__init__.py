@@ -1,1 +1,1 @@
-"""The grid of reproduce.py: cells, the runs that fill them, and the result table."""
+"""The experiment of reproduce.py: its grid of trainings and its results."""

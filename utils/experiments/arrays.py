@@ -1,4 +1,4 @@
-"""Where an experiment's arrays come from: the user's arrays or videos, or synthetic videos made for it."""
+"""The arrays of an experiment, from arrays or videos of the user or from synthetic videos."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from utils.synthetic.dataset import render_dataset, synthetic_paths
 
 @dataclass(frozen=True)
 class ArrayOrigin:
-    """The user's arrays (`data` is given), else the user's videos (`videos` is given), else synthetic videos.
+    """Existing arrays if `data` is given, otherwise the user's `videos` if given, otherwise synthetic videos.
 
     synthetic: the arguments of `utils.synthetic.dataset.render_dataset`.
     """
@@ -31,7 +31,7 @@ class ArrayOrigin:
 
 
 def arrays(origin: ArrayOrigin, folder: Path) -> DataOptions:
-    """The arrays of `origin`; what has to be made for them is made in `folder`, once."""
+    """Return the arrays of `origin`; videos are rendered and extracted in `folder` if this has not been done before."""
     if origin.data is not None:
         return DataOptions(origin.data, origin.annotations, origin.paths)
     videos = origin.videos
@@ -47,20 +47,20 @@ def arrays(origin: ArrayOrigin, folder: Path) -> DataOptions:
 
 
 def extracted(folder: Path) -> DataOptions:
-    """The arrays that an experiment's videos become."""
+    """Return where the arrays of an experiment's videos are."""
     return DataOptions(*(folder / "frames" / name for name in ("frames.npy", "labels.npy", "video_file_paths.npy")))
 
 
-def arrays_at_hand(origin: ArrayOrigin, folder: Path) -> DataOptions | None:
-    """The arrays of `origin` if nothing has to be made for them, else None."""
+def existing_arrays(origin: ArrayOrigin, folder: Path) -> DataOptions | None:
+    """Return the arrays of `origin` if they exist already, otherwise None."""
     if origin.data is not None:
         return DataOptions(origin.data, origin.annotations, origin.paths)
-    made = extracted(folder)
-    return made if all(path.is_file() for path in (made.data, made.annotations, made.paths)) else None
+    data = extracted(folder)
+    return data if all(path.is_file() for path in (data.data, data.annotations, data.paths)) else None
 
 
 def expected_clips(origin: ArrayOrigin, folder: Path) -> tuple[DataOptions, ClipDataset]:
-    """Labels, paths and class names that the arrays of `origin` will have if every video can be read; no frames.
+    """Return the arrays that `origin` will have if every video can be read, and a ClipDataset of them without frames.
 
     Raises UserError if there are no videos.
     """
@@ -70,6 +70,6 @@ def expected_clips(origin: ArrayOrigin, folder: Path) -> tuple[DataOptions, Clip
     else:
         paths = [video.path for video in find_videos(origin.videos) if video.problem is None]
         if not paths:
-            raise UserError(f"--videos: {origin.videos} holds no videos in class folders")
+            raise UserError(f"--videos: {origin.videos} must contain videos in class folders, found none")
     class_names, labels = np.unique([path.partition("/")[0] for path in paths], return_inverse=True)
     return extracted(folder), ClipDataset(None, labels.astype(np.int64), np.array(paths), tuple(class_names.tolist()))

@@ -1,4 +1,4 @@
-"""The cells of an experiment: single trainings, each kept in a folder named after everything that it depends on."""
+"""The cells of an experiment: single trainings, each in a folder whose name identifies all of its settings."""
 
 import hashlib
 import json
@@ -13,10 +13,10 @@ from utils.runtime.files import read_json, write_json
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table, and what its cells have in common: all but fold and seed.
+    """The settings of a table row, which its cells share; they differ in fold and seed.
 
-    role: "teacher", "alone" or "distilled". teacher: which one, "scratch", "sports1m" or the user's name for a given
-    one; None for a student alone.
+    role: "teacher", "alone" or "distilled". teacher: "scratch", "sports1m" or the name of a given teacher; None for
+    a student alone.
     """
 
     role: str
@@ -38,9 +38,9 @@ class Row:
 class Cell:
     """One training: a row of the table on one fold with one seed.
 
-    settings: everything that its weights depend on, as plain values for JSON; its key is a digest of them. options: the
-    dataclasses of its stage by keyword, empty for a given teacher. teacher_cell: the cell that teaches this one. parts:
-    of a given teacher, its files (networks or scores) and cells whose networks are part of it.
+    settings: everything on which its weights depend, as plain values for JSON; the key is a digest of them. options:
+    the dataclasses of its stage by keyword, empty for a given teacher. teacher_cell: the cell of a student's
+    teacher. parts: the members of a given teacher, files (networks or scores) or cells of trained teachers.
     """
 
     row: Row
@@ -70,16 +70,15 @@ class Cell:
 
     @property
     def teaching_files(self) -> tuple[Path, ...]:
-        """What a student of this cell names as its sources."""
+        """The sources of a student that is taught by this cell."""
         if not self.parts:
             return (self.model_path,)
         return tuple(part.model_path if isinstance(part, Cell) else part for part in self.parts)
 
     def read(self, name: str) -> dict | None:
-        """What NAME.json in the cell's folder holds ("trained" or "tested"), or None if that is still to be done.
+        """Read NAME.json ("trained" or "tested") in the folder of the cell; None if this step is not finished.
 
-        Raises UserError if it was made with other settings than the cell's, which a folder's name rules out unless
-        somebody has moved files.
+        Raises UserError if the file has other settings than the cell, which happens only if files were moved.
         """
         path = self.folder / f"{name}.json"
         if not path.is_file():
@@ -90,7 +89,7 @@ class Cell:
         return found
 
     def write(self, name: str, content: dict) -> None:
-        """Keeps a finished step, whole or not at all."""
+        """Write NAME.json, which marks a step as finished."""
         write_json(self.folder / f"{name}.json", content | {"settings": self.settings})
 
     @property

@@ -1,4 +1,4 @@
-"""The grid of an experiment: its settings, and the cells that they make on its arrays."""
+"""The settings of an experiment, and the grid of cells that they define."""
 
 import argparse
 import itertools
@@ -42,8 +42,8 @@ class Experiment:
     """The settings of reproduce.py.
 
     teachers: "scratch", "sports1m"; None for the first, and the second if its weights are available. given_teachers:
-    the parts of each further teacher by name. distillation: without temperature, alpha and teacher, which vary.
-    arguments: all of the command line and the recipe, for the record.
+    the parts of each given teacher by name. distillation: all but temperature, alpha and teacher, which the grid
+    varies. arguments: all arguments of the command line and the recipe, for the record.
     """
 
     output_path: Path
@@ -70,7 +70,7 @@ class Experiment:
 
 
 def from_arguments(args: argparse.Namespace) -> Experiment:
-    """The experiment that reproduce.py's command line and recipe name."""
+    """Make an Experiment from the arguments of reproduce.py."""
     synthetic = {name: getattr(args, name) for name in SYNTHETIC} | {"seed": args.video_seed}
     own = (args.data, args.annotations, args.paths, args.videos)
     training = options_of(TrainingOptions, args)
@@ -105,7 +105,7 @@ def from_arguments(args: argparse.Namespace) -> Experiment:
 class Grid:
     """The cells of an experiment on its arrays, each after the cell of its teacher.
 
-    splits: by fold. groups: the group of each row of the arrays (N,), None if unknown.
+    splits: the split of each fold. groups: the group of each row of the arrays (N,), None if unknown.
     """
 
     experiment: Experiment
@@ -117,13 +117,13 @@ class Grid:
 
 
 def make_grid(experiment: Experiment, data: DataOptions) -> Grid:
-    """The grid on existing arrays."""
+    """Make the grid of an experiment on existing arrays."""
     dataset = open_clips(data.data, data.annotations, data.paths)
     return grid_of(experiment, data, dataset, dataset.fingerprint())
 
 
 def grid_of(experiment: Experiment, data: DataOptions, clips: ClipDataset, fingerprint: dict) -> Grid:
-    """The grid for clips with known labels and paths; `fingerprint` is that of their arrays."""
+    """Make the grid from labels and paths of clips, which need no frames; `fingerprint` is that of their arrays."""
     pattern = experiment.group_pattern
     data = replace(data, split_seed=experiment.split_seed, split_dir=experiment.split_dir, group_pattern=pattern)
     splits, cells = {}, []
@@ -144,7 +144,7 @@ def grid_of(experiment: Experiment, data: DataOptions, clips: ClipDataset, finge
 
 
 def cells_of(experiment: Experiment, fold: str, seed: int, common: dict) -> Iterator[Cell]:
-    """The cells of one fold and seed, each after its teacher; `common` is in the settings of all of them."""
+    """Yield the cells of one fold and seed, each after its teacher; all of their settings include `common`."""
 
     def cell(row: Row, options: dict, inputs: dict, **parents) -> Cell:
         settings = common | {"role": row.role} | plain(weight_settings(options.values())) | inputs
@@ -152,8 +152,7 @@ def cells_of(experiment: Experiment, fold: str, seed: int, common: dict) -> Iter
 
     code = student_code(experiment.distillation.student)
 
-    def student(row: Row, **distillation) -> Cell:
-        teacher_cell = distillation.pop("teacher_cell", None)
+    def student(row: Row, teacher_cell: Cell | None = None, **distillation) -> Cell:
         options = {
             "training": replace(experiment.student_training, seed=seed),
             "network": experiment.student_network,
@@ -172,8 +171,11 @@ def cells_of(experiment: Experiment, fold: str, seed: int, common: dict) -> Iter
             "views": views_of_teacher(experiment, name),
             "teacher": TeacherOptions() if name == "scratch" else experiment.teacher,
         }
-        weights = None if name == "scratch" else weights_digest(experiment.teacher.weights)
-        teachers[name] = cell(Row("teacher", name), options, {"code": teacher_code(), "weights": weights})
+        inputs = {"code": teacher_code(), "weights": None}
+        if name == "sports1m":
+            weights = experiment.teacher.weights
+            inputs["weights"] = file_fingerprint(weights) if weights else MD5
+        teachers[name] = cell(Row("teacher", name), options, inputs)
     for name, parts in experiment.given_teachers.items():
         files = tuple(teachers[part] if part in teachers else file_of_part(part, fold, seed) for part in parts)
         keys = [part.key if isinstance(part, Cell) else file_fingerprint(part) for part in files]
@@ -187,25 +189,19 @@ def cells_of(experiment: Experiment, fold: str, seed: int, common: dict) -> Iter
 
 
 def effective_views(views: ViewOptions) -> ViewOptions:
-    """`views` without what has no effect: if there are no augmented views, neither their seed nor flips matter."""
+    """Reset the seed and flips of `views` if there are no augmented views, so that they do not change keys."""
     return views if views.views else ViewOptions(views=0)
 
 
 def views_of_teacher(experiment: Experiment, name: str) -> ViewOptions:
-    """The views of a trained teacher: new ones in each epoch, whatever their number; none below frozen layers."""
+    """Return the view options of a trained teacher: new views in each epoch, or view 0 only below frozen layers."""
     is_frozen = name == "sports1m" and experiment.teacher.unfreeze != CONVOLUTIONS[0]
     return effective_views(replace(experiment.views, views=0 if is_frozen else min(experiment.views.views, 1)))
 
 
-def weights_digest(weights: Path | None) -> str:
-    """What identifies the Sports-1M weights: those given, or the published ones."""
-    return file_fingerprint(weights) if weights else MD5
-
-
 def teachers_of(experiment: Experiment) -> Sequence[str]:
-    """The teachers to train; by default one from scratch, and one from Sports-1M if its weights are available."""
+    """Return the teachers to train: by default from scratch, and from Sports-1M if its weights are available."""
     if experiment.teachers is not None:
         return [name for name in experiment.teachers if name != "none"]
-    fits = experiment.teacher_network.width == 1
-    at_hand = experiment.teacher.weights is not None or file_at_hand() is not None
-    return ("scratch", "sports1m") if at_hand and fits else ("scratch",)
+    are_available = experiment.teacher.weights is not None or file_at_hand() is not None
+    return ("scratch", "sports1m") if are_available and experiment.teacher_network.width == 1 else ("scratch",)

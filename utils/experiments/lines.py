@@ -1,4 +1,4 @@
-"""The lines of an experiment's table: which cells each stands for, the choice by validation, intervals over runs."""
+"""The lines of the result table: their cells, the choice on validation clips, and intervals over runs."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from utils.experiments.cells import Cell, Row
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the table: its name and one finished cell for each (seed, fold).
+    """A line of the table with its finished cells by (seed, fold).
 
-    For "chosen" lines these cells are of different rows: in each fold the one that validation prefers.
+    In lines with the role "chosen" the cells have different rows: in each fold the best one on validation clips.
     """
 
     name: str
@@ -39,9 +39,9 @@ class Line:
 
 
 def lines_of(cells: Sequence[Cell]) -> tuple[list[Line], list[dict]]:
-    """The lines of the table, and for each teacher and fold the temperature and alpha that validation prefers.
+    """Return the lines of the table, and the temperature and alpha chosen for each teacher and fold.
 
-    A given teacher without answers for the test clips has no line.
+    A given teacher without scores for the test clips has no line.
     """
     by_row = defaultdict(dict)
     for cell in cells:
@@ -64,9 +64,9 @@ def lines_of(cells: Sequence[Cell]) -> tuple[list[Line], list[dict]]:
 
 
 def choose(students: Sequence[Line], fold: str) -> tuple[Row, dict[tuple[int, str], Cell]]:
-    """The row that is best on the fold's validation clips, by mean accuracy over the seeds, then by mean loss.
+    """Return the row with the best mean validation accuracy (then loss) over the seeds of a fold, and its cells.
 
-    A fold looks at its own validation clips alone: those of another fold may be its test clips.
+    Other folds are not considered: their validation clips may be test clips of this fold.
     """
 
     def merit(line: Line) -> tuple[float, float]:
@@ -79,7 +79,7 @@ def choose(students: Sequence[Line], fold: str) -> tuple[Row, dict[tuple[int, st
 
 
 def summarise(line: Line, alone: Line, teacher: Line | None, groups: np.ndarray | None) -> dict:
-    """Everything that the table says of a line, as plain values; shares are 0..1."""
+    """Return the values of a line in results.json; shares are 0..1."""
     tests = line.tests
     first = next(iter(tests.values()))
     row = {
@@ -112,11 +112,13 @@ def summarise(line: Line, alone: Line, teacher: Line | None, groups: np.ndarray 
 
 
 def accuracy(tests: dict[tuple[int, str], dict], groups: np.ndarray | None) -> Interval:
-    """The mean accuracy over runs, with the interval that the runs allow.
+    """Return the mean accuracy over runs with the interval that suits the runs.
 
-    One run, or a given teacher's answers, equal for all seeds: over its clips' groups. Several seeds of one fold: t
-    over the seeds. Several folds whose test clips are disjoint and have groups: over all groups, a clip counting as the
-    share of seeds that recognise it; else t over folds.
+    - One run, or equal predictions for all seeds (a given teacher): over the groups of the clips.
+    - Several seeds of one fold: t over seeds.
+    - Several folds with disjoint test clips and known groups: over all groups, where the value of a clip is the share
+      of seeds that recognise it.
+    - Other folds: t over folds.
     """
     test, *others = tests.values()
     if all((other["rows"], other["correct"]) == (test["rows"], test["correct"]) for other in others):
@@ -126,7 +128,7 @@ def accuracy(tests: dict[tuple[int, str], dict], groups: np.ndarray | None) -> I
 
 
 def difference(tests: dict, others: dict, groups: np.ndarray | None) -> Interval:
-    """The first's accuracy minus the second's, run by run, with an interval of the same kind as `accuracy`."""
+    """Return the accuracy of `tests` minus that of `others`, paired by run, with an interval as in `accuracy`."""
     if len(tests) == 1:
         (test,), (other,) = tests.values(), others.values()
         correct = [np.array(found["correct"], bool) for found in (test, other)]
@@ -142,7 +144,10 @@ def keys(test: dict, groups: np.ndarray | None) -> np.ndarray | None:
 
 
 def over_clips(values: dict[tuple[int, str], np.ndarray], tests: dict, groups: np.ndarray | None) -> Interval | None:
-    """The interval over groups of values that each run has for its test clips; None if folds do not allow it."""
+    """Return the interval over groups of one value per run and test clip.
+
+    None if there is one fold, if folds overlap or if groups are unknown.
+    """
     by_fold, rows = defaultdict(list), {}
     for (seed, fold), numbers in values.items():
         by_fold[fold].append(numbers)

@@ -1,4 +1,4 @@
-"""Runs an experiment: a grid of trainings, kept as they finish, and one table of what they are worth."""
+"""Run an experiment: train and test the cells of its grid and report the results."""
 
 from dataclasses import replace
 
@@ -6,12 +6,12 @@ import numpy as np
 
 from utils import stages
 from utils.data.clips import ClipDataset, open_clips
-from utils.evaluation.metrics import accuracy, correct_answers, cross_entropy
+from utils.evaluation.metrics import accuracy, correct_predictions, cross_entropy
 from utils.evaluation.results import result_of
-from utils.evaluation.testing import answer, choose_test_clips
-from utils.experiments.arrays import arrays, arrays_at_hand, expected_clips
+from utils.evaluation.testing import choose_test_clips, predict
+from utils.experiments.arrays import arrays, existing_arrays, expected_clips
 from utils.experiments.cells import Cell
-from utils.experiments.given_teachers import answers_of
+from utils.experiments.given_teachers import logits_of
 from utils.experiments.grid import Experiment, Grid, grid_of, make_grid
 from utils.experiments.plan import print_plan
 from utils.experiments.report import report
@@ -25,11 +25,11 @@ from utils.settings.options import OutputOptions
 
 
 def run(experiment: Experiment) -> dict:
-    """Trains what is missing, tests it at the end, prints and writes the table; returns what results.json holds.
+    """Train and test the missing cells, print and write the table, and return the content of results.json.
 
-    Everything lies in `output_path`: a cell (one training) a folder in `cells/`, by settings, so that a killed or
-    extended experiment computes only what is missing and cells of other settings are never mixed in. Test clips are
-    read when all cells are trained. Raises UserError for a user's mistakes.
+    All files are in `output_path`. Each cell (one training) has a folder in `cells/` that is named after its settings,
+    so that an interrupted or extended experiment computes only missing cells and never mixes settings. Test clips are
+    read after all cells are trained. Raises UserError for what a user can correct.
     """
     with exclusive_lock(experiment.output_path / ".experiment.lock", what=f"--output_path {experiment.output_path}"):
         write_json(experiment.output_path / "settings.json", plain(experiment.arguments))
@@ -42,17 +42,17 @@ def run(experiment: Experiment) -> dict:
 
 
 def dry_run(experiment: Experiment) -> None:
-    """Prints each cell, whether it is there, and the time that the missing ones are likely to take; trains nothing.
+    """Print the state of each cell and an estimate of the remaining time; train nothing.
 
-    The time comes from a few steps of each network on random clips. Arrays that have still to be made are taken to
-    hold every video.
+    The estimate comes from a few steps of each network on random clips. If arrays are missing, all videos are expected
+    to be readable.
     """
     origin, folder = experiment.origin, experiment.output_path
-    if (data := arrays_at_hand(origin, folder)) is not None:
+    if (data := existing_arrays(origin, folder)) is not None:
         grid = make_grid(experiment, data)
     else:
         data, clips = expected_clips(origin, folder)
-        print(f"no arrays yet: {len(clips.labels)} videos have to be read first, whose time is not in the estimate")
+        print(f"no arrays yet: {len(clips.labels)} videos have to be read first; this time is not estimated")
         grid = grid_of(experiment, data, clips, {})
     print_plan(grid)
 
@@ -62,7 +62,7 @@ def heading(text: str) -> None:
 
 
 def find_leaks(grid: Grid) -> dict[str, dict]:
-    """Prints, by fold, what test clips share with training and validation clips, and returns it as plain values.
+    """Print what test clips share with training and validation clips, and return it as plain values by fold.
 
     Raises UserError with `fail_on_leak` if they share anything.
     """
@@ -79,7 +79,7 @@ def find_leaks(grid: Grid) -> dict[str, dict]:
 
 
 def train_missing(grid: Grid) -> None:
-    """Trains each cell that is not there yet."""
+    """Train each cell that is not trained yet."""
     missing = [cell for cell in grid.cells if not cell.is_trained]
     if len(missing) < len(grid.cells):
         print(f"{len(grid.cells) - len(missing)} of {len(grid.cells)} trainings are already there")
@@ -89,12 +89,12 @@ def train_missing(grid: Grid) -> None:
 
 
 def train(grid: Grid, cell: Cell) -> None:
-    """Trains one cell by the stage of its role and keeps what it found on validation."""
+    """Train one cell and write its validation results."""
     import keras
 
-    keras.backend.clear_session()  # or the graphs of all earlier cells stay in memory
+    keras.backend.clear_session()  # frees the graphs of earlier cells
     if cell.parts:
-        judge_given(grid, cell)
+        validate_given(grid, cell)
         return
     stage = stages.train_teacher if cell.row.role == "teacher" else stages.train_student
     output = OutputOptions(cell.model_path, cell.folder / "history")
@@ -109,11 +109,11 @@ def train(grid: Grid, cell: Cell) -> None:
     cell.write("trained", found)
 
 
-def judge_given(grid: Grid, cell: Cell) -> None:
-    """What a given teacher is worth on validation clips. Raises UserError if it has no scores for them."""
+def validate_given(grid: Grid, cell: Cell) -> None:
+    """Write the validation results of a given teacher. Raises UserError if it has no scores for these clips."""
     dataset = open_clips(grid.data.data, grid.data.annotations, grid.data.paths)
     rows = grid.splits[cell.fold].validation
-    logits = answers_of(cell, dataset, rows)
+    logits = logits_of(cell, dataset, rows)
     if logits is None:
         names = ", ".join(map(str, cell.teaching_files))
         raise UserError(f"--sources: {names} must hold finite scores for all validation clips of {cell.fold}")
@@ -123,13 +123,13 @@ def judge_given(grid: Grid, cell: Cell) -> None:
 
 
 def test_missing(grid: Grid) -> None:
-    """Tests each cell that has not been tested, now that nothing is left to be chosen."""
+    """Test each cell that is not tested yet; everything that depends on validation results is fixed by now."""
     missing = [cell for cell in grid.cells if not cell.is_tested]
     if not missing:
         return
     heading(f"test of {len(missing)} networks")
     dataset = open_clips(grid.data.data, grid.data.annotations, grid.data.paths)
-    with progress(len(missing), done=0, unit="networks tested") as advance:
+    with progress(len(missing), unit="networks tested") as advance:
         for cell in missing:
             if cell.parts:
                 test_given(cell, dataset, grid.splits[cell.fold].test)
@@ -139,25 +139,25 @@ def test_missing(grid: Grid) -> None:
 
 
 def test(cell: Cell, dataset: ClipDataset) -> None:
-    """Tests one cell on the clips that its record keeps for that."""
+    """Test one cell on the test clips in its record and write its results."""
     recognizer = load_recognizer(cell.model_path, argument="--output_path")
     clips = choose_test_clips(recognizer, dataset, None)
-    answers = answer(recognizer, dataset, clips, batch_size=16)
-    result = result_of(answers, dataset, None)
+    predictions = predict(recognizer, dataset, clips, batch_size=16)
+    result = result_of(predictions, dataset, None)
     names = ("top1", "top5", "mean_class_accuracy", "loss", "calibration_error")
     costs = ("parameters", "multiply_accumulates", "clips_per_second")
-    correct = correct_answers(clips.labels, answers.logits)
+    correct = correct_predictions(clips.labels, predictions.logits)
     found = {name: result[name] for name in (*names, *costs)}
-    # float32 weights; a file's size differs by some bytes with what Keras loaded before in the same process
+    # size of float32 weights: the file size varies by a few bytes with what Keras loaded before in the same process
     found["megabytes"] = 4 * found["parameters"] / 1e6
     cell.write("tested", found | {"rows": clips.rows.tolist(), "correct": correct.astype(int).tolist()})
 
 
 def test_given(cell: Cell, dataset: ClipDataset, rows: np.ndarray) -> None:
-    """Tests a given teacher; without scores for the test clips it has no accuracy, and no line in the table."""
-    logits = answers_of(cell, dataset, rows)
+    """Write the test results of a given teacher: no accuracy if it has no scores for the test clips."""
+    logits = logits_of(cell, dataset, rows)
     found = dict.fromkeys(("top1", "parameters", "multiply_accumulates", "megabytes", "correct"))
     if logits is not None:
-        correct = correct_answers(dataset.labels[rows], logits)
+        correct = correct_predictions(dataset.labels[rows], logits)
         found |= {"top1": float(correct.mean()), "correct": correct.astype(int).tolist()}
     cell.write("tested", found | {"rows": rows.tolist()})

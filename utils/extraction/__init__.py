@@ -1,1 +1,1 @@
-"""Stage 1: videos to arrays."""
+"""Stage 1: convert videos to arrays."""

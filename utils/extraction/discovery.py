@@ -1,8 +1,7 @@
-"""Which files of a folder of class folders are videos, and which of those cannot even be tried."""
+"""Find the videos in a folder of class folders."""
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from utils.runtime.errors import UserError
 
@@ -16,71 +15,63 @@ VIDEO_SUFFIXES = frozenset((
 
 @dataclass(frozen=True)
 class FoundVideo:
-    """A video file, by its path below the input folder with `/`; `problem` says why it is not to be read, if so."""
+    """A video file: its path relative to the input folder, with `/`, and the reason not to read it, if there is one."""
 
     path: str
     problem: str | None = None
 
 
 def find_videos(input_path: str | os.PathLike) -> list[FoundVideo]:
-    """All videos below `input_path`, in sorted path order; a video's class is the first folder of its path.
+    """Return all videos below `input_path`, sorted by path. The first folder of a path is the video's class.
 
-    Nested folders are searched, linked ones too unless they lead back to a folder above them. Hidden files, files
-    without a video's suffix and nested `Annotation` folders (UCF11) are ignored.
+    Subfolders are searched, symbolic links included; links that lead back to a folder already searched are skipped.
+    Hidden files, files without a video suffix and nested `Annotation` folders (UCF11) are ignored.
     Raises UserError if `input_path` cannot be listed.
     """
-    input_path = Path(input_path)
     try:
-        entries = sorted(os.scandir(input_path), key=lambda entry: entry.name)
+        entries = _visible_entries(input_path)
     except OSError as error:
         raise UserError(f"--input_path: {input_path} cannot be listed: {error.strerror}") from None
     found = []
     for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            found += _search(entry.path, entry.name, (os.path.realpath(input_path),), set())
-        elif _is_video_name(entry.name):
+        if os.path.isdir(entry.path):
+            found += _search(entry.path, entry.name, {os.path.realpath(input_path)})
+        elif _has_video_suffix(entry.name):
             found.append(FoundVideo(entry.name, "lies directly in the input folder, so it has no class"))
     return sorted(found, key=lambda video: video.path)
 
 
-def _is_video_name(name: str) -> bool:
+def _visible_entries(folder: str | os.PathLike) -> list[os.DirEntry]:
+    return sorted((entry for entry in os.scandir(folder) if entry.name[0] != "."), key=lambda entry: entry.name)
+
+
+def _has_video_suffix(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
 
 
-def _search(folder: str, path: str, above: tuple[str, ...], searched: set[str]) -> list[FoundVideo]:
-    """The videos of one folder of a class; `above` are the true paths of the folders over it.
+def _search(folder: str, path: str, searched: set[str]) -> list[FoundVideo]:
+    """Return the videos of a folder inside a class; `path` is the folder relative to the input folder.
 
-    `searched` keeps the true paths already visited in this class, so that links among folders cannot multiply.
+    `searched` holds the real paths of the folders already visited in this class.
     """
-    true_path = os.path.realpath(folder)
-    if true_path in above or true_path in searched:
+    real_path = os.path.realpath(folder)
+    if real_path in searched:
         return []
-    searched.add(true_path)
+    searched.add(real_path)
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        entries = _visible_entries(folder)
     except OSError as error:
         return [FoundVideo(path, f"is a folder that cannot be listed: {error.strerror}")]
     found = []
     for entry in entries:
         below = f"{path}/{entry.name}"
-        if entry.name.startswith("."):
-            continue
-        if _is_folder(entry):
-            if entry.name.casefold() == "annotation":
-                continue
-            inside = _search(entry.path, below, (*above, true_path), searched)
-            if not inside and _is_video_name(entry.name):
-                inside = [FoundVideo(below, "is a folder without videos")]
-            found += inside
-        elif _is_video_name(entry.name):
-            found.append(FoundVideo(below))
+        if not os.path.isdir(entry.path):
+            videos = [FoundVideo(below)] if _has_video_suffix(entry.name) else []
+        elif entry.name.casefold() == "annotation":
+            videos = []
+        else:
+            videos = _search(entry.path, below, searched)
+            if not videos and _has_video_suffix(entry.name):
+                videos = [FoundVideo(below, "is a folder without videos")]
+        found += videos
     return found
-
-
-def _is_folder(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself
-        return False

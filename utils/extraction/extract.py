@@ -1,4 +1,4 @@
-"""A folder of class folders of videos -> frames.npy, labels.npy and what belongs to them."""
+"""Convert class folders of videos to frames.npy, labels.npy, video_file_paths.npy and tables."""
 
 import contextlib
 import hashlib
@@ -47,15 +47,17 @@ def extract(
     overwrite: bool = False,
     reader: Callable[[str, tuple], tuple[np.ndarray, VideoInfo]] = read_clip_and_info,
 ) -> ExtractionSummary:
-    """Reads every video below `input_path` and writes the arrays of a data set into `output_path`.
+    """Read every video below `input_path` and write the arrays of the data set to `output_path`.
 
-    frames.npy is uint8 (N, sequence_length, frame_height, frame_width, 3), RGB; labels.npy int64 (N,), numbering the
-    sorted class folders that have a row; video_file_paths.npy unicode (N,), below `input_path`, in sorted order.
-    A video that gives no clip, crashes its process or takes longer than `video_timeout` seconds is a line of
-    skipped_videos.csv. A run that was interrupted is continued by the same call; a complete data set is left as it is.
-    `workers` processes read (default: one a core). `reader` reads one video; tests put others in its place.
-    Raises UserError if no video could be read, the disk is full, or `output_path` holds an extraction of other settings
-    (unless `overwrite`) or is in use.
+    frames.npy is uint8 (N, sequence_length, frame_height, frame_width, 3), RGB. labels.npy is int64 (N,): indices into
+    the sorted names of the class folders that have clips. video_file_paths.npy is a unicode array (N,) of paths
+    relative to `input_path`, sorted. skipped_videos.csv lists the videos that yield no clip, crash their process or
+    take longer than `video_timeout` seconds.
+
+    The same call resumes an interrupted run. A complete data set is left unchanged unless `overwrite` is true.
+    `workers` is the number of processes, by default one per core. `reader` is replaced in tests.
+    Raises UserError if no video can be read, if the disk is full, if `output_path` is in use by another run, or if it
+    holds an extraction with other settings and `overwrite` is false.
     """
     input_path, output_path = Path(input_path), Path(output_path)
     clip_shape = (sequence_length, frame_height, frame_width, 3)
@@ -76,31 +78,37 @@ def extract(
         finish_publishing(output_path)
         if overwrite:
             discard_unfinished(output_path)
-        elif not has_unfinished(output_path):
-            record = published_record(output_path, settings)
-            if record is not None:
-                print(f"{output_path} is complete already; --overwrite makes it anew", file=sys.stderr)
-                summary = record["summary"]
-                return ExtractionSummary(
-                    **{**summary, "output_path": output_path, "classes": tuple(summary["classes"])}
-                )
+        elif not has_unfinished(output_path) and (record := published_record(output_path, settings)) is not None:
+            print(f"{output_path} is complete already; use --overwrite to extract it again", file=sys.stderr)
+            summary = record["summary"]
+            return ExtractionSummary(**summary | {"output_path": output_path, "classes": tuple(summary["classes"])})
         clips = sum(video.problem is None for video in videos)
         needed = clips * math.prod(clip_shape) - unfinished_bytes(output_path)
         require_free_space(output_path, needed, what=f"--output_path: {output_path} for {clips} clips")
         with contextlib.closing(ExtractionState(output_path, settings, clip_shape)) as state:
             continued = len(state.outcomes)
-            _read_all(input_path, videos, state, workers or cores(), video_timeout, reader)
+            try:
+                _read_all(input_path, videos, state, workers or cores(), video_timeout, reader)
+            except KeyboardInterrupt:
+                done = len(state.outcomes)
+                print(f"{done} videos are done and kept; the same command continues the run", file=sys.stderr)
+                raise
             _require_rows(input_path, output_path, state.outcomes)
             return _save(output_path, state, continued)
 
 
 def _read_all(
-    input_path: Path, videos: list[FoundVideo], state: ExtractionState, workers, video_timeout, reader
+    input_path: Path,
+    videos: list[FoundVideo],
+    state: ExtractionState,
+    workers: int,
+    video_timeout: float,
+    reader: Callable,
 ) -> None:
-    """Adds the outcome of every video that has none yet, in order.
+    """Read the videos that have no outcome yet, and add their outcomes to `state` in order.
 
-    A worker writes its clip straight to the row that it will have if every video before it gives a clip; the state
-    moves it down if one did not.
+    A worker writes its clip to the row that it will have if every video before it yields a clip. `state` moves it if
+    one does not.
     """
     remaining = videos[len(state.outcomes) :]
     wanted = [video.path for video in remaining if video.problem is None]
@@ -108,7 +116,6 @@ def _read_all(
     last = sampled = time.monotonic()
     memory, row = memory_of_tree(), state.rows
     with (
-        _told_interruption(state),
         between_steps() as check,
         contextlib.closing(
             run_isolated(
@@ -124,7 +131,8 @@ def _read_all(
         progress(len(videos), done=len(state.outcomes), unit="videos") as advance,
     ):
         for video in remaining:
-            reason, info = (video.problem, None) if video.problem else _unpack(next(results))
+            result = (video.problem, None) if video.problem else next(results)
+            reason, info = (result.reason, None) if isinstance(result, Lost) else result
             now = time.monotonic()
             if now - sampled >= SECONDS_BETWEEN_MEMORY_SAMPLES or video is remaining[-1]:
                 sampled, memory = now, memory_of_tree()
@@ -135,10 +143,6 @@ def _read_all(
             advance()
 
 
-def _unpack(result) -> tuple[str | None, VideoInfo | None]:
-    return (result.reason, None) if isinstance(result, Lost) else result
-
-
 def _require_rows(input_path: Path, output_path: Path, outcomes: list[VideoOutcome]) -> None:
     if any(outcome.reason is None for outcome in outcomes):
         return
@@ -146,18 +150,18 @@ def _require_rows(input_path: Path, output_path: Path, outcomes: list[VideoOutco
     discard_unfinished(output_path)
     raise UserError(
         f"--input_path: none of the {len(outcomes)} videos below {input_path} could be read, "
-        f"{outcomes[0].path}: {outcomes[0].reason} (all reasons in {output_path / 'skipped_videos.csv'})"
+        f"e.g. {outcomes[0].path}: {outcomes[0].reason} (all reasons in {output_path / 'skipped_videos.csv'})"
     )
 
 
 def _save(output_path: Path, state: ExtractionState, continued: int) -> ExtractionSummary:
-    """Writes what belongs beside the frames, and makes the data set complete."""
+    """Write the files that accompany frames.npy, and complete the data set."""
     start = time.monotonic()
     paths = np.array([outcome.path for outcome in state.outcomes if outcome.reason is None])
     classes, labels = np.unique([path.split("/")[0] for path in paths], return_inverse=True)
     reading = sum(outcome.seconds for outcome in state.outcomes)
     peak = max(outcome.memory for outcome in state.outcomes)
-    os.fsync(state.frames.fileno())  # so that the time to save holds it
+    os.fsync(state.frames.fileno())  # included in the time for saving
     seconds = time.monotonic() - start
     summary = ExtractionSummary(
         output_path=output_path,
@@ -181,7 +185,7 @@ def _save(output_path: Path, state: ExtractionState, continued: int) -> Extracti
 
 
 def _digest(input_path: Path, videos: list[FoundVideo]) -> str:
-    """Tells whether the videos are those of the run before, by their names, sizes and dates."""
+    """Return a digest of the videos' names, sizes and dates, which identifies the videos of a run."""
     digest = hashlib.sha256()
     for video in videos:
         size = date = None
@@ -193,21 +197,12 @@ def _digest(input_path: Path, videos: list[FoundVideo]) -> str:
 
 
 @contextlib.contextmanager
-def _told_interruption(state: ExtractionState) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        print(f"{len(state.outcomes)} videos are done and kept; the same command continues", file=sys.stderr)
-        raise
-
-
-@contextlib.contextmanager
 def _as_user_error(output_path: Path) -> Iterator[None]:
-    """A full disk or a read-only folder is told in one line."""
+    """Turn an OSError, such as a full disk or a read-only folder, into a UserError."""
     try:
         yield
     except OSError as error:
         raise UserError(
             f"--output_path: {error.filename or output_path} cannot be written: {error.strerror or error}; "
-            "once that is mended, the same command continues"
+            "once this is fixed, the same command continues the run"
         ) from None

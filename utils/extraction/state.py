@@ -1,8 +1,8 @@
-"""What an extraction has on disk, so that it can be killed at any moment and be continued.
+"""The files of an extraction, which can be killed at any moment and resumed.
 
-Everything is made in a hidden folder inside the output folder: frames.npy, which grows, and a log with a line a video,
-written after the video's row. One rename of that folder, once all is in it and on the disk, is the moment at which the
-data set is complete; what is left then is to move its files out, which any later run can finish.
+All files are written to a hidden folder inside the output folder. frames.npy grows row by row. A log gets one line per
+video, after the video's row. When all files are complete and flushed to disk, the folder is renamed; this completes
+the data set. Its files are then moved to the output folder. If that is interrupted, the next run finishes it.
 """
 
 import fcntl
@@ -12,6 +12,7 @@ import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -24,14 +25,15 @@ RECORD = "extraction.json"
 LOG = "extraction_log.jsonl"
 FRAMES = "frames.npy"
 ARRAYS = (FRAMES, "labels.npy", "video_file_paths.npy")
-SECONDS_FOR_ORPHANS = 60
+SECONDS_FOR_OLD_WORKERS = 60
 
 
 @dataclass(frozen=True)
 class VideoOutcome:
-    """What became of one video: a row, or the reason for none; its properties are 0 where they are not known.
+    """The result for one video: it has a row in frames.npy unless `reason` says why not.
 
-    `seconds` of the wall clock passed since the outcome before it; `memory` is of the process tree, in MB.
+    `seconds` is the wall-clock time since the previous outcome, `memory` that of the process tree in MB. The properties
+    of the video are 0 if unknown.
     """
 
     path: str
@@ -45,21 +47,17 @@ class VideoOutcome:
 
 
 def header_bytes(rows: int, clip_shape: tuple[int, ...]) -> bytes:
-    """The .npy header; NumPy pads it for a growing first axis, so that its length does not depend on `rows`."""
-
-    class Sink(list):
-        write = list.append
-
-    sink = Sink()
+    """Return the header of frames.npy. Its length does not depend on `rows`: NumPy pads it for a growing first axis."""
+    parts = []
     content = {"descr": "|u1", "fortran_order": False, "shape": (rows, *clip_shape)}
-    np.lib.format.write_array_header_1_0(sink, content)
-    return b"".join(sink)
+    np.lib.format.write_array_header_1_0(SimpleNamespace(write=parts.append), content)
+    return b"".join(parts)
 
 
 def finish_publishing(output_path: Path) -> None:
-    """Moves a complete data set's files to their places; continues where a killed run stopped.
+    """Move the files of a complete data set to the output folder, or finish moving them after a killed run.
 
-    The old arrays go first: a reader may find some missing for a moment, but never new frames beside old labels.
+    Old arrays are deleted first, so that new frames are never next to old labels.
     """
     source = output_path / COMPLETE
     if not source.is_dir():
@@ -67,47 +65,47 @@ def finish_publishing(output_path: Path) -> None:
     if (source / FRAMES).exists():
         for name in (RECORD, *ARRAYS):
             (output_path / name).unlink(missing_ok=True)
-    for path in sorted(source.iterdir(), key=lambda path: (path.name == RECORD, path.name)):  # the record goes last
+    for path in sorted(source.iterdir(), key=lambda path: (path.name == RECORD, path.name)):  # the record last
         os.replace(path, output_path / path.name)
     source.rmdir()
 
 
 def published_record(output_path: Path, settings: dict) -> dict | None:
-    """The record of the complete data set in `output_path`, if it is of these settings; None if there is none.
+    """Return the record of the complete data set in `output_path`, or None if there is no data set.
 
-    Raises UserError if there is one of other settings, or arrays that no record tells of.
+    Raises UserError if the data set has other settings, or if there are arrays without a record.
     """
-    there = [name for name in ARRAYS if (output_path / name).exists()]
-    if (output_path / RECORD).exists() and len(there) == len(ARRAYS):
+    found = [name for name in ARRAYS if (output_path / name).exists()]
+    if (output_path / RECORD).exists() and len(found) == len(ARRAYS):
         record = read_json(output_path / RECORD)
-        _refuse_other_settings(output_path, record["settings"], settings)
+        _require_equal_settings(output_path, record["settings"], settings)
         return record
-    if there:
+    if found:
         raise UserError(
-            f"--output_path: {output_path} must hold no arrays, or those of an earlier run; "
-            f"found {', '.join(there)} of unknown origin; --overwrite replaces them"
+            f"--output_path: {output_path} must hold no arrays, or those of an earlier run, "
+            f"found {', '.join(found)} of unknown origin; --overwrite replaces them"
         )
     return None
 
 
 def has_unfinished(output_path: Path) -> bool:
-    """Whether a run was interrupted here."""
+    """Return whether `output_path` holds an interrupted run."""
     return (output_path / WORK / RECORD).exists()
 
 
 def unfinished_bytes(output_path: Path) -> int:
-    """What the frames of an interrupted run take on the disk already."""
+    """Return the disk space that the frames of an interrupted run use already."""
     frames = output_path / WORK / FRAMES
-    return frames.stat().st_blocks * 512 if frames.exists() else 0  # not its size: it may have holes
+    return frames.stat().st_blocks * 512 if frames.exists() else 0  # st_size would include holes
 
 
 def discard_unfinished(output_path: Path) -> None:
-    """Removes what an unfinished run left."""
+    """Delete the files of an unfinished run."""
     shutil.rmtree(output_path / WORK, ignore_errors=True)
 
 
 class ExtractionState:
-    """The rows and outcomes so far; opening it continues an unfinished run of the same settings, if there is one.
+    """The rows and outcomes of a run so far, on disk. Resumes an unfinished run with the same settings.
 
     Raises UserError if the unfinished run has other settings.
     """
@@ -120,40 +118,37 @@ class ExtractionState:
         self.outcomes: list[VideoOutcome] = []
         self.rows = 0
         if has_unfinished(output_path):
-            _refuse_other_settings(output_path, read_json(self.folder / RECORD)["settings"], settings)
+            _require_equal_settings(output_path, read_json(self.folder / RECORD)["settings"], settings)
         else:
-            discard_unfinished(output_path)  # it was killed before it wrote its settings
+            discard_unfinished(output_path)  # a run that was killed before it wrote its settings
             self.folder.mkdir(parents=True)
             write_json(self.folder / RECORD, {"settings": settings})
-        (self.folder / FRAMES).touch()
-        self.frames = open(self.folder / FRAMES, "rb+", buffering=0)  # noqa: SIM115, both are closed by close()
+        for leftover in self.folder.glob(".*.partial.*"):  # of a run that was killed while it published
+            leftover.unlink()
+        self.frames_path = self.folder / FRAMES
+        self.frames_path.touch()
+        self.frames = open(self.frames_path, "rb+", buffering=0)  # noqa: SIM115, both are closed by close()
         self.log = open(self.folder / LOG, "ab+", buffering=0)  # noqa: SIM115
-        self._await_orphans()
+        self._await_old_workers()
         self._read_log()
 
-    @property
-    def frames_path(self) -> Path:
-        """The growing file, into which workers write."""
-        return self.folder / FRAMES
-
     def offset(self, row: int) -> int:
-        """Where a row starts in the growing file, in bytes."""
+        """Return the position of a row in frames.npy, in bytes."""
         return self.header_size + row * self.row_size
 
-    def add(self, outcome: VideoOutcome, row: int | None) -> None:
-        """Notes the next outcome; its clip, if it has one, was written as row `row`, at or after its final place."""
+    def add(self, outcome: VideoOutcome, row: int) -> None:
+        """Add the next outcome; move its clip from `row` to the next free row if videos before it yielded no clip."""
         if outcome.reason is None:
-            if row != self.rows:  # a video between them gave no clip
-                _write_at(
-                    self.frames, os.pread(self.frames.fileno(), self.row_size, self.offset(row)), self.offset(self.rows)
-                )
+            if row != self.rows:
+                clip = os.pread(self.frames.fileno(), self.row_size, self.offset(row))
+                write_at(self.frames.fileno(), clip, self.offset(self.rows))
             self.rows += 1
         self.log.write(json.dumps(asdict(outcome)).encode() + b"\n")
         self.outcomes.append(outcome)
 
     def publish(self, record: dict, write_rest) -> None:
-        """Completes the data set: `write_rest(folder)` writes the small files, then all take their places."""
-        _write_at(self.frames, header_bytes(self.rows, self.clip_shape), 0)
+        """Complete the data set: call `write_rest(folder)` to write the small files, then publish all files."""
+        write_at(self.frames.fileno(), header_bytes(self.rows, self.clip_shape), 0)
         self.frames.truncate(self.offset(self.rows))
         write_rest(self.folder)
         write_json(self.folder / RECORD, {"settings": self.settings, **record})
@@ -168,49 +163,45 @@ class ExtractionState:
         self.frames.close()
         self.log.close()
 
-    def _await_orphans(self) -> None:
-        """Workers hold a shared lock on the frames; those of a killed run may need a moment to notice and go."""
-        give_up = time.monotonic() + SECONDS_FOR_ORPHANS
+    def _await_old_workers(self) -> None:
+        """Wait until the workers of a killed run have exited. Each holds a shared lock on the frames."""
+        deadline = time.monotonic() + SECONDS_FOR_OLD_WORKERS
         while True:
             try:
                 fcntl.flock(self.frames, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() > give_up:
-                    raise UserError(f"--output_path: {self.frames_path} is held by a process of a killed run") from None
+                if time.monotonic() > deadline:
+                    raise UserError(f"--output_path: {self.frames_path} is in use by a killed run's process") from None
                 time.sleep(0.02)
         fcntl.flock(self.frames, fcntl.LOCK_UN)
 
     def _read_log(self) -> None:
-        """Takes over the outcomes whose lines and rows are whole, and cuts off what follows them."""
+        """Restore the outcomes whose lines and rows are complete, and truncate both files after them."""
         self.log.seek(0)
-        whole_rows = (os.fstat(self.frames.fileno()).st_size - self.header_size) // self.row_size
+        complete_rows = (os.fstat(self.frames.fileno()).st_size - self.header_size) // self.row_size
         kept = 0
         for line in self.log.readlines():
             try:
                 outcome = VideoOutcome(**json.loads(line))
             except (ValueError, TypeError):
                 break
-            if not line.endswith(b"\n") or (outcome.reason is None and self.rows == whole_rows):
+            if not line.endswith(b"\n") or (outcome.reason is None and self.rows == complete_rows):
                 break
             self.rows += outcome.reason is None
             self.outcomes.append(outcome)
             kept += len(line)
         self.log.truncate(kept)
         self.frames.truncate(self.offset(self.rows))
-        _write_at(self.frames, header_bytes(0, self.clip_shape), 0)
+        write_at(self.frames.fileno(), header_bytes(0, self.clip_shape), 0)
 
 
-def write_row(file_number: int, clip: np.ndarray, offset: int) -> None:
-    """Writes a clip's bytes at an offset of the growing file. Raises OSError, for example if the disk is full."""
-    content = memoryview(clip).cast("B")
-    while content:
-        written = os.pwrite(file_number, content, offset)
-        content, offset = content[written:], offset + written
-
-
-def _write_at(file, content: bytes, offset: int) -> None:
-    write_row(file.fileno(), np.frombuffer(content, np.uint8), offset)
+def write_at(file_number: int, content: bytes | np.ndarray, offset: int) -> None:
+    """Write all bytes of `content` at `offset` of an open file. Raises OSError, for example if the disk is full."""
+    remaining = memoryview(content).cast("B")
+    while remaining:
+        written = os.pwrite(file_number, remaining, offset)
+        remaining, offset = remaining[written:], offset + written
 
 
 def _sync(path: Path) -> None:
@@ -221,7 +212,7 @@ def _sync(path: Path) -> None:
         os.close(file)
 
 
-def _refuse_other_settings(output_path: Path, found: dict, asked: dict) -> None:
+def _require_equal_settings(output_path: Path, found: dict, asked: dict) -> None:
     differences = [
         f"{name} {found.get(name)}, asked for {asked[name]}"
         for name in asked
@@ -234,5 +225,5 @@ def _refuse_other_settings(output_path: Path, found: dict, asked: dict) -> None:
     if differences:
         raise UserError(
             f"--output_path: {output_path} holds an extraction with {'; '.join(differences)}; "
-            "name another folder, or start anew with --overwrite"
+            "choose another folder, or start over with --overwrite"
         )

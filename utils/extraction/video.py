@@ -1,6 +1,6 @@
-"""One video file -> a fixed number of its frames, in one forward pass.
+"""Read a fixed number of evenly spaced frames from a video file, in one forward pass.
 
-OpenCV is imported when the first video is read, so that a script's `--help` does not wait for it.
+OpenCV is imported when the first video is read, to keep the scripts' `--help` fast.
 """
 
 import contextlib
@@ -13,14 +13,14 @@ import numpy as np
 
 
 class VideoError(Exception):
-    """A video that gives no clip; the message is the reason, one line for a person."""
+    """A video that yields no clip; the message is the reason, in one line."""
 
 
 def sampled_indices(frame_count: int, sequence_length: int) -> np.ndarray:
-    """Frame numbers that represent a whole video, evenly spaced from its first frame.
+    """Return the numbers of evenly spaced frames, starting with the first frame of a video.
 
-    Frame k is number k * (frame_count // sequence_length). Returns int64 (sequence_length,), ascending, each below
-    `frame_count`. Raises ValueError if the video has fewer frames than `sequence_length`.
+    Element k is k * (frame_count // sequence_length): int64 (sequence_length,), ascending, each below `frame_count`.
+    Raises ValueError if `frame_count` is less than `sequence_length`.
     """
     if frame_count < sequence_length:
         raise ValueError(f"frame_count must be at least sequence_length {sequence_length}, got {frame_count}")
@@ -29,7 +29,7 @@ def sampled_indices(frame_count: int, sequence_length: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video is: its frames (as believed for sampling), their size in pixels, and how many a second."""
+    """Properties of a video: number of frames used for sampling, frame size in pixels, frames per second."""
 
     frame_count: int
     height: int
@@ -38,49 +38,51 @@ class VideoInfo:
 
 
 def read_clip(path: str | os.PathLike, *, sequence_length: int, frame_height: int, frame_width: int) -> np.ndarray:
-    """The evenly spaced frames of one video, resized as they are (the aspect is squashed).
+    """Return evenly spaced frames of a video, resized without keeping the aspect ratio.
 
-    Returns uint8 (sequence_length, frame_height, frame_width, 3), RGB. The header's frame count is believed unless a
-    wanted frame turns out to be missing, or it states fewer frames than wanted: then the frames are counted.
-    Raises VideoError with the reason if the file cannot be opened, decodes to nothing or has too few frames.
+    Returns uint8 (sequence_length, frame_height, frame_width, 3), RGB. Sampling relies on the frame count of the
+    header. If that count is less than `sequence_length`, or a sampled frame is missing, the frames are counted instead.
+    Raises VideoError if the file cannot be opened or decoded, or has too few frames.
     """
-    shape = (sequence_length, frame_height, frame_width, 3)
-    return read_clip_and_info(path, shape)[0]
+    return read_clip_and_info(path, (sequence_length, frame_height, frame_width, 3))[0]
 
 
 def read_clip_and_info(path: str | os.PathLike, shape: tuple[int, int, int, int]) -> tuple[np.ndarray, VideoInfo]:
-    """`read_clip` for a clip of `shape` (frames, height, width, 3), and what the video is."""
+    """Return the clip of `shape` (frames, height, width, 3), as `read_clip` does, and the video's properties."""
     cv2 = _opencv()
     path = _checked_file(path)
     sequence_length = shape[0]
     try:
         with _opened(cv2, path) as capture:
-            stated = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-            trusted = sequence_length <= stated < 2**31  # False for NaN too
-            frame_count = int(stated) if trusted else 0
-            wanted = sampled_indices(frame_count, sequence_length) if trusted else ()
-            clip, seen = _decode(cv2, capture, wanted, shape)
-            info = _info(cv2, capture, frame_count if clip is not None else seen)
+            frame_count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+            plausible = sequence_length <= frame_count < 2**31  # False for NaN too
+            wanted = sampled_indices(int(frame_count), sequence_length) if plausible else ()
+            clip, decoded = _decode(cv2, capture, wanted, shape)
+            info = _info(cv2, capture, decoded if clip is None else int(frame_count))
         if clip is None:
-            _require_frames(seen, sequence_length)
+            if decoded == 0:
+                raise VideoError("no frame can be decoded")
+            if decoded < sequence_length:
+                frames = "1 frame" if decoded == 1 else f"{decoded} frames"
+                raise VideoError(f"has {frames}, fewer than the {sequence_length} wanted")
             with _opened(cv2, path) as capture:
-                clip, _ = _decode(cv2, capture, sampled_indices(seen, sequence_length), shape)
+                clip, _ = _decode(cv2, capture, sampled_indices(decoded, sequence_length), shape)
     except cv2.error as error:
         raise VideoError(f"OpenCV cannot decode it: {' '.join(str(error).split())}") from None
     except MemoryError:
         raise VideoError("its frames do not fit into memory") from None
     if clip is None:
-        raise VideoError("decodes to fewer frames the second time")
+        raise VideoError("yields fewer frames when decoded again")
     return clip, info
 
 
 def use_one_thread() -> None:
-    """Keeps OpenCV from starting a thread a core in this process; for workers, of which there is one a core."""
+    """Restrict OpenCV to one thread in this process. Use it in workers: there is one worker per core."""
     _opencv().setNumThreads(1)
 
 
 def _opencv():
-    """The cv2 module, silent: what FFmpeg says about a damaged file is told by our own reason instead."""
+    """Import cv2 without FFmpeg's messages about damaged files: VideoError reports the reason."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
     import cv2
@@ -89,9 +91,9 @@ def _opencv():
 
 
 def _checked_file(path: str | os.PathLike) -> str:
-    """The absolute path, which no protocol prefix of FFmpeg can match; refuses what is not a plain file.
+    """Return the absolute path of a regular, readable file; otherwise raise VideoError.
 
-    Opening a FIFO would wait forever.
+    FFmpeg could take a relative path such as `http:a.avi` for a URL. Opening a FIFO would block forever.
     """
     try:
         status = Path(path).stat()
@@ -113,7 +115,7 @@ def _checked_file(path: str | os.PathLike) -> str:
 
 @contextlib.contextmanager
 def _opened(cv2, path: str):
-    # One thread a video: the parallelism is over videos, and damaged streams then decode alike on any machine.
+    # With one thread per video, damaged streams decode the same on every machine; videos are read in parallel.
     capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     try:
         if not capture.isOpened():
@@ -130,9 +132,9 @@ def _info(cv2, capture, frame_count: int) -> VideoInfo:
 
 
 def _decode(cv2, capture, wanted, shape: tuple[int, int, int, int]) -> tuple[np.ndarray | None, int]:
-    """One pass that ends with the last wanted frame: the clip, and the frames seen.
+    """Decode up to the last wanted frame; return the clip and the number of frames decoded.
 
-    The clip is None if a wanted frame is missing or none is wanted; the frames seen are then the video's.
+    If a wanted frame is missing or `wanted` is empty, the clip is None and the number is that of all frames.
     """
     clip = np.empty(shape, np.uint8)
     size = (shape[2], shape[1])  # OpenCV's order: width, height
@@ -148,11 +150,3 @@ def _decode(cv2, capture, wanted, shape: tuple[int, int, int, int]) -> tuple[np.
                 return clip, position + 1
         position += 1
     return None, position
-
-
-def _require_frames(frame_count: int, sequence_length: int) -> None:
-    if frame_count == 0:
-        raise VideoError("no frame can be decoded")
-    if frame_count < sequence_length:
-        frames = "1 frame" if frame_count == 1 else f"{frame_count} frames"
-        raise VideoError(f"has {frames}, fewer than the {sequence_length} wanted")

@@ -1,1 +1,1 @@
-"""What test clips share with training and validation clips."""
+"""Leaks between test clips and training or validation clips."""

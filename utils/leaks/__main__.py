@@ -1,4 +1,4 @@
-"""python -m utils.leaks --data frames.npy --annotations labels.npy --split random"""
+"""Report leaks: python -m utils.leaks --data frames.npy --annotations labels.npy --split random"""
 
 import argparse
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def output_report(text: str) -> Path:
-    """A path of a CSV file or of a folder that can be written."""
+    """Argument type: a CSV file or a folder that can be written."""
     return argument_types.output_stem(text) if Path(text).suffix == ".csv" else argument_types.output_folder(text)
 
 

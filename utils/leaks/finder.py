@@ -1,7 +1,4 @@
-"""What test clips share with the clips that a recogniser has seen: clips, groups, source films, near-duplicates.
-
-python -m utils.leaks.finder --data frames.npy --annotations labels.npy --split random
-"""
+"""Find what test clips share with training and validation clips: clips, groups, source films, near-duplicates."""
 
 import numpy as np
 
@@ -13,25 +10,24 @@ from utils.splits.groups import groups_or_reason
 
 
 class LeakFinder:
-    """Finds leaks in splits of one data set; hashes are read or computed once, and equal questions answered once."""
+    """Finds leaks in splits of one data set; computes its hashes once, and each report once."""
 
     def __init__(self, dataset: ClipDataset):
         self.dataset = dataset
         self._hashes: ClipHashes | None = None
-        self._known: dict[tuple, LeakReport] = {}
+        self._reports: dict[tuple, LeakReport] = {}
 
     def find(
         self, test: np.ndarray, train: np.ndarray, validation: np.ndarray, *, group_pattern: str | None = None
     ) -> LeakReport:
-        """What `test` rows share with `train` and `validation` rows."""
-        question = (test.tobytes(), train.tobytes(), validation.tobytes(), group_pattern)
-        if question not in self._known:
-            if self._hashes is None:
-                self._hashes = hashes_of(self.dataset)
-            self._known[question] = find_leaks(
+        """Return what `test` rows share with `train` and `validation` rows; see `find_leaks`."""
+        key = (test.tobytes(), train.tobytes(), validation.tobytes(), group_pattern)
+        if key not in self._reports:
+            self._hashes = self._hashes or hashes_of(self.dataset)
+            self._reports[key] = find_leaks(
                 self.dataset, self._hashes, test, train, validation, group_pattern=group_pattern
             )
-        return self._known[question]
+        return self._reports[key]
 
 
 def find_leaks(
@@ -43,21 +39,19 @@ def find_leaks(
     *,
     group_pattern: str | None = None,
 ) -> LeakReport:
-    """What `test` rows share with `train` and `validation` rows, by their names and by their hashes.
+    """Return what `test` rows share with `train` and `validation` rows, by paths and by hashes.
 
-    In HMDB51 the group is the source film, told apart by whether the seen clip is of the same class; with
-    `group_pattern` both are looked at. Raises UserError if `group_pattern` does not fit the paths.
+    In HMDB51 the group is the source film, reported separately for the same class and for other classes; with
+    `group_pattern` groups are reported as well. Raises UserError if `group_pattern` does not match the paths.
     """
     seen = np.union1d(train, validation)
     same = np.intersect1d(test, seen)
-    pairs, notes, keys = {SAME: np.stack([same, same], axis=1)}, [], None
+    pairs = {SAME: np.stack([same, same], axis=1)}
     by_name, reason = groups_or_reason(dataset.paths, None)
     films = by_name is not None and by_name.pattern.startswith("HMDB51")
     groups, reason = (by_name, reason) if group_pattern is None else groups_or_reason(dataset.paths, group_pattern)
-    if groups is not None:
-        keys = groups.keys
-    else:
-        notes.append(f"No groups are known: {reason}.")
+    keys = None if groups is None else groups.keys
+    notes = (f"No groups are known: {reason}.",) if groups is None else ()
     if groups is not None and not (films and group_pattern is None):
         pairs[GROUP] = pairs_with_equal_keys(keys, test, seen)
     if films:
@@ -66,11 +60,11 @@ def find_leaks(
         pairs |= {FILM: shared[same_class], FILM_ELSEWHERE: shared[~same_class]}
     near = find_near_duplicates(hashes, test, seen)
     pairs[NEAR] = near.pairs
-    return LeakReport(dataset, test, train, validation, pairs, near.distances, len(near.unjudged), keys, tuple(notes))
+    return LeakReport(dataset, test, train, validation, pairs, near.distances, len(near.unjudged), keys, notes)
 
 
 def pairs_with_equal_keys(keys: np.ndarray, test: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """int64 (n, 2): each test row with each other seen row of the same key, in order."""
+    """Return all pairs of a test row and another seen row with the same key, in order: int64 `(n, 2)`."""
     order = np.argsort(keys[seen], kind="stable")
     sorted_keys = keys[seen][order]
     first, last = (np.searchsorted(sorted_keys, keys[test], side=side) for side in ("left", "right"))

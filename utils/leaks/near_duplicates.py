@@ -1,8 +1,8 @@
-"""Near-duplicates among clips, by hashes of their frames and motion, whatever background the data set shares.
+"""Near-duplicates among clips, found by hashes of frames and of motion, also in data sets with a common background.
 
-A plain distance of hashes cries wolf where all clips show one scene. So hashes are whitened first: what is common to
-the data set's frames is taken out, and directions in which they all vary count less. And a distance counts as small
-only in comparison with the distances of the same clip to other clips.
+Where all clips show the same scene, thresholds on plain hash distances give false alarms. Therefore hashes are
+whitened: the mean of the data set is subtracted, and directions of large variance get less weight. A distance is small
+only in relation to the distances of the same clip to other clips.
 """
 
 from collections.abc import Iterator
@@ -13,21 +13,22 @@ import numpy as np
 from utils.leaks.hashes import BITS, ClipHashes, mirror_signs, unpacked
 from utils.runtime.progress import progress
 
-NEAR_FRAMES = 0.45  # distances in units of the clip's reference; chosen by benchmarks/leaks.py
+# Thresholds of distances relative to the reference of a clip, see `relative`; tuned with benchmarks/leaks.py.
+NEAR_FRAMES = 0.45
 NEAR_MOTION = 0.75
-NEAR_WITHOUT_MOTION = 0.3  # by frames alone, for clips that hardly move
-REFERENCE_SHARE = 0.1  # the reference is the distance within which this share of the clips lies,
-REFERENCE_RANK = 3  # and more than so many clips
-REGULARISATION = 0.1  # of the mean variance, added to each when whitening
-BLOCK = 64  # clips compared at a time
+NEAR_WITHOUT_MOTION = 0.3  # of frames, for clips with little motion
+REFERENCE_QUANTILE = 0.1
+REFERENCE_RANK = 3  # smallest rank of the reference, from 0
+REGULARISATION = 0.1  # added to the variances when whitening, relative to their mean
+BLOCK = 64  # clips per block
 
 
 @dataclass(frozen=True)
 class NearDuplicates:
-    """pairs int64 (n, 2), a row of `test` and a row of `seen`, nearest first; distances float32 (n,).
+    """Pairs of near-duplicates, nearest first.
 
-    A distance is that of the frames in units of the reference, 0 (equal) to 0.45. unjudged int64: the test rows that
-    have too little texture to be compared.
+    pairs: int64 `(n, 2)`, a row of `test` and a row of `seen`. distances: float32 `(n,)`, relative distances of the
+    frames, 0 (equal) to 0.45. unjudged: int64, the test rows with too little texture to be compared.
     """
 
     pairs: np.ndarray
@@ -36,11 +37,11 @@ class NearDuplicates:
 
 
 def find_near_duplicates(hashes: ClipHashes, test: np.ndarray, seen: np.ndarray) -> NearDuplicates:
-    """The pairs of a clip in `test` and one in `seen`, both row numbers, that show the same pictures and motion.
+    """Find the pairs of a clip in `test` and a clip in `seen`, both row numbers, with the same frames and motion.
 
-    Also where one is flipped left to right, was cut at its ends, encoded anew or has another brightness: a frame is
-    compared with all frames of the other clip, and the median of the best matches counts. A clip is never paired
-    with itself. Memory is a few MB beside the hashes.
+    Copies are also found if they are flipped horizontally, trimmed, re-encoded or changed in brightness. Each frame is
+    compared with all frames of the other clip, and the distance is the median over its best matches. A clip is never
+    paired with itself. Needs a few MB of memory in addition to the hashes.
     """
     by_frames, by_motion = Whitening.of(hashes.frames), Whitening.of(hashes.motion)
     unjudged = test[~has_content(hashes.frames[test])]
@@ -68,7 +69,7 @@ def find_near_duplicates(hashes: ClipHashes, test: np.ndarray, seen: np.ndarray)
 
 
 def _blocks(test, packed, seen, whitening) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Some test rows at a time, with their relative distances to all `seen`."""
+    """Yield blocks of test rows with their relative distances to all `seen` rows."""
     with progress(len(test), unit="test clips compared") as advance:
         for start in range(0, len(test), BLOCK):
             block = test[start : start + BLOCK]
@@ -78,35 +79,34 @@ def _blocks(test, packed, seen, whitening) -> Iterator[tuple[np.ndarray, np.ndar
 
 
 def relative(distances: np.ndarray, test: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Distances (a, b) of clips in units of each test clip's reference: how near its neighbours commonly are.
+    """Return distances `(a, b)` divided by the reference of each test clip, its typical distance to near neighbours.
 
-    The reference is the distance of the clip whose rank is a tenth of all, though at least the fourth, so that a few
-    true copies among `seen` do not move it.
+    The reference is the 10 % quantile of a clip's distances, but at least the fourth smallest distance, so that a few
+    copies in `seen` do not change it.
     """
     if not len(seen):
         return distances
     others = np.where(test[:, None] == seen[None], np.inf, distances)
-    rank = min(max(int(REFERENCE_SHARE * len(seen)), REFERENCE_RANK), len(seen) - 1)
+    rank = min(max(int(REFERENCE_QUANTILE * len(seen)), REFERENCE_RANK), len(seen) - 1)
     reference = np.partition(others, rank, axis=1)[:, rank]
     return distances / np.maximum(reference, 1e-6)[:, None]
 
 
 def has_content(packed: np.ndarray) -> np.ndarray:
-    """Whether at least half of the pictures of each clip (N, T, 255) have a hash; bool (N,)."""
-    pictures = packed.any(axis=2)
-    return 2 * pictures.sum(axis=1) >= max(pictures.shape[1], 1)
+    """Return whether at least half of the images of each clip `(N, T, 255)` have a hash: bool `(N,)`."""
+    return 2 * packed.any(axis=2).sum(axis=1) >= max(packed.shape[1], 1)
 
 
 @dataclass(frozen=True)
 class Whitening:
-    """What the frames of a data set have in common: their mean (255,), and the matrix that evens out how they vary."""
+    """A whitening transform of hashes: their mean `(255,)`, and the matrix `(255, 255)` that equalises variances."""
 
     mean: np.ndarray
     matrix: np.ndarray
 
     @classmethod
     def of(cls, packed: np.ndarray) -> "Whitening":
-        """From the hashes (N, T, 255) of all clips and of their mirror images."""
+        """Estimate the transform from the hashes `(N, T, 255)` of all clips and of the flipped clips."""
         count, total, products = 0, np.zeros(BITS), np.zeros((BITS, BITS))
         for start in range(0, len(packed), BLOCK):
             values = unpacked(packed[start : start + BLOCK]).reshape(-1, BITS)
@@ -122,28 +122,28 @@ class Whitening:
         return cls(mean.astype(np.float32), (directions / np.sqrt(scale)).astype(np.float32))
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Frequencies (..., 255) whitened and of length 1; pictures without a hash stay zero."""
+        """Whiten frequencies `(..., 255)` and normalise them to length 1; images without a hash stay zero."""
         white = (values - self.mean) @ self.matrix
         length = np.linalg.norm(white, axis=-1, keepdims=True)
         return white / np.maximum(length, 1e-6) * values.any(axis=-1, keepdims=True)
 
     def distances(self, packed: np.ndarray, test: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        """float32 (len(test), len(seen)), 0 (equal) to 1; about 0.5 for unrelated clips."""
+        """Return distances float32 `(len(test), len(seen))`: 0 for equal clips, about 0.5 for unrelated clips."""
         values = unpacked(packed[test])
         both = self(np.concatenate([values, values * mirror_signs()]))  # (2 a, T, 255)
         found = np.empty((len(test), len(seen)), np.float32)
         for start in range(0, len(seen), BLOCK):
             others = self(unpacked(packed[seen[start : start + BLOCK]]))  # (b, T, 255)
-            found[:, start : start + BLOCK] = np.maximum(1 - _likeness(both, others), 0) / 2
+            found[:, start : start + BLOCK] = np.maximum(1 - _similarity(both, others), 0) / 2
         return found
 
 
-def _likeness(both: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """How alike clips and their mirror images (2 a, T, D) are to clips (b, T, D): float32 (a, b), -1 to 1.
+def _similarity(both: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the similarity of clips, given with their flipped copies `(2 a, T, D)`, to clips `(b, T, D)`.
 
-    Each frame has its best match in the other clip, and the median over a clip's frames counts, of that clip of the two
-    where it is higher: the one that was cut has all its frames in the other. A clip is mirrored as a whole, so the
-    better of both images is taken last.
+    The result is float32 `(a, b)`, -1 to 1: the median over a clip's frames of the cosine similarity to the best match
+    in the other clip. The higher median of the two clips counts, because a trimmed clip has all its frames in the other
+    one. The maximum over original and flipped copy is taken last, because a clip is flipped as a whole.
     """
     images, length, bits = both.shape
     if not length:  # clips of one frame have no motion
@@ -156,6 +156,6 @@ def _likeness(both: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _median(values: np.ndarray) -> np.ndarray:
-    """The upper median over the last axis, several times as fast as np.median."""
+    """Return the upper median over the last axis, several times faster than np.median."""
     middle = values.shape[-1] // 2
     return np.partition(values, middle, axis=-1)[..., middle]

@@ -1,4 +1,4 @@
-"""What leaks were found: a few lines for a person, plain values for JSON, every pair as CSV."""
+"""Report of the leaks of a split: as text, as plain values for JSON, and all pairs as CSV."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +11,18 @@ from utils.runtime.files import write_csv
 
 SAME, GROUP, NEAR = "same clip", "group", "near-duplicate"
 FILM, FILM_ELSEWHERE = "source film, same class", "source film, another class"
-EXAMPLES = 5  # of each kind, in short forms
+EXAMPLES = 5  # pairs of each kind in `as_dict`
 COLUMNS = ("test", "seen", "set", "kind", "distance", "same_group")
 
 
 @dataclass(frozen=True)
 class LeakReport:
-    """What test clips share with seen clips: training clips, and validation clips, which chose the best epoch.
+    """What test clips share with seen clips: the training clips, and the validation clips that choose the best epoch.
 
-    test, train, validation: int64 row numbers of `dataset`. pairs: by kind, int64 (n, 2), a test row and a seen row; a
-    kind that cannot be known is absent. distances: of the near-duplicates, float32 (n,), 0 (equal) to 0.45, ascending.
-    unjudged: test clips with too little texture to be compared. group_keys: unicode (N,), or None if unknown.
-    notes: whole sentences on what could not be known.
+    test, train, validation: int64 row numbers of `dataset`. pairs: by kind, int64 `(n, 2)`, a test row and a seen row;
+    kinds that do not apply are absent. distances: of the near-duplicates, float32 `(n,)`, 0 (equal) to 0.45, ascending.
+    unjudged: number of test clips with too little texture to be compared. group_keys: unicode `(N,)`, or None if
+    unknown. notes: sentences on what is unknown.
     """
 
     dataset: ClipDataset
@@ -37,16 +37,17 @@ class LeakReport:
 
     @property
     def leaking(self) -> np.ndarray:
-        """The test rows that share anything with a seen clip, ascending."""
+        """Test rows that share anything with a seen clip, ascending."""
         return np.unique(np.concatenate([pairs[:, 0] for pairs in self.pairs.values()]))
 
     def rows(self, kind: str, limit: int | None = None) -> list[dict]:
-        """The first pairs of a kind as plain values, named by COLUMNS; `set` is that of the seen clip."""
+        """Return the first pairs of a kind as plain values, named by COLUMNS; `set` is that of the seen clip."""
         pairs, keys = self.pairs[kind][:limit], self.group_keys
         sets = np.where(np.isin(pairs[:, 1], self.train), "train", "validation").tolist()
         same = [None] * len(pairs) if keys is None else (keys[pairs[:, 0]] == keys[pairs[:, 1]]).tolist()
-        near = [round(float(distance), 4) for distance in self.distances[:limit]]
-        distances = near if kind == NEAR else [None] * len(pairs)
+        distances = [None] * len(pairs)
+        if kind == NEAR:
+            distances = [round(float(distance), 4) for distance in self.distances[:limit]]
         names = [[clip_name(self.dataset, row) for row in pair] for pair in pairs.tolist()]
         return [
             dict(zip(COLUMNS, (*pair, part, kind, distance, group), strict=True))
@@ -54,7 +55,7 @@ class LeakReport:
         ]
 
     def as_dict(self) -> dict:
-        """Counts by kind, with up to five pairs of each; plain values for JSON."""
+        """Return counts and up to five examples by kind, as plain values for JSON."""
         kinds = {}
         for kind, pairs in self.pairs.items():
             in_train = np.isin(pairs[:, 1], self.train)
@@ -79,7 +80,7 @@ class LeakReport:
         }
 
     def refuse(self) -> None:
-        """Raises UserError, for --fail_on_leak, if any test clip shares anything with a seen clip."""
+        """Raise UserError, for --fail_on_leak, if any test clip shares anything with a seen clip."""
         for kind, pairs in self.pairs.items():
             if len(pairs):
                 example = self.rows(kind, 1)[0]
@@ -89,23 +90,23 @@ class LeakReport:
                 )
 
     def write(self, path: Path) -> None:
-        """Writes every pair to `path`, a CSV file."""
+        """Write all pairs to the CSV file `path`."""
         rows = [list(row.values()) for kind in self.pairs for row in self.rows(kind)]
         write_csv(path, COLUMNS, [["" if value is None else value for value in row] for row in rows])
 
 
 def clip_name(dataset: ClipDataset, row: int) -> str:
-    """A clip's path, or its row number where paths are unknown."""
+    """Return a clip's path, or its row number if paths are unknown."""
     return f"row {row}" if dataset.paths is None else str(dataset.paths[row])
 
 
 def count_of_clips(pairs: np.ndarray) -> int:
-    """How many test clips are in pairs (n, 2)."""
+    """Return the number of test clips in pairs `(n, 2)`."""
     return len(np.unique(pairs[:, 0]))
 
 
 def short_form(leaks: dict) -> str:
-    """A LeakReport's dict in a few lines, for a person."""
+    """Return the result of `LeakReport.as_dict` as a few lines of text."""
     seen = f"{leaks['training_clips']} training and {leaks['validation_clips']} validation clips"
     head = f"leaks: {leaks['leaking_test_clips']} of {leaks['test_clips']} test clips share something with {seen}"
     lines = []
@@ -119,9 +120,8 @@ def short_form(leaks: dict) -> str:
         example = found["examples"][0]
         distance = "" if example["distance"] is None else f", distance {example['distance']:.2f}"
         lines.append(f"{line}), for example {example['test']} and {example['seen']}{distance}")
-    looked = ", ".join(kind for kind, found in leaks["kinds"].items() if not found["pairs"])
-    if looked:
-        lines.append(f"  none by: {looked}")
+    if clean := ", ".join(kind for kind, found in leaks["kinds"].items() if not found["pairs"]):
+        lines.append(f"  no leaks by: {clean}")
     if leaks["not_judged_test_clips"]:
-        lines.append(f"  too little texture to look for near-duplicates: {leaks['not_judged_test_clips']} test clips")
+        lines.append(f"  too little texture to find near-duplicates: {leaks['not_judged_test_clips']} test clips")
     return "\n".join([head, *lines, *(f"  {note}" for note in leaks["notes"])])

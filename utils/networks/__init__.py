@@ -1,1 +1,1 @@
-"""Models on disk and on a device: recognisers, records, builders, precision, cost."""
+"""Networks on disk and on a device: recognisers, records, builders, precision, cost."""

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, multiply-accumulates, time a clip."""
+"""Computational cost of a network: multiply-accumulates and time per clip."""
 
 import time
 
@@ -8,10 +8,10 @@ from utils.runtime.devices import jit_compile
 
 
 def multiply_accumulates(model) -> int:
-    """Multiply-accumulates of one clip in the convolutions and dense layers of a Keras model, nested models included.
+    """Return the multiply-accumulates per clip of a Keras model's convolutions and dense layers, nested ones included.
 
-    A convolution does kernel volume x input channels for each output value, a dense layer inputs x outputs. Biases,
-    activations and poolings are not counted, as is usual. Layers of other kinds count nothing.
+    A convolution has kernel volume x input channels per output value, a dense layer inputs x outputs. Biases,
+    activations, poolings and other layers are not counted, as is usual.
     """
     import keras
 
@@ -20,16 +20,15 @@ def multiply_accumulates(model) -> int:
         if isinstance(layer, keras.Model):
             total += multiply_accumulates(layer)
         elif isinstance(layer, (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)):
-            values = int(np.prod(layer.output.shape[1:]))
-            total += values * int(np.prod(layer.kernel.shape[:-1]))
+            total += int(np.prod(layer.output.shape[1:])) * int(np.prod(layer.kernel.shape[:-1]))
         elif isinstance(layer, keras.layers.Dense):
-            positions = int(np.prod(layer.output.shape[1:-1]))  # 1 but for inputs of more than one axis
+            positions = int(np.prod(layer.output.shape[1:-1]))  # 1 unless the input has several axes
             total += positions * int(np.prod(layer.kernel.shape))
     return total
 
 
 def milliseconds_per_clip(model, *, runs: int = 15) -> float:
-    """Median time in ms in which the model answers for one clip that lies in memory, after a warm-up."""
+    """Return the median inference time in ms for one clip in memory, after two warm-up runs."""
     clip = np.zeros((1, *model.input_shape[1:]), np.float32)
     model.jit_compile = jit_compile()
     times = []

@@ -1,4 +1,4 @@
-"""Outputs of the frozen layers below the trained ones, computed once per clip."""
+"""Outputs of the frozen layers below the trained layers, computed once per clip."""
 
 import contextlib
 import tempfile
@@ -15,10 +15,10 @@ from utils.runtime.files import require_free_space
 
 @contextlib.contextmanager
 def feature_reader(features, dataset: ClipDataset, rows: np.ndarray, folder: Path) -> Iterator[RowReader]:
-    """Reads the outputs of the frozen network `features` for view 0 of the clips `rows`, by row of the dataset.
+    """Yield a reader of the outputs of the frozen network `features` for view 0 of `rows`, by row of the dataset.
 
-    They are in a temporary file in `folder`, since deep features of many clips exceed memory; it is removed when the
-    block ends. Raises UserError if the disk has no room for it.
+    They are in a temporary file in `folder`, because they may exceed memory; the file is removed when the block ends.
+    Raises UserError if the disk has too little free space.
     """
     shape = tuple(features.output_shape[1:])
     folder.mkdir(parents=True, exist_ok=True)

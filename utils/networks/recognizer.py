@@ -18,9 +18,9 @@ from utils.settings.options import INPUT_SCALES, ViewOptions
 
 @dataclass(frozen=True)
 class Recognizer:
-    """A network that maps RGB clips 0..255 `(B, *input_shape)` to logits `(B, C)`, and what is known about it.
+    """A network that maps RGB clips 0..255 `(B, *input_shape)` to logits `(B, C)`, with its file and its record.
 
-    `record` is the content of NAME.json, or None for a file made elsewhere.
+    record: the content of NAME.json, or None for a model of another project.
     """
 
     path: Path
@@ -48,25 +48,25 @@ class Recognizer:
         view: int = 0,
         options: ViewOptions | None = None,
     ) -> np.ndarray:
-        """Logits of one view of the dataset's clips `rows`, float32 `(len(rows), C)`; `options` say what a view is."""
+        """Return logits for view `view`, as `options` define it, of the clips `rows`: float32 `(len(rows), C)`."""
         reader = clip_reader(dataset, self.input_shape, options)
         batches = evaluation_batches(reader, rows, {}, batch_size=batch_size, view=view)
-        answers = []
+        logits = []
         with batch_loop() as check:
             for clips, _ in batches.as_numpy_iterator():
-                answers.append(np.asarray(self.model.predict_on_batch(clips)))
+                logits.append(np.asarray(self.model.predict_on_batch(clips)))
                 check()
-        return np.concatenate(answers).astype(np.float32)
+        return np.concatenate(logits).astype(np.float32)
 
 
 def save_model(model, path: str | os.PathLike) -> None:
-    """Writes a functional Keras model to .keras or .h5, complete or not at all, without its optimiser's variables.
+    """Write a functional Keras model to .keras or .h5, completely or not at all, without its optimiser.
 
-    These would triple the file; both formats keep them for a compiled model.
+    For a compiled model both formats include the optimiser's variables, which triple the file size.
     """
     import keras
 
-    network = keras.Model(model.inputs[0], model.outputs[0], name=model.name)  # the same layers, never compiled
+    network = keras.Model(model.inputs[0], model.outputs[0], name=model.name)  # shares the layers, but is not compiled
     if Path(path).suffix == ".h5":
         write_bytes(path, hdf5_bytes(network))
     else:
@@ -75,11 +75,11 @@ def save_model(model, path: str | os.PathLike) -> None:
 
 
 def hdf5_bytes(model) -> bytes:
-    """The content of a model's .h5 file, made in memory: HDF5 ends the process by a fault if a disk is full."""
+    """Return the content of a model's .h5 file, created in memory, because HDF5 crashes if the disk is full."""
     import h5py
 
     class InMemory(h5py.File):
-        def __str__(self):  # Keras takes an open file, and tells its format by the end of this text
+        def __str__(self):  # Keras accepts an open file, and infers the format from the suffix of this string
             return self.filename
 
     with InMemory("model.h5", "w", driver="core", backing_store=False) as file:
@@ -88,7 +88,7 @@ def hdf5_bytes(model) -> bytes:
 
 
 def save_recognizer(model, path: str | os.PathLike, record: dict) -> None:
-    """Writes the model, then its record, which holds the model's fingerprint: a pair that does not fit is noticed."""
+    """Write a model, then its record with the model's fingerprint, by which `read_record` detects a mismatch."""
     save_model(model, path)
     write_json(record_path(path), {"fingerprint": file_fingerprint(path), **record})
 
@@ -96,15 +96,15 @@ def save_recognizer(model, path: str | os.PathLike, record: dict) -> None:
 def load_recognizer(
     path: str | os.PathLike, *, argument: str, channels: str = "rgb", input_scale: str = "0..255"
 ) -> Recognizer:
-    """Load a model file of this project or of another one; see `open_network`.
+    """Load a model file of this or another project; see `open_network`.
 
     `argument` is the command-line argument that error messages name. Raises UserError if the file is not a Keras model
-    of clips, if its record belongs to another file, or if conventions are given for a model with a record.
+    of clips, if its record belongs to another file, or if a model with a record is given `channels` or `input_scale`.
     """
     record = read_record(path, file_fingerprint, argument=argument)
     if record is not None and (channels, input_scale) != ("rgb", "0..255"):
         raise UserError(
-            f"--channels and --input_scale are for models without a record; {path} has one and takes RGB 0..255"
+            f"--channels and --input_scale are for models without a record, but {path} has one and takes RGB 0..255"
         )
     return open_network(path, record, argument=argument, channels=channels, input_scale=input_scale)
 
@@ -112,18 +112,19 @@ def load_recognizer(
 def open_network(
     path: str | os.PathLike, record: dict | None, *, argument: str, channels: str, input_scale: str
 ) -> Recognizer:
-    """The model in a file as one that takes RGB clips 0..255 and returns logits.
+    """Load a model file as a model that takes RGB clips 0..255 and returns logits.
 
-    Without a record a final softmax is removed, and `channels` ("rgb" or "bgr") and `input_scale` (a key of
-    INPUT_SCALES) say what the model expects. Raises UserError if the file is not a Keras model of clips.
+    Without a record, a final softmax is removed, and the input is converted to the `channels` ("rgb" or "bgr") and the
+    `input_scale` (a key of INPUT_SCALES) that the model expects. Raises UserError if the file is not a Keras model of
+    clips.
     """
     import keras
 
     try:
         model = keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras raises many kinds for a file that is not a model
+    except Exception as error:  # Keras raises many types for a file that is not a model
         reason = first_line(error)
-        raise UserError(f"{argument}: {path} must be a whole Keras model, but loading it failed: {reason}") from None
+        raise UserError(f"{argument}: {path} must be a complete Keras model, but loading it failed: {reason}") from None
     input_shape, output_shape = model.input_shape, model.output_shape
     if not isinstance(input_shape, tuple) or len(input_shape) != 5 or input_shape[-1] != 3 or None in input_shape[1:]:
         raise UserError(f"{argument}: {path} must take clips (B, T, H, W, 3) of a fixed size, takes {input_shape}")
@@ -136,7 +137,7 @@ def open_network(
 
 
 def read_record(path: str | os.PathLike, fingerprint_of: Callable[[Path], str], *, argument: str) -> dict | None:
-    """The content of NAME.json next to a model file, or None. Raises UserError if it is the record of another file.
+    """Return the content of NAME.json next to a model file, or None. Raises UserError if it belongs to another file.
 
     `fingerprint_of` is called with `path` only if there is a record.
     """
@@ -145,21 +146,21 @@ def read_record(path: str | os.PathLike, fingerprint_of: Callable[[Path], str], 
     record = read_json(record_path(path))
     if not isinstance(record, dict) or record.get("fingerprint") != fingerprint_of(path):
         raise UserError(
-            f"{argument}: {record_path(path)} is the record of another file than {path}; "
-            "restore the pair, or remove the record to use the model as one from elsewhere"
+            f"{argument}: {record_path(path)} must be the record of {path}, but belongs to another file; restore the "
+            "matching pair, or remove the record to use the model without one"
         )
     return record
 
 
 def are_probabilities(scores: np.ndarray) -> bool:
-    """Whether all rows of scores `(..., C)` are class probabilities: non-negative, with a sum of 1."""
+    """Return whether all rows of scores `(..., C)` are class probabilities: non-negative, with a sum of 1."""
     return bool((scores >= 0).all() and np.allclose(scores.sum(axis=-1), 1, atol=1e-3))
 
 
 def with_logits(model):
-    """The model up to its logits: a softmax at the end is removed, or undone by a logarithm where it lies deeper.
+    """Return a model that outputs logits: a final softmax is removed, a nested one is inverted by a logarithm.
 
-    Undoing is exact but for a constant a row, which no softmax and no loss sees.
+    The logarithm differs from the logits by a constant per row, which a softmax ignores.
     """
     import keras
 
@@ -178,7 +179,7 @@ def with_logits(model):
 
 
 def with_conventions(model, channels: str, input_scale: str):
-    """The model behind what turns RGB 0..255 into the channel order and value range that it expects."""
+    """Return the model with its input converted from RGB 0..255 to its own channel order and value range."""
     import keras
 
     if (channels, input_scale) == ("rgb", "0..255"):

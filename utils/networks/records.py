@@ -1,4 +1,4 @@
-"""The record beside a model: what it was trained on, by what, and how well it did."""
+"""The record next to a model file: its data, its settings and its validation metrics."""
 
 import os
 import platform
@@ -17,7 +17,7 @@ SETS = ("train", "validation", "test")
 
 
 def record_path(model_path: str | os.PathLike) -> Path:
-    """Where the record of a model file lies: the same name with .json."""
+    """Return the path of a model's record: the same name with .json."""
     return Path(model_path).with_suffix(".json")
 
 
@@ -30,7 +30,7 @@ def make_record(
     best: dict[str, float],
     history_path: Path,
 ) -> dict:
-    """What NAME.json holds of every training; `options` are dataclasses, `best` the kept epoch's row of the history."""
+    """Return the common content of all records; `options` are dataclasses, `best` is the best epoch's history row."""
     return {
         "class_names": list(dataset.class_names),
         "input": {"shape": list(input_shape), "channels": "rgb", "range": "0..255"},
@@ -45,7 +45,7 @@ def make_record(
 
 
 def split_record(split: Split) -> dict:
-    """A split as a record keeps it: protocol, seed, notes, the test rows' digest, and the row numbers of the sets."""
+    """Return a split as plain values: protocol, seed, notes, digest of the test rows, and the rows of each set."""
     return {
         "protocol": split.protocol,
         "split_seed": split.split_seed,
@@ -56,21 +56,21 @@ def split_record(split: Split) -> dict:
 
 
 def split_rows(split: Split) -> dict[str, list[int]]:
-    """The row numbers of a split by set."""
+    """Return the row numbers of a split by set."""
     return {name: getattr(split, name).tolist() for name in SETS}
 
 
 def recorded_split(record: dict) -> Split:
-    """The split that a record holds. Raises KeyError if it holds none."""
+    """Return the split in a record. Raises KeyError if there is none."""
     split = record["split"]
     rows = {name: np.array(split["rows"][name], np.int64) for name in SETS}
     return Split(split["protocol"], split["split_seed"], **rows, notes=tuple(split["notes"]))
 
 
 def same_clips(record: dict, dataset: ClipDataset) -> bool:
-    """Whether the record's row numbers mean the same clips in `dataset`: equal labels and paths, at any frame size.
+    """Return whether the row numbers in a record refer to the same clips in `dataset`.
 
-    Without paths the frames have to be equal as well.
+    They do if labels and paths are equal, at any frame size. Without paths the frames have to be equal as well.
     """
     known, found = record["arrays"], dataset.fingerprint()
     parts = ("labels", "paths") if found["paths"] else ("labels", "paths", "shape", "frames")

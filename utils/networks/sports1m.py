@@ -1,4 +1,4 @@
-"""The Sports-1M weights of C3D: where to get the file, and how to read it."""
+"""Download and read the Sports-1M weights of C3D."""
 
 import os
 import zipfile
@@ -13,37 +13,37 @@ MD5 = "b7a93b2f9156ccbebe3ca24b41fc5402"
 
 
 def file_at_hand() -> Path | None:
-    """The published file, if it has been downloaded into the Keras cache."""
+    """Return the published file in the Keras cache, or None if it has not been downloaded."""
     folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
     path = folder / "models" / URL.rpartition("/")[2]
     return path if path.is_file() else None
 
 
 def weights_file(given: Path | None) -> Path:
-    """The file given by `--weights`, or the published one, downloaded once into the Keras cache (320 MB).
+    """Return the file of `--weights`, or the published file, downloaded once into the Keras cache (320 MB).
 
-    Raises UserError with the way out if there is no network, or if the given file is a teacher of this project.
+    Raises UserError if the download fails, or if the given file is a network of this project.
     """
     if given is not None:
         if is_own_network(given):
             raise UserError(
-                f"--weights: {given} must be a file of Sports-1M weights for BGR input, found a network that scales "
-                "its RGB input itself, as Teacher_training.py saves it"
+                f"--weights: {given} must hold Sports-1M weights for BGR input, found a network with RGB input as "
+                "saved by Teacher_training.py"
             )
         return given
     import keras
 
     try:
         return Path(keras.utils.get_file(origin=URL, file_hash=MD5, hash_algorithm="md5", cache_subdir="models"))
-    except Exception as error:  # urllib, timeouts, a wrong checksum: the way out is the same
+    except Exception as error:  # from urllib, timeouts or a wrong checksum
         raise UserError(
-            f"--weights: the Sports-1M weights could not be downloaded ({first_line(error)}); get {URL} on a "
-            "machine with a network and name the file with --weights, or use --task train_local_teacher"
+            f"--weights: the Sports-1M weights could not be downloaded ({first_line(error)}); download {URL} on "
+            "another machine and pass the file as --weights, or use --task train_local_teacher"
         ) from None
 
 
 def is_own_network(path: Path) -> bool:
-    """Whether a file is a C3D or student of this project: its first layer scales the input (models/c3d.py)."""
+    """Return whether a file is a C3D or student of this project, whose first layer is `preprocessing`."""
     import h5py
 
     if zipfile.is_zipfile(path):
@@ -52,15 +52,15 @@ def is_own_network(path: Path) -> bool:
     try:
         with h5py.File(path, "r") as file:
             return "preprocessing" in file.get("model_weights", file)
-    except OSError:  # no HDF5 file: `read_weights` will say so
+    except OSError:  # not an HDF5 file, which `read_weights` reports
         return False
 
 
 def read_weights(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Kernel and bias by layer name from a Keras weights file (.h5), as `models.c3d.set_sports1m_weights` takes them.
+    """Read kernel and bias by layer name from a Keras weights file (.h5), for `models.c3d.set_sports1m_weights`.
 
-    Both layouts of such files are read: layers at the top, or below `model_weights`. Raises UserError if a layer of C3D
-    is missing.
+    Layers may be at the top level of the file or below `model_weights`. Raises UserError if the file is not HDF5, or
+    has no kernel and bias for a layer of C3D.
     """
     import h5py
 
@@ -77,7 +77,7 @@ def read_weights(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def kernel_and_bias(layers, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The two arrays of a layer's group, however deep they lie; the kernel is the one with more axes."""
+    """Return the two arrays of a layer's group, at any depth; the kernel has more axes than the bias."""
     import h5py
 
     if not isinstance(layers.get(name), h5py.Group):

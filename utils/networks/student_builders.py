@@ -1,4 +1,4 @@
-"""Builders of networks by name: the built-in students and those of a user's own function."""
+"""Build students by name: the built-in networks, or a function of the user's own."""
 
 import importlib
 import os
@@ -17,12 +17,12 @@ from utils.runtime.errors import UserError
 
 
 def student_builder(student: str) -> Callable:
-    """The function that builds `student`, a key of STUDENTS or a user's own "package.module:function".
+    """Return the function that builds `student`, a key of STUDENTS or a user's own "package.module:function".
 
     The builder takes `num_classes` and the keywords `input_shape`, `width` and `dropout`, and returns a model that maps
-    RGB clips `(B, *input_shape)`, 0..255, to logits `(B, num_classes)`. A user's module may be in the current
-    folder. Raises UserError if there is no such function; the builder raises it if the user's function fails or
-    returns a model that could not be trained, saved and loaded as a student.
+    RGB clips `(B, *input_shape)`, 0..255, to logits `(B, num_classes)`. A user's module may be in the current folder.
+    Raises UserError if there is no such function. The builder raises UserError if the user's function fails, or if its
+    model cannot be trained, saved and loaded as a student.
     """
     module_name, _, function_name = STUDENTS.get(student, student).partition(":")
     look_in_current_folder()
@@ -48,7 +48,7 @@ def student_builder(student: str) -> Callable:
 
 
 def student_code(student: str) -> str:
-    """SHA-256 of the code that builds and trains a student. Raises UserError if its module does not exist."""
+    """Return the SHA-256 of the code that builds and trains a student. Raises UserError if there is no such module."""
     module_name = STUDENTS.get(student, student).partition(":")[0]
     look_in_current_folder()
     try:
@@ -58,18 +58,18 @@ def student_code(student: str) -> str:
 
 
 def teacher_code() -> str:
-    """SHA-256 of the code that builds a C3D teacher."""
+    """Return the SHA-256 of the code that builds a C3D teacher."""
     return code_digest("models.c3d", "models.initialisation")
 
 
 def look_in_current_folder() -> None:
-    """Append the current folder to the import path; last, so that it hides no installed module."""
+    """Append the current folder to the import path, at the end, so that it hides no installed module."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
 
 
 def place_of(error: Exception) -> str:
-    """File, line, type and message of an error, in one line."""
+    """Return file, line, type and message of an error as one line."""
     frames = traceback.extract_tb(error.__traceback__)
     outside = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]
     place = f"({Path(outside[-1].filename).name}, line {outside[-1].lineno})" if outside else ""
@@ -78,7 +78,7 @@ def place_of(error: Exception) -> str:
 
 
 def check_student(student: str, model, num_classes: int, input_shape: tuple[int, int, int, int]) -> None:
-    """Raises UserError unless `model` maps clips `(B, *input_shape)` to logits `(B, num_classes)` and can be loaded."""
+    """Raise UserError unless `model` maps clips `(B, *input_shape)` to logits `(B, num_classes)` and can be loaded."""
     import keras
 
     what = f"--student {student}"
@@ -87,21 +87,21 @@ def check_student(student: str, model, num_classes: int, input_shape: tuple[int,
     if len(model.inputs) != 1 or model.input_shape != (None, *input_shape):
         raise UserError(f"{what}: must take clips (B, T, H, W, 3) {(None, *input_shape)}, takes {model.input_shape}")
     if len(model.outputs) != 1 or model.output_shape != (None, num_classes):
-        raise UserError(f"{what}: must give logits (B, C) {(None, num_classes)}, gives {model.output_shape}")
+        raise UserError(f"{what}: must output logits (B, C) {(None, num_classes)}, outputs {model.output_shape}")
     if foreign := sorted(set(foreign_parts(model))):
         raise UserError(
-            f"{what}: must be made of Keras' own layers and functions, or eval.py could not load it, "
+            f"{what}: must consist of Keras' own layers and functions, so that eval.py can load it, "
             f"found {', '.join(foreign)}"
         )
     clips = np.random.default_rng(0).integers(0, 256, (2, *input_shape)).astype(np.float32)
     scores = np.asarray(model(clips, training=False))
     if are_probabilities(scores):
-        raise UserError(f"{what}: must give logits, gives probabilities; leave out the softmax at its end")
+        raise UserError(f"{what}: must output logits, outputs probabilities; remove the final softmax")
 
 
 def foreign_parts(model) -> Iterator[str]:
-    """Names of the layers in a model that are not Keras' own, and of functions in layers that are not."""
-    for layer in model._flatten_layers(include_self=False):  # those inside wrappers and nested models too
+    """Yield the names of layers in a model, and of functions in its layers, that are not Keras' own."""
+    for layer in model._flatten_layers(include_self=False):  # includes those in wrappers and nested models
         kind = type(layer)
         if not kind.__module__.startswith("keras."):
             yield kind.__name__

@@ -1,1 +1,1 @@
-"""The operating system: files, processes, signals, devices, logs. Nothing here knows about videos or networks."""
+"""Operating-system services: files, processes, signals, devices, logs. Nothing here depends on videos or networks."""

@@ -1,4 +1,4 @@
-"""Digests of Python code: part of what identifies a result that the code computes."""
+"""Digests of Python source code, for the keys of results that the code computes."""
 
 import ast
 import importlib.util
@@ -9,62 +9,55 @@ from utils.runtime.files import digest
 
 
 def code_digest(*modules: str) -> str:
-    """SHA-256 of the code of `modules` and of the modules that they import from their own top-level package.
+    """Return the SHA-256 of the code of `modules` and of every module that they import from their top-level package.
 
-    Comments, docstrings and formatting do not change it. Raises ModuleNotFoundError if a module has no source file.
+    Imports are followed recursively. Comments, docstrings and formatting do not affect the digest.
+    Raises ModuleNotFoundError if one of `modules` has no source file.
     """
-    found, waiting = {}, list(modules)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            tree = ast.parse(module_file(name).read_bytes())
-            waiting += imported_siblings(tree, name)
-            remove_docstrings(tree)
-            found[name] = ast.unparse(tree)
-    return digest("\n".join(f"{name}\n{found[name]}" for name in sorted(found)).encode())
+    for name in modules:
+        if source_file(name) is None:
+            raise ModuleNotFoundError(name)
+    code, pending = {}, list(modules)
+    while pending:
+        name = pending.pop()
+        if name in code or (path := source_file(name)) is None:  # no file: an imported function or class
+            continue
+        tree = ast.parse(path.read_bytes())
+        pending += imported_names(tree, name)
+        remove_docstrings(tree)
+        code[name] = ast.unparse(tree)
+    return digest("\n".join(f"{name}\n{code[name]}" for name in sorted(code)).encode())
 
 
-def module_file(name: str) -> Path:
-    """The source file of a module, found without running it (packages above it are imported)."""
+def source_file(name: str) -> Path | None:
+    """Return the source file of a module, or None if there is none.
+
+    The module is not executed, but its parent packages are imported.
+    """
     try:
         spec = importlib.util.find_spec(name)
-    except Exception:  # raised by a package above it
-        spec = None
-    if spec is None or not spec.has_location:
-        raise ModuleNotFoundError(name)
-    return Path(spec.origin)
+    except Exception:  # raised by a parent package
+        return None
+    return Path(spec.origin) if spec is not None and spec.has_location else None
 
 
-def imported_siblings(tree: ast.AST, name: str) -> Iterator[str]:
-    """Modules that the module `name` imports from its own top-level package."""
-    package = name.partition(".")[0]
+def imported_names(tree: ast.AST, module: str) -> Iterator[str]:
+    """Yield the full names that `module` imports from its top-level package: modules and their attributes."""
+    package = module.partition(".")[0]
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module
             if node.level:
-                base = importlib.util.resolve_name("." * node.level + (node.module or ""), name.rpartition(".")[0])
-            else:
-                base = node.module
-            candidates = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Import):
-            candidates = [alias.name for alias in node.names]
-        else:
-            continue
-        for candidate in candidates:
-            if candidate.partition(".")[0] == package and is_module(candidate):
-                yield candidate
-
-
-def is_module(name: str) -> bool:
-    """Whether `name` is a module with a source file, not an attribute of one."""
-    try:
-        module_file(name)
-    except ModuleNotFoundError:
-        return False
-    return True
+                base = importlib.util.resolve_name("." * node.level + (base or ""), module.rpartition(".")[0])
+            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        yield from (name for name in names if name.partition(".")[0] == package)
 
 
 def remove_docstrings(tree: ast.AST) -> None:
-    """Remove the docstrings from a syntax tree."""
+    """Remove the docstrings from a syntax tree, in place."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]

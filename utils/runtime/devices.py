@@ -1,7 +1,7 @@
-"""What the machine computes on, and the settings that follow from it."""
+"""Hardware detection, and settings that depend on the hardware."""
 
 import contextlib
-import importlib.util
+import importlib.metadata
 import os
 import platform
 import re
@@ -11,12 +11,14 @@ from pathlib import Path
 
 import psutil
 
+PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless")
+
 
 @contextlib.contextmanager
 def native_output_held_back():
-    """Holds back what C++ code writes to stderr while the block runs; shows it all if the block fails.
+    """Hold back what native code writes to stderr in the block, and print it only if the block raises.
 
-    TensorFlow's start-up writes lines about oneDNN and CUDA that no environment variable turns off.
+    No environment variable turns off TensorFlow's start-up messages about oneDNN and CUDA.
     """
     sys.stderr.flush()
     saved = os.dup(2)
@@ -25,9 +27,8 @@ def native_output_held_back():
         try:
             yield
         except Exception:  # not Ctrl-C
-            os.dup2(saved, 2)
             held.seek(0)
-            os.write(2, held.read())
+            os.write(saved, held.read())
             raise
         finally:
             os.dup2(saved, 2)
@@ -35,80 +36,79 @@ def native_output_held_back():
 
 
 def cores() -> int:
-    """The cores that this process may use; joblib knows of affinity and of containers' limits."""
+    """Return the number of CPU cores available to this process."""
     import joblib
 
-    return joblib.cpu_count()
+    return joblib.cpu_count()  # respects CPU affinity and container limits
 
 
 def start_tensorflow() -> None:
-    """Imports TensorFlow and Keras quietly, and lets a GPU's memory grow as it is needed."""
+    """Import TensorFlow and Keras without start-up messages, and let GPU memory grow on demand."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with native_output_held_back():
-        import keras  # noqa: F401 - the import is the point
+        import keras  # noqa: F401 - imported for its start-up messages
         import tensorflow as tf
         from absl import logging
 
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
-    tf.get_logger().setLevel("ERROR")  # it warns of functions traced again, which several models in one process do
-    logging.set_verbosity(logging.ERROR)  # Keras warns at every .h5 file that the format is old; here it is asked for
+    tf.get_logger().setLevel("ERROR")  # several models in one process cause warnings about retracing
+    logging.set_verbosity(logging.ERROR)  # Keras warns that .h5 is a legacy format whenever one is saved
 
 
 def has_gpu() -> bool:
-    """Whether TensorFlow sees a GPU."""
+    """Return whether TensorFlow sees a GPU."""
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-def compute_capability() -> float | None:
-    """The CUDA compute capability of the weakest GPU, as 8.6; None without a GPU, or where it is not known."""
+def gpu_details() -> list[dict]:
+    """Return TensorFlow's details of each GPU: its name and its CUDA compute capability, where known."""
     import tensorflow as tf
 
-    details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
-    found = [float("{}.{}".format(*gpu["compute_capability"])) for gpu in details if "compute_capability" in gpu]
-    return min(found) if details and len(found) == len(details) else None
+    return [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+
+
+def compute_capability() -> float | None:
+    """Return the lowest CUDA compute capability of the GPUs, e.g. 8.6; None if there is no GPU or it is unknown."""
+    found = [gpu.get("compute_capability") for gpu in gpu_details()]
+    return min(float(f"{major}.{minor}") for major, minor in found) if found and None not in found else None
 
 
 def jit_compile() -> bool | str:
-    """Keras' `jit_compile`: automatic on a GPU, off on a CPU, where XLA makes Conv3D about 20 times slower."""
+    """Return the value for Keras' `jit_compile`: "auto" on a GPU; False on a CPU, where XLA slows Conv3D 20-fold."""
     return "auto" if has_gpu() else False
 
 
 def hardware() -> str:
-    """The machine in a few words, for the caption of a table: cores, processor, memory, GPUs."""
-    import psutil
-    import tensorflow as tf
-
-    gpus = [
-        tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
-        for gpu in tf.config.list_physical_devices("GPU")
-    ]
-    memory = f"{psutil.virtual_memory().total / 2**30:.0f} GiB"
-    return f"{cores()} cores of {processor()}, {memory}, {', '.join(gpus) or 'no GPU'}"
+    """Describe the machine in one line for reports: cores, processor, memory, GPUs."""
+    gpus = ", ".join(gpu.get("device_name", "GPU") for gpu in gpu_details()) or "no GPU"
+    memory = psutil.virtual_memory().total / 2**30
+    return f"{cores()} cores of {processor()}, {memory:.0f} GiB, {gpus}"
 
 
 def processor() -> str:
-    """The processor's name as the system gives it."""
+    """Return the processor's model name."""
     cpuinfo = Path("/proc/cpuinfo")
     names = re.findall(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.is_file() else []
     return names[0] if names else platform.processor() or platform.machine()
 
 
 def installed_versions() -> dict[str, str]:
-    """Version by package, of those that are installed under these names (not so tensorflow-cpu or opencv-python)."""
+    """Return the version of each of PACKAGES that is installed under that name.
+
+    Variants such as tensorflow-cpu or opencv-python are not found.
+    """
     found = {name: list(importlib.metadata.distributions(name=name)) for name in PACKAGES}
     return {name: distributions[0].version for name, distributions in found.items() if distributions}
 
 
-PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless")
-
-
 def memory_of_tree(process: int | None = None) -> float:
-    """Memory of a process (default: this one) and all below it in MB.
+    """Return the memory of a process (default: this one) and its descendants in MB.
 
-    Of pages that several processes share each counts its part (PSS, on Linux); elsewhere what is a process's own (USS).
+    On Linux shared pages are divided among the processes that share them (PSS). On other systems only the memory
+    that is unique to each process counts (USS).
     """
     total = 0
     with contextlib.suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""Figures on disk, drawn by Display objects."""
+"""Saving figures that Display objects draw."""
 
 from pathlib import Path
 
@@ -6,6 +6,6 @@ from utils.runtime.files import written_beside
 
 
 def save_figure(display, path: str | Path) -> None:
-    """Draws a Display and writes it as PNG, complete or not at all."""
+    """Draw a Display object, whose `plot()` returns a figure, and save it as a PNG file atomically."""
     with written_beside(Path(path)) as temporary:
         display.plot().savefig(temporary, dpi=120, bbox_inches="tight")

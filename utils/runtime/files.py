@@ -1,4 +1,4 @@
-"""Files that are either complete or absent: write beside then rename, locks, fingerprints, free space."""
+"""Atomic file writes, lock files, fingerprints and checks of free disk space."""
 
 import contextlib
 import csv
@@ -21,11 +21,11 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPER
 
 @contextlib.contextmanager
 def written_beside(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to `path` when the block ends well and removed when it does not.
+    """Yield a temporary path next to `path`; rename it to `path` if the block succeeds, otherwise delete it.
 
-    The temporary name keeps the suffix of `path` (Keras and NumPy choose a format by it). A missing folder is made.
-    The bytes reach the disk before the rename, so a file under its final name is complete even after a power cut.
-    The OSError of a full disk names `path`.
+    The temporary name keeps the suffix of `path`, by which Keras and NumPy choose the format. Missing parent folders
+    are created. The data is flushed to disk before the rename, so `path` holds a complete file even after a power
+    failure. The OSError of a full disk names `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def written_beside(path: str | os.PathLike) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        is_short = str(error).endswith(" written")  # NumPy's "N requested and M written" tells no number
+        is_short = str(error).endswith(" written")  # NumPy's "N requested and M written" has no errno
         number = errno.ENOSPC if error.errno is None and is_short else error.errno
         if number is None or error.filename is not None:
             raise
@@ -46,48 +46,49 @@ def written_beside(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def disk_error(error: OSError) -> str | None:
-    """What a user can mend (a full disk, a file that may not be written) in one line; None for other errors."""
+    """Describe an error that the user can fix (full disk, missing permission) in one line; None for other errors."""
     if error.errno not in DISK_ERRORS:
         return None
     return f"{error.filename}: {os.strerror(error.errno)}" if error.filename else os.strerror(error.errno)
 
 
 def remove_partial(path: str | os.PathLike) -> None:
-    """Removes what killed processes were writing for `path`; to be called where no other process writes it."""
+    """Delete the temporary files that killed processes left for `path`. No other process may be writing `path`."""
     path = Path(path)
-    for left in path.parent.glob(f".{glob.escape(path.stem)}.*.partial{glob.escape(path.suffix)}"):
-        left.unlink(missing_ok=True)
+    for leftover in path.parent.glob(f".{glob.escape(path.stem)}.*.partial{glob.escape(path.suffix)}"):
+        leftover.unlink(missing_ok=True)
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
-    """Writes bytes under their final name at once or not at all."""
+    """Write a binary file atomically."""
     with written_beside(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Writes UTF-8 text under its final name at once or not at all."""
+    """Write a UTF-8 text file atomically."""
     write_bytes(path, text.encode())
 
 
 def write_csv(path: str | os.PathLike, header: Sequence[str], rows: Sequence[Sequence]) -> None:
-    """Writes a CSV file, complete or not at all."""
+    """Write a CSV file atomically, as UTF-8; what UTF-8 cannot encode, as in some file names, is escaped."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    write_bytes(path, text.getvalue().encode(errors="backslashreplace"))
 
 
 def write_json(path: str | os.PathLike, content) -> None:
-    """Writes `content` as indented JSON, a list of numbers on one line; NaN is refused, since JSON has none."""
+    """Write `content` as indented JSON, with each list of numbers on one line, atomically.
+
+    Raises ValueError if `content` holds NaN or an infinity, which JSON does not allow.
+    """
     text = json.dumps(content, indent=2, allow_nan=False)
-    number_lists = re.compile(r"\[\n\s*(-?\d[^\[\]{}\"]*?)\n\s*\]")  # no text holds a line break
+    number_lists = re.compile(r"\[\n\s*(-?\d[^\[\]{}\"]*?)\n\s*\]")  # JSON strings contain no line breaks
     write_text(path, number_lists.sub(lambda match: f"[{' '.join(match[1].split())}]", text) + "\n")
 
 
 def read_json(path: str | os.PathLike):
-    """Reads a JSON file. Raises UserError with the file's name if it is not JSON."""
+    """Read a JSON file. Raises UserError if it is not valid JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -95,17 +96,17 @@ def read_json(path: str | os.PathLike):
 
 
 def file_fingerprint(path: str | os.PathLike) -> str:
-    """SHA-256 of the file's bytes, as 64 hexadecimal digits."""
+    """Return the SHA-256 of a file's content as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
 def exclusive_lock(path: str | os.PathLike, *, what: str) -> Iterator[None]:
-    """Holds a lock on the file `path` while the block runs; the system releases it however the process dies.
+    """Hold a lock on the file `path` while the block runs, then delete the file.
 
-    The file is removed at the end. `what` names the guarded thing in the error. Raises UserError at once if another
-    process holds the lock.
+    The operating system releases the lock if the process dies.
+    Raises UserError if another process holds the lock; the message starts with `what`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +116,7 @@ def exclusive_lock(path: str | os.PathLike, *, what: str) -> Iterator[None]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UserError(f"{what} is in use by another run (lock file {path})") from None
-            if not is_at(file, path):  # its owner removed it between the two calls above
+            if not is_at(file, path):  # its owner deleted it between open() and flock()
                 continue
             try:
                 yield
@@ -125,7 +126,7 @@ def exclusive_lock(path: str | os.PathLike, *, what: str) -> Iterator[None]:
 
 
 def is_at(file, path: Path) -> bool:
-    """Whether the open `file` is the one that `path` names now."""
+    """Return whether the open `file` is still the file at `path`."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except FileNotFoundError:
@@ -133,7 +134,7 @@ def is_at(file, path: Path) -> bool:
 
 
 def require_free_space(folder: str | os.PathLike, needed_bytes: int, *, what: str) -> None:
-    """Raises UserError if the disk of `folder`, or of its nearest existing parent, has less than that free."""
+    """Raise UserError if the disk of `folder` has less than `needed_bytes` free; `folder` need not exist yet."""
     existing = Path(folder).absolute()
     while not existing.exists():
         existing = existing.parent
@@ -143,12 +144,12 @@ def require_free_space(folder: str | os.PathLike, needed_bytes: int, *, what: st
 
 
 def digest(content: bytes) -> str:
-    """SHA-256 as 64 hexadecimal digits."""
+    """Return the SHA-256 of `content` as 64 hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
 
 def plain(value):
-    """`value` with paths as text, so that JSON can hold it."""
+    """Return a copy of `value` with paths converted to strings and tuples to lists, as in JSON."""
     if isinstance(value, dict):
         return {name: plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -157,6 +158,6 @@ def plain(value):
 
 
 def beside_history(log_path: Path, suffix: str) -> Path:
-    """The file with this suffix at `--log_path`, which may or may not end in .npy."""
+    """Return the path next to the history at `log_path` that has this suffix; `log_path` may end in .npy or not."""
     stem = log_path.with_suffix("") if log_path.suffix == ".npy" else log_path
     return stem.with_name(stem.name + suffix)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: work ends between two steps, and a second one ends the process at once."""
+"""Ctrl-C and SIGTERM: the first signal ends the run after the current step, a second one at once."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """The run was asked to end by the signal `number`; the message is one line for the user."""
+    """Raised when the signal `number` asks the run to end. The message is one line for the user."""
 
     def __init__(self, message: str = "interrupted", number: int = signal.SIGINT):
         super().__init__(message)
@@ -19,17 +19,17 @@ class Interrupted(KeyboardInterrupt):
 
 
 def raise_interrupted(number: int, frame) -> None:
-    """A signal handler that raises Interrupted, wherever the main thread is."""
+    """Raise Interrupted: a signal handler that interrupts the main thread wherever it is."""
     raise Interrupted(number=number)
 
 
 @contextlib.contextmanager
 def between_steps() -> Iterator[Callable[[], None]]:
-    """Yields a function to call after each step; Interrupted is raised there, and not within a step, if asked for.
+    """Yield a function to call after each step; it raises Interrupted if SIGINT or SIGTERM arrived during the step.
 
-    A second signal ends the process at once. It is a thread that hears them, through a pipe: handlers written in
-    Python wait until TensorFlow returns from its step, which may take seconds. Elsewhere than in the main thread, where
-    Python hears no signals, the yielded function does nothing.
+    A second signal ends the process at once. A thread listens for it through a pipe, because Python runs signal
+    handlers only after TensorFlow has returned from a step, which may take seconds. Python delivers signals to the
+    main thread only; in other threads the yielded function does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
@@ -40,7 +40,7 @@ def between_steps() -> Iterator[Callable[[], None]]:
         if received:
             raise Interrupted(number=received[0])
 
-    # A signal that is ignored (a job in the background of a script) stays so.
+    # Signals that are ignored, as in background jobs of a shell script, stay ignored.
     before = {number: signal.getsignal(number) for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN}
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -62,11 +62,11 @@ def between_steps() -> Iterator[Callable[[], None]]:
 
 
 def _listen(pipe: int, numbers: Collection[int]) -> None:
-    heard = 0
+    received = 0
     while content := os.read(pipe, 1):
         if content[0] in numbers:
-            heard += 1
-            if heard > 1:
+            received += 1
+            if received > 1:
                 os._exit(128 + content[0])
             if sys.stderr is not None and sys.stderr.isatty():
-                print("\nending after this step; once more ends at once", file=sys.stderr, flush=True)
+                print("\nstopping after this step; press Ctrl-C again to stop now", file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
-"""Runs a function over many tasks in processes of their own, so that a crash or a hang costs one task alone.
+"""Run a function over many tasks in worker processes, so that a crash or a hang affects one task only.
 
-The engine is concurrent.futures. Each worker is an executor of one process: a pool of several breaks as a whole when
-one process dies, and does not tell whose task it was.
+Each worker is a concurrent.futures executor with a single process: an executor with several processes breaks as a
+whole when one of them dies, and does not report which task was lost.
 """
 
 import contextlib
@@ -14,19 +14,19 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-STARTS = 3  # a worker that dies this often before its first task will not start at all
-TRIES = 2  # a worker may be lost to no fault of its task, for example to the system's want of memory
-UNYIELDED = 1024  # results that may wait for an earlier one; they are small
-QUEUED = 2  # tasks a worker has: the one that it runs, and the next, so that it never waits for this process
-ATTENTION = 0.2  # seconds of waiting between two calls of `check`
-STANDSTILL = 1.0  # seconds by which waiting outlasts what was asked for only if the whole machine or run stood still
+STARTS = 3  # attempts to start a worker before the run fails
+TRIES = 2  # attempts per task: a worker may also die for other reasons, for example when the system runs out of memory
+UNYIELDED = 1024  # limit of tasks started but not yet yielded; results are small
+QUEUED = 2  # tasks per worker: the running one and the next, so that a worker never waits for this process
+CHECK_INTERVAL = 0.2  # seconds between two calls of `check`
+STANDSTILL = 1.0  # seconds; a wait that overruns by more means that the whole process was suspended
 
 
 @dataclass(frozen=True)
 class Lost:
-    """A task without a result, since its process died or had to be ended."""
+    """The result of a task whose process died or was killed."""
 
     reason: str
 
@@ -41,23 +41,27 @@ def run_isolated(
     arguments: tuple = (),
     check: Callable[[], None] = lambda: None,
 ) -> Iterator[object]:
-    """Yields `function(*task)` for each task in the order given, or `Lost`; exceptions of the function are raised here.
+    """Yield `function(*task)` or `Lost` for each task, in the order of `tasks`.
 
-    `initializer(*arguments)` runs first in each of the `workers` processes, which live until the generator is closed or
-    this process dies. A task whose process dies is tried once more, but not one that takes longer than
-    `seconds_allowed`. While the generator waits it calls `check` several times a second; what that raises ends the
-    workers and is raised here. Ctrl-C is to come this way (see interruption.between_steps): an exception out of
-    a signal handler, raised between a task's start and its entry in the books, would leave its worker behind.
+    Each of the `workers` processes first calls `initializer(*arguments)`. It ends when the generator is closed or this
+    process dies. A task is lost if its process dies twice, or if it takes longer than `seconds_allowed`. Exceptions of
+    the function are raised here and end the workers.
+
+    While it waits, the generator calls `check` several times per second. Exceptions of `check` end the workers too.
+    Ctrl-C must arrive this way (see interruption.between_steps): an exception raised by a signal handler just after a
+    task was submitted would leave its worker running.
+
+    Raises RuntimeError if a worker process does not start.
     """
-    run = _Run(function, tasks, seconds_allowed, (initializer, arguments), check)
+    run = _Run(function, enumerate(tasks), seconds_allowed, (initializer, arguments), check)
     try:
         run.start(workers)
-        following = 0
+        next_index = 0
         while True:
             run.assign()
-            while following in run.finished:
-                yield run.finished.pop(following)
-                following += 1
+            while next_index in run.finished:
+                yield run.finished.pop(next_index)
+                next_index += 1
             if not run.running:
                 return
             run.collect()
@@ -66,20 +70,24 @@ def run_isolated(
 
 
 class _Worker:
-    """One process and its tasks, (place, task, future) each; it runs the first, the others wait in its pipe."""
+    """A process and its queue of (index, task, future). It runs the first task; the others wait in its pipe."""
 
     def __init__(self, preparation: tuple):
         self.executor = ProcessPoolExecutor(
             1,
-            mp_context=multiprocessing.get_context("spawn"),  # threads of the caller cannot harm it, nor hold its files
+            mp_context=multiprocessing.get_context("spawn"),  # a fork would inherit the caller's locks and open files
             initializer=_prepare_process,
             initargs=preparation,
         )
-        with _blocked_interrupt():
+        # The process inherits the blocked SIGINT: on Ctrl-C only this process reacts, and ends its workers.
+        signals = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
             self.started = self.executor.submit(os.getpid)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         self.queue: deque[tuple[int, tuple, Future]] = deque()
         self.deadline = float("inf")  # of the first task
-        self.expired: int | None = None  # the place of the task for which it was killed
+        self.expired: int | None = None  # index of the task that exceeded its time
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError, BrokenProcessPool):
@@ -91,36 +99,31 @@ class _Worker:
         self.executor.shutdown(wait=True, cancel_futures=True)
 
 
+@dataclass
 class _Run:
-    """What is running, what waits, what is finished; tasks go by their place in the order given."""
+    """The state of one call of run_isolated."""
 
-    def __init__(
-        self,
-        function: Callable,
-        tasks: Iterable[tuple],
-        seconds_allowed: float,
-        preparation: tuple,
-        check: Callable[[], None],
-    ):
-        self.function, self.seconds_allowed, self.preparation = function, seconds_allowed, preparation
-        self.check = check
-        self.waiting = enumerate(tasks)
-        self.workers: list[_Worker] = []
-        self.losses: Counter[int] = Counter()
-        self.finished: dict[int, object] = {}
+    function: Callable
+    waiting: Iterator[tuple[int, tuple]]  # (index, task)
+    seconds_allowed: float
+    preparation: tuple  # initializer and its arguments
+    check: Callable[[], None]
+    workers: list[_Worker] = field(default_factory=list)
+    losses: Counter[int] = field(default_factory=Counter)  # by index
+    finished: dict[int, object] = field(default_factory=dict)  # results by index, not yet yielded
 
     @property
     def running(self) -> int:
-        """The number of tasks that workers have."""
+        """The number of tasks in the workers' queues."""
         return sum(len(worker.queue) for worker in self.workers)
 
     def start(self, workers: int) -> None:
-        self.workers += [_Worker(self.preparation) for _ in range(workers)]  # they start side by side
+        self.workers += [_Worker(self.preparation) for _ in range(workers)]  # they start in parallel
         for slot in range(workers):
             self._await_start(slot)
 
     def assign(self) -> None:
-        """Fills the workers' queues, the shortest first, as long as not too many results wait for an earlier one."""
+        """Fill the workers' queues, shortest first, up to UNYIELDED tasks in all."""
         for length in range(QUEUED):
             for worker in self.workers:
                 if len(worker.queue) == length and self.running + len(self.finished) < UNYIELDED:
@@ -130,62 +133,62 @@ class _Run:
                     self._submit(worker, index, task)
 
     def collect(self) -> None:
-        """Waits until a task ends or its time is over, and takes in what ended."""
+        """Wait until a task ends or its time is up, and collect the results of all tasks that have ended."""
         busy = [worker for worker in self.workers if worker.queue]
         self._wait([worker.queue[0][2] for worker in busy], until=min(worker.deadline for worker in busy))
         for worker in busy:
-            while worker.queue and worker.queue[0][2].done() and self._take(worker):
-                pass
+            while worker.queue and worker.queue[0][2].done():
+                self._take(worker)
             if worker.queue and time.monotonic() >= worker.deadline:
                 worker.expired, worker.deadline = worker.queue[0][0], float("inf")
-                worker.kill()  # its tasks then end as those of a broken pool
+                worker.kill()  # its futures then raise BrokenProcessPool
 
     def close(self) -> None:
         for worker in self.workers:
             worker.close()
 
     def _wait(self, futures: list[Future], *, until: float = float("inf")) -> None:
-        """Waits until one of the futures is done or that moment has come, and lets `check` end the run meanwhile.
+        """Wait until one of the futures is done or the time `until` is reached; call `check` meanwhile.
 
-        Time in which this process stood still (Ctrl-Z, a frozen container) does not count: the workers stood still too.
+        Time in which this process was suspended (Ctrl-Z, a frozen container) does not count, because the workers were
+        suspended too.
         """
         while True:
             self.check()
-            asked = time.monotonic()
-            patience = min(max(until - asked, 0), ATTENTION)
-            done = wait(futures, patience, FIRST_COMPLETED).done
-            excess = time.monotonic() - asked - patience
-            if excess > STANDSTILL:
-                until += excess
+            start = time.monotonic()
+            timeout = min(max(until - start, 0), CHECK_INTERVAL)
+            done = wait(futures, timeout, FIRST_COMPLETED).done
+            suspended = time.monotonic() - start - timeout
+            if suspended > STANDSTILL:
+                until += suspended
                 for worker in self.workers:
-                    worker.deadline += excess
+                    worker.deadline += suspended
             if done or time.monotonic() >= until:
                 return
 
     def _submit(self, worker: _Worker, index: int, task: tuple) -> None:
         try:
             future = worker.executor.submit(self.function, *task)
-        except BrokenProcessPool as error:  # it died a moment ago; `collect` will see to it
+        except BrokenProcessPool as error:  # the worker has just died; `collect` replaces it
             future = Future()
             future.set_exception(error)
         if not worker.queue:
             worker.deadline = time.monotonic() + self.seconds_allowed
         worker.queue.append((index, task, future))
 
-    def _take(self, worker: _Worker) -> bool:
-        """Takes in the first task of a worker, which has ended; False if the worker was lost with it."""
+    def _take(self, worker: _Worker) -> None:
+        """Collect the result of a worker's first task, which has ended, or replace the worker if it has died."""
         index, _, future = worker.queue[0]
         try:
             self.finished[index] = future.result()
         except BrokenProcessPool:
             self._replace(worker)
-            return False
-        worker.queue.popleft()
-        worker.deadline = time.monotonic() + self.seconds_allowed
-        return True
+        else:
+            worker.queue.popleft()
+            worker.deadline = time.monotonic() + self.seconds_allowed
 
     def _replace(self, worker: _Worker) -> None:
-        """Puts a new worker in the place of a lost one; the first task was lost with it, the others go on."""
+        """Replace a dead worker. Its first task is lost or tried again; the others are submitted to the new worker."""
         worker.close()
         slot = self.workers.index(worker)
         self.workers[slot] = _Worker(self.preparation)
@@ -212,17 +215,7 @@ class _Run:
             except BrokenProcessPool:
                 self.workers[slot].close()
                 self.workers[slot] = _Worker(self.preparation)
-        raise RuntimeError("a worker process does not start; the lines above say why")
-
-
-@contextlib.contextmanager
-def _blocked_interrupt() -> Iterator[None]:
-    """A process started in the block never hears Ctrl-C: ending it is for this process, which tells the user."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        raise RuntimeError("a worker process does not start; see its error messages above")
 
 
 def _prepare_process(initializer: Callable, arguments: tuple) -> None:

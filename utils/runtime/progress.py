@@ -1,4 +1,4 @@
-"""Progress for a person: a bar on a terminal, a plain line now and then elsewhere (a pipe, a cron job)."""
+"""Progress output: a bar on a terminal, otherwise (a pipe, a cron job) a line every 30 seconds."""
 
 import contextlib
 import sys
@@ -11,7 +11,7 @@ SECONDS_BETWEEN_LINES = 30
 
 
 def duration(seconds: float) -> str:
-    """A time for a person: 45 s, 12 min, 3 h 20 min."""
+    """Format a duration: "45 s", "12 min" or "3 h 20 min"."""
     if seconds < 99.5:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -20,7 +20,10 @@ def duration(seconds: float) -> str:
 
 @contextlib.contextmanager
 def progress(total: int, *, done: int = 0, unit: str) -> Iterator[Callable[[], None]]:
-    """Yields a function to call once per finished unit; writes to stderr. `done` units were finished before."""
+    """Yield a function to call after each finished unit; progress is written to stderr.
+
+    `done` is the number of units that an earlier run has finished.
+    """
     if sys.stderr is not None and sys.stderr.isatty():
         with tqdm(total=total, initial=done, unit=f" {unit}", dynamic_ncols=True) as bar:
             yield bar.update
@@ -35,7 +38,7 @@ def progress(total: int, *, done: int = 0, unit: str) -> Iterator[Callable[[], N
         if now - last_line >= SECONDS_BETWEEN_LINES:
             last_line = now
             rate = (count - done) / (now - start)
-            left = (total - count) / rate
-            print(f"{count}/{total} {unit}, {rate:.1f}/s, {left:.0f} s left", file=sys.stderr, flush=True)
+            left = duration((total - count) / rate)
+            print(f"{count}/{total} {unit}, {rate:.1f}/s, {left} left", file=sys.stderr, flush=True)
 
     yield advance

@@ -1,4 +1,4 @@
-"""NAME.log: what a run printed and what it ran on, so that it can be understood a month later."""
+"""The log NAME.log of a run: its command, versions, device and settings, and everything that it printed."""
 
 import contextlib
 import contextvars
@@ -6,10 +6,10 @@ import functools
 import inspect
 import json
 import os
+import platform
 import re
 import shlex
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -22,25 +22,25 @@ from utils.runtime.errors import UserError
 from utils.runtime.files import beside_history, plain
 from utils.runtime.progress import duration
 
-ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # of colours and cursors
-_write_line = contextvars.ContextVar("write_line", default=None)
+ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # terminal codes for colours and cursor movement
+_log = contextvars.ContextVar("log", default=lambda text: None)  # the function that writes to the current run's log
 
 
 class Tee:
-    """A text stream that writes to `stream` and hands each complete line to `line`; progress bars are left out.
+    """A text stream that copies to `stream` and calls `write_line` with each complete line.
 
-    Of a line that was drawn over by carriage returns the last state counts.
+    If carriage returns overwrite a line, as progress bars do, `write_line` gets its final state only.
     """
 
-    def __init__(self, stream, line: Callable[[str], None]):
-        self._stream, self._line = stream, line
+    def __init__(self, stream, write_line: Callable[[str], None]):
+        self._stream, self._write_line = stream, write_line
         self._pending = ""
 
     def write(self, text: str) -> int:
         written = self._stream.write(text)
         *lines, pending = (self._pending + text).split("\n")
         for line in lines:
-            self._line(line.rstrip("\r").rpartition("\r")[2])
+            self._write_line(line.rstrip("\r").rpartition("\r")[2])
         self._pending = pending[pending.rfind("\r") + 1 :]
         return written
 
@@ -49,76 +49,69 @@ class Tee:
 
 
 def log_only(text: str) -> None:
-    """Writes a line to the log of this run, if there is one, and not to the terminal."""
-    write_line = _write_line.get()
-    if write_line is not None:
-        write_line(text)
+    """Write a line to the log of the current run, if there is one, but not to the terminal."""
+    _log.get()(text)
 
 
 @contextlib.contextmanager
 def run_log(path: Path, options: Sequence) -> Iterator[None]:
-    """Appends to the file `path`: command, versions, device, the settings `options`, all lines printed, the end.
+    """Append the log of a run to the file `path`: header, printed lines, and how the run ended.
 
-    Each line begins with date and time. What cannot be written (a full disk) is left out: the run is worth more.
+    `options` are the dataclasses that hold the run's settings. Each line starts with date and time. Lines that cannot
+    be written, for example to a full disk, are dropped: a log must not end a run.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = threading.RLock()
-    with open(path, "ab", buffering=0) as file:
+    started = time.monotonic()
+    with open(path, "ab", buffering=0) as file:  # unbuffered appends keep lines of several threads whole
 
-        def write_line(text: str) -> None:
-            text = ESCAPES.sub("", text).rstrip()
-            if text:
-                with lock, contextlib.suppress(OSError):
-                    file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {text}\n".encode(errors="replace"))
+        def log(text: str) -> None:
+            for line in ESCAPES.sub("", text).splitlines():
+                if line.strip():
+                    with contextlib.suppress(OSError):
+                        file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line.rstrip()}\n".encode(errors="replace"))
 
-        started = time.monotonic()
-        for line in opening(options):
-            write_line(line)
-        token = _write_line.set(write_line)
+        log(header(options))
+        token = _log.set(log)
         try:
-            out, err = Tee(sys.stdout, write_line), Tee(sys.stderr, write_line)
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            stdout, stderr = Tee(sys.stdout, log), Tee(sys.stderr, log)
+            with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
                 yield
-        except BaseException as error:
-            for line in ending(error).splitlines():
-                write_line(line)
+        except UserError as error:
+            log(f"error: {error}")
+            raise
+        except KeyboardInterrupt as error:
+            log(str(error) or "interrupted")
+            raise
+        except BaseException:
+            log(f"failed: {traceback.format_exc()}")
             raise
         else:
-            write_line(f"finished after {duration(time.monotonic() - started)}")
+            log(f"finished after {duration(time.monotonic() - started)}")
         finally:
-            _write_line.reset(token)
+            _log.reset(token)
 
 
-def opening(options: Sequence) -> list[str]:
-    """What a run begins with: command, place, versions, device, settings."""
+def header(options: Sequence) -> str:
+    """Return the first lines of a log: command, working directory, versions, device and settings."""
     versions = ", ".join(f"{name} {version}" for name, version in installed_versions().items())
     settings = {name: item for group in options for name, item in plain(asdict(group)).items()}
-    return [
-        f"=== {shlex.join([Path(sys.executable).name, *sys.argv])}",
-        f"in {os.getcwd()}, process {os.getpid()}",
-        f"python {'.'.join(map(str, sys.version_info[:3]))}, {versions}",
-        f"device: {hardware()}",
-        f"settings: {json.dumps(settings)}",
-    ]
-
-
-def ending(error: BaseException) -> str:
-    """What a run ends with that did not finish: the line that the user sees, or the traceback of a bug."""
-    if isinstance(error, UserError):
-        return f"error: {error}"
-    if isinstance(error, KeyboardInterrupt):
-        return str(error) or "interrupted"
-    return "failed: " + "".join(traceback.format_exception(error))
+    return (
+        f"=== {shlex.join([Path(sys.executable).name, *sys.argv])}\n"
+        f"in {os.getcwd()}, process {os.getpid()}\n"
+        f"python {platform.python_version()}, {versions}\n"
+        f"device: {hardware()}\n"
+        f"settings: {json.dumps(settings)}"
+    )
 
 
 def logged(stage: Callable) -> Callable:
-    """Makes a stage, whose arguments are dataclasses with an OutputOptions `output` among them, keep its log."""
+    """Decorate a stage to keep a log. Its arguments are dataclasses of settings; `output` is an OutputOptions."""
 
     @functools.wraps(stage)
     def with_log(*arguments, **named):
-        given = inspect.signature(stage).bind(*arguments, **named)
-        given.apply_defaults()
-        with run_log(beside_history(given.arguments["output"].log_path, ".log"), list(given.arguments.values())):
+        bound = inspect.signature(stage).bind(*arguments, **named)
+        bound.apply_defaults()  # the log shows settings with default values too
+        with run_log(beside_history(bound.arguments["output"].log_path, ".log"), list(bound.arguments.values())):
             return stage(*arguments, **named)
 
     return with_log

@@ -1,1 +1,1 @@
-"""What a user can set: options with their defaults, command-line arguments, recipes."""
+"""User settings: options with their defaults, command-line arguments, recipes."""

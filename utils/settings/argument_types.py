@@ -1,7 +1,4 @@
-"""Types of command-line arguments: each converts a text to a value, or says what was expected.
-
-`metavar_of` gives the placeholder of a type in `--help`.
-"""
+"""Types of command-line arguments. Each converts text to a value, or raises an error that says what was expected."""
 
 import argparse
 import os
@@ -18,7 +15,7 @@ Error = argparse.ArgumentTypeError
 
 @dataclass(frozen=True)
 class Number:
-    """The type of a number of `kind` for which `accepts` is true; `expected` describes it in errors."""
+    """The type of numbers of `kind` for which `accepts` is true; `expected` describes them in errors."""
 
     kind: type
     expected: str
@@ -44,51 +41,51 @@ _clip_norm = Number(float, "a number above 0 or none", lambda value: 0 < value <
 
 
 def clip_norm(text: str) -> float | None:
-    """A finite number above 0, or None for "none"."""
+    """Return a finite number above 0, or None for "none"."""
     return None if text == "none" else _clip_norm(text)
 
 
 def existing_file(text: str) -> Path:
-    """The path of an existing file."""
+    """Return the path of an existing file."""
     if not Path(text).is_file():
         raise Error(f"must be an existing file, got {text}")
     return Path(text)
 
 
 def existing_folder(text: str) -> Path:
-    """The path of an existing folder."""
+    """Return the path of an existing folder."""
     if not Path(text).is_dir():
         raise Error(f"must be an existing folder, got {text}")
     return Path(text)
 
 
 def output_folder(text: str) -> Path:
-    """The path of a writable folder that exists or can be created; it is not created yet.
+    """Return the path of a writable folder that exists or can be created. It is not created yet.
 
-    Checked before the work starts, so that its result cannot be lost at the end.
+    The check is made before the work starts, because otherwise its result could be lost.
     """
     path = Path(text)
     existing = path.absolute()
     while not existing.exists():
         existing = existing.parent
     if not existing.is_dir():
-        raise Error(f"must be a folder or lie in one, got {text}, where {existing} is a file")
+        raise Error(f"must be a folder or a path in one, got {text}, where {existing} is a file")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise Error(f"must be in a writable folder, got {text} in {existing}")
     return path
 
 
 def output_stem(text: str) -> Path:
-    """A path, with or without suffix, with which the names of output files begin."""
+    """Return a path, with or without suffix, from which the paths of output files are formed."""
     path = Path(text)
     if not path.name:
-        raise Error(f"must end in a name for the files, got {text or 'nothing'}")
+        raise Error(f"must end in a file name, got {text or 'nothing'}")
     output_folder(str(path.parent))
     return path
 
 
 def output_model(text: str) -> Path:
-    """The path of a model to write: it ends in .keras or .h5, in a folder that exists or can be created."""
+    """Return the path of a .keras or .h5 file to write, in a folder that exists or can be created."""
     path = with_model_suffix(text)
     if path.is_dir():
         raise Error(f"must be a file, got the folder {text}")
@@ -97,19 +94,19 @@ def output_model(text: str) -> Path:
 
 
 def existing_model(text: str) -> Path:
-    """The path of an existing model file that ends in .keras or .h5."""
+    """Return the path of an existing .keras or .h5 file."""
     return existing_file(str(with_model_suffix(text)))
 
 
 def existing_teacher(text: str) -> Path:
-    """The path of an existing model file, or of a .npy of class scores."""
+    """Return the path of an existing model (.keras or .h5) or file of class scores (.npy)."""
     if Path(text).suffix not in (*MODEL_SUFFIXES, SCORES_SUFFIX):
         raise Error(f"must end in .keras or .h5, or in .npy for class scores, got {text}")
     return existing_file(text)
 
 
 def output_scores(text: str) -> Path:
-    """The path of a .npy to write, in a folder that exists or can be created."""
+    """Return the path of a .npy file to write, in a folder that exists or can be created."""
     path = Path(text)
     if path.suffix != SCORES_SUFFIX or path.is_dir():
         raise Error(f"must be a file that ends in .npy, got {text}")
@@ -118,27 +115,27 @@ def output_scores(text: str) -> Path:
 
 
 def with_model_suffix(text: str) -> Path:
-    """A path that ends in .keras or .h5."""
+    """Return a path that ends in .keras or .h5."""
     if Path(text).suffix not in MODEL_SUFFIXES:
         raise Error(f"must end in .keras or .h5, got {text}")
     return Path(text)
 
 
 def student(text: str) -> str:
-    """The name of a built-in student, or of a function as package.module:function."""
+    """Return the name of a built-in student, or of a function as package.module:function."""
     if text not in STUDENTS and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", text):
         raise Error(f"must be {', '.join(STUDENTS)} or package.module:function, got {text}")
     return text
 
 
 def input_size(text: str) -> tuple[int, int]:
-    """SIDE or HEIGHTxWIDTH in pixels as (height, width)."""
+    """Return (height, width) in pixels from SIDE or HEIGHTxWIDTH."""
     try:
         sides = tuple(positive_int(part) for part in text.lower().split("x"))
     except Error:
         sides = ()
     if len(sides) not in (1, 2):
-        raise Error(f"must be SIDE or HEIGHTxWIDTH in pixels, as 112 or 120x160, got {text}")
+        raise Error(f"must be SIDE or HEIGHTxWIDTH in pixels, e.g. 112 or 120x160, got {text}")
     return sides[0], sides[-1]
 
 
@@ -154,5 +151,5 @@ METAVARS = {
 
 
 def metavar_of(kind: Callable | None) -> str:
-    """The placeholder of a type in `--help`, TEXT for others."""
+    """Return the placeholder of a type in `--help`, by default TEXT."""
     return next((metavar for metavar, kinds in METAVARS.items() if kind in kinds), "TEXT")

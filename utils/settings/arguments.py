@@ -1,4 +1,4 @@
-"""Argument groups that scripts share, and the options that are filled from them."""
+"""Argument groups that several scripts share, and the conversion of parsed arguments to options."""
 
 import argparse
 import dataclasses
@@ -27,7 +27,7 @@ SCALES_HELP = "range of input values that a model without a record expects"
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """--data, --annotations, --paths."""
+    """Add --data, --annotations and --paths."""
     group = parser.add_argument_group("arrays")
     group.add_argument("--data", type=existing_file, required=True, help="frames.npy written by video_to_frames.py")
     group.add_argument("--annotations", type=existing_file, required=True, help="labels.npy next to it")
@@ -35,30 +35,30 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_split_arguments(parser: argparse.ArgumentParser, *, default: str | None) -> None:
-    """--split and its settings; `default` is None where a record may know the split."""
+    """Add --split and its settings. With `default` None, the split is that of each recogniser's record."""
     group = parser.add_argument_group("split into training, validation and test clips")
     without = "" if default else "; by default the test clips in the record of each recogniser"
     group.add_argument("--split", default=default, metavar="PROTOCOL", help=f"{PROTOCOLS}{without}")
     group.add_argument("--split_seed", type=seed, default=DataOptions.split_seed, help="seed of the split")
     group.add_argument("--split_dir", type=existing_folder, help="folder of the official lists, for official:K")
-    group.add_argument("--group_pattern", metavar="REGEX", help="captures the group of a clip in its path")
+    group.add_argument("--group_pattern", metavar="REGEX", help="regular expression that captures the group in a path")
 
 
 def add_synthetic_arguments(parser: argparse.ArgumentParser) -> None:
-    """Number and appearance of the synthetic videos."""
+    """Add the number and appearance of the synthetic videos."""
     group = parser.add_argument_group("synthetic videos")
-    group.add_argument("--classes", type=positive_int, default=10, help="number of actions, an even number")
+    group.add_argument("--classes", type=positive_int, default=10, help="number of action classes, an even number")
     group.add_argument("--subjects", type=positive_int, default=10, help="number of people")
     group.add_argument("--clips", type=positive_int, default=6, help="clips per action and person")
-    group.add_argument("--video_seed", type=seed, default=0, help="seed of the rendering")
-    group.add_argument("--clutter", type=non_negative_float, default=1.0, help="strength of the background")
+    group.add_argument("--video_seed", type=seed, default=0, help="seed for rendering")
+    group.add_argument("--clutter", type=non_negative_float, default=1.0, help="amount of background clutter")
     group.add_argument("--noise", type=non_negative_float, default=5.0, help="sensor noise in grey levels")
     group.add_argument("--jitter", type=non_negative_float, default=1.0, help="strength of the camera shake")
-    group.add_argument("--phase_spread", type=share, default=0.25, help="how randomly a motion starts in its loop")
+    group.add_argument("--phase_spread", type=share, default=0.25, help="randomness of the start of a motion, 0 to 1")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, *, with_student: bool = False) -> None:
-    """Kind and size of the network."""
+    """Add the size of the network, and --student if `with_student`."""
     group = parser.add_argument_group("network")
     if with_student:
         add_student_argument(group)
@@ -69,7 +69,7 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, with_student: bool =
 
 
 def add_student_argument(group) -> None:
-    """--student."""
+    """Add --student."""
     names = ", ".join(STUDENTS)
     group.add_argument(
         "--student", type=student, default="compact3d", help=f"{names}, or package.module:function for your own"
@@ -77,7 +77,7 @@ def add_student_argument(group) -> None:
 
 
 def add_training_arguments(parser: argparse.ArgumentParser, *, epochs: int | None) -> None:
-    """How a network is fitted; `epochs` is the default, None for a script with several trainings and seeds."""
+    """Add the settings of training. `epochs` is the default; with None, arguments of a single training are left out."""
     defaults = TrainingOptions()
     group = parser.add_argument_group("training")
     if epochs is not None:
@@ -111,7 +111,7 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, epochs: int | Non
         "--initialisation",
         choices=["data", "random"],
         default=defaults.initialisation,
-        help="data: scale the random weights of a network from scratch by some training clips",
+        help="data: rescale the random initial weights, based on some training clips",
     )
     group.add_argument(
         "--class_weights",
@@ -128,37 +128,37 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, epochs: int | Non
         "--precision",
         choices=PRECISIONS,
         default=defaults.precision,
-        help="auto: float32 on a CPU, 16 bit on a GPU that supports it",
+        help="auto: float32 on a CPU, 16-bit mixed precision on a GPU that supports it",
     )
-    group.add_argument("--keep_going", action="store_true", help="continue a training that looks hopeless")
+    group.add_argument("--keep_going", action="store_true", help="do not stop a failing training run")
     if epochs is not None:
         group.add_argument("--tensorboard", type=output_folder, help="write TensorBoard scalars to this folder")
 
 
 def add_view_arguments(parser: argparse.ArgumentParser, *, views_help: str) -> None:
-    """Augmentation; `views_help` says what --views means to the script."""
+    """Add the settings of augmentation. `views_help` explains what --views means in the script."""
     group = parser.add_argument_group(
-        "augmentation (crop, time window, flip and colour, equal for all frames of a clip)"
+        "augmentation (crop, time window, flip and colour, the same for all frames of a clip)"
     )
     defaults = ViewOptions()
     group.add_argument("--views", type=non_negative_int, default=defaults.views, help=views_help)
-    group.add_argument("--view_seed", type=seed, default=defaults.view_seed, help="seed of the views")
+    group.add_argument("--view_seed", type=seed, default=defaults.view_seed, help="seed of the augmented views")
     group.add_argument(
-        "--no_flip", dest="flip", action="store_false", help="no horizontal flips, where left and right are classes"
+        "--no_flip", dest="flip", action="store_false", help="disable horizontal flips, e.g. for left/right classes"
     )
 
 
 def add_overwrite_argument(group) -> None:
-    """--overwrite of the scripts that train."""
+    """Add --overwrite, for scripts that train."""
     group.add_argument("--overwrite", action="store_true", help="start over instead of resuming an interrupted run")
 
 
 def settings_by_name(args: argparse.Namespace, **kinds: type) -> dict:
-    """One dataclass per keyword, filled by `options_of`: the keyword arguments of a stage."""
+    """Return the keyword arguments of a stage: for each keyword, an instance of its dataclass from `options_of`."""
     return {name: options_of(kind, args) for name, kind in kinds.items()}
 
 
 def options_of(kind: type, args: argparse.Namespace):
-    """A dataclass of options.py filled from the arguments with the names of its fields; others keep their defaults."""
+    """Return an instance of a dataclass of options.py. Fields without an argument of that name keep their defaults."""
     names = [field.name for field in dataclasses.fields(kind) if hasattr(args, field.name)]
     return kind(**{name: getattr(args, name) for name in names})

@@ -1,6 +1,6 @@
-"""Running a script: its argument parser, and errors of one line.
+"""The argument parser of the scripts, and their one-line error messages.
 
-Nothing here imports TensorFlow, Keras or matplotlib, so that `--help` and argument errors appear at once.
+This module does not import TensorFlow, Keras or matplotlib, so that `--help` and argument errors appear at once.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from utils.settings.argument_types import metavar_of
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Shows short metavars, which arguments are required, and the defaults of arguments that take values."""
+    """Shows short metavars, marks required arguments, and shows the defaults of arguments that take values."""
 
     def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
         return metavar_of(action.type)
@@ -33,7 +33,7 @@ class HelpFormatter(argparse.HelpFormatter):
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse without abbreviated flags, with errors of one line."""
+    """An argparse parser with one-line errors and without abbreviated flags."""
 
     def __init__(self, description: str, **settings):
         super().__init__(description=description, formatter_class=HelpFormatter, allow_abbrev=False, **settings)
@@ -43,31 +43,29 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run the `main` of a script: exit code 130 after Ctrl-C, 143 after SIGTERM.
+    """Run the `main` function of a script, with exit code 130 after Ctrl-C and 143 after SIGTERM.
 
-    A UserError, a full disk or a missing permission becomes one line on stderr and exit code 2.
+    A UserError, a full disk or a missing permission gives one line on stderr and exit code 2.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no start-up messages of TensorFlow
     signal.signal(signal.SIGTERM, raise_interrupted)
     try:
         main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        if disk_error(error) is None:
+    except (UserError, OSError) as error:
+        message = str(error) if isinstance(error, UserError) else disk_error(error)
+        if message is None:
             raise
-        print(f"error: {disk_error(error)}", file=sys.stderr)
+        print(f"error: {message}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as stop:
-        for number in SIGNALS:  # a second Ctrl-C while the interpreter exits
+        for number in SIGNALS:  # ignore a second Ctrl-C while the interpreter exits
             atexit.register(signal.signal, number, signal.SIG_IGN)
         print(str(stop) or "interrupted", file=sys.stderr)
         sys.exit(128 + getattr(stop, "number", signal.SIGINT))
 
 
 def start_tensorflow() -> None:
-    """Import TensorFlow quietly; to be called once the arguments are checked."""
+    """Import TensorFlow without start-up messages. Call this after the arguments are checked."""
     from utils.runtime import devices
 
     devices.start_tensorflow()

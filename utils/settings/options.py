@@ -1,4 +1,4 @@
-"""The settings of the stages with their defaults. Command lines fill them by name, records keep them."""
+"""The settings of the stages and their defaults. Arguments of the same name set them; records store them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -14,16 +14,16 @@ INPUT_SCALES = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 TRAINED_TEACHERS = ("scratch", "sports1m")  # of reproduce.py
 
-# Metadata of fields whose values are not part of what identifies a trained network, see `weight_settings`:
-NO_EFFECT = {"keyed": False}  # weights do not depend on it
-BY_CONTENT = {"keyed": False}  # a file, identified by its content and not by its name
+# Metadata of fields that are not part of the key of a trained network, see `weight_settings`:
+NO_EFFECT = {"keyed": False}  # trained weights do not depend on it
+BY_CONTENT = {"keyed": False}  # a file, which is identified by its content instead of its path
 
 
 def weight_settings(groups: Sequence) -> dict[str, object]:
-    """The settings on which trained weights depend, by name: the keyed fields of the dataclasses `groups`.
+    """Return the settings on which trained weights depend, by name: the keyed fields of the dataclasses `groups`.
 
-    A field added after networks were trained without it declares `metadata={"same_as_before": value}` with the value
-    that leaves training as it was. That value is left out, so that keys of finished trainings stay valid.
+    A field that is added later declares `metadata={"same_as_before": value}` with the value that does not change
+    training. That value is left out of the result, so that the keys of finished trainings stay valid.
     """
     found = {}
     for group in groups:
@@ -49,7 +49,7 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How a network is fitted."""
+    """Settings of training."""
 
     batch_size: int = 8
     epochs: int = 50
@@ -69,7 +69,7 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class ViewOptions:
-    """Which augmented views training reads (utils/data/views.py). Validation and test read view 0, the whole clip."""
+    """Augmented views for training (utils/data/views.py). Validation and test use view 0, the whole clip."""
 
     views: int = 8  # number of augmented views per clip, in addition to view 0; 0: no augmentation
     view_seed: int = 0
@@ -80,8 +80,8 @@ class ViewOptions:
 class NetworkOptions:
     """Size of a network."""
 
-    width: float = 1.0  # multiplies filters and dense units
-    dropout: float = 1.0  # multiplies the dropout rates
+    width: float = 1.0  # multiplier of filters and dense units
+    dropout: float = 1.0  # multiplier of the dropout rates
     input_size: tuple[int, int] = (112, 112)  # height, width in pixels
     input_frames: int = 16
 
@@ -93,7 +93,7 @@ class NetworkOptions:
 
 @dataclass(frozen=True)
 class TeacherOptions:
-    """How a C3D teacher is initialised."""
+    """Initialisation of a C3D teacher."""
 
     task: str = TASK_FROM_SCRATCH  # or one of TASKS_FINE_TUNING
     weights: Path | None = field(default=None, metadata=BY_CONTENT)  # Sports-1M weights; None: downloaded once
@@ -102,14 +102,12 @@ class TeacherOptions:
 
 @dataclass(frozen=True)
 class DistillationOptions:
-    """Which student is trained, and from which targets."""
+    """The student, its teachers and the distillation loss."""
 
     student: str = "compact3d"  # a key of models.STUDENTS, or "package.module:function"
     source: Path | tuple[Path, ...] | None = field(default=None, metadata=BY_CONTENT)  # models or .npy scores
     teacher_mode: str = "cached"  # "cached": logits are computed once per view; "live": in every step
-    cache: Path | None = field(
-        default=None, metadata=NO_EFFECT
-    )  # where the logits are stored; None: next to the teacher
+    cache: Path | None = field(default=None, metadata=NO_EFFECT)  # file for the logits; None: next to the teacher
     temperature: float = 10.0
     alpha: float = 0.1  # weight of the hard loss; 1: no teacher
     labels_per_class: int | None = None  # None: all
@@ -118,7 +116,7 @@ class DistillationOptions:
 
     @property
     def sources(self) -> tuple[Path, ...]:
-        """All of `source`."""
+        """The paths of `source` as a tuple."""
         if self.source is None:
             return ()
         return (self.source,) if isinstance(self.source, Path) else tuple(self.source)
@@ -126,7 +124,7 @@ class DistillationOptions:
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """Where a trained network and its history are written."""
+    """Output files of training."""
 
     output_path: Path
     log_path: Path

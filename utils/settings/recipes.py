@@ -1,4 +1,4 @@
-"""Named settings in YAML files, read as arguments that a command line may override."""
+"""Recipes: YAML files of arguments, which the command line overrides."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from utils.runtime.errors import UserError
 
 
 def arguments_of_recipe(path: Path, known: set[str]) -> list[str]:
-    """A recipe's settings as command-line arguments, to be put before those that the user typed, so that these win.
+    """Return the settings of a recipe as command-line arguments. Placed before the user's, they are overridden.
 
-    A recipe maps argument names (without `--`) to values: a list stands for several values, true for a flag, false and
-    null for an argument left out. Raises UserError if it is not such a mapping or names an argument not in `known`.
+    A recipe maps argument names without `--` to values. A list stands for several values, true for a flag; false and
+    null omit the argument. Raises UserError if the file is not such a mapping, or if a name is not in `known`.
     """
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -22,7 +22,9 @@ def arguments_of_recipe(path: Path, known: set[str]) -> list[str]:
     arguments = []
     for name, value in settings.items():
         if name not in known:
-            raise UserError(f"--config: {path} names the unknown setting {name}; known are {', '.join(sorted(known))}")
+            raise UserError(
+                f"--config: {path} has the unknown setting {name}, expected one of {', '.join(sorted(known))}"
+            )
         if value is None or value is False:
             continue
         arguments.append(f"--{name}")

@@ -1,1 +1,1 @@
-"""Which clips train, validate and test, from labels and names alone."""
+"""Splits into training, validation and test clips, from labels and clip names only."""

@@ -1,4 +1,4 @@
-"""The folds of an experiment: one protocol for each split that it is repeated on."""
+"""The folds of an experiment: one split protocol per fold."""
 
 from collections.abc import Sequence
 
@@ -8,30 +8,30 @@ from utils.runtime.errors import UserError
 from utils.splits.groups import read_groups
 
 OFFICIAL_SPLITS = (1, 2, 3)  # of UCF101 and HMDB51
-ALL_FOLDS = "logo, official or fold:N for all folds of these"
+REPEATED_PROTOCOLS = "logo, official or fold:N"  # each stands for several folds
 
 
 def protocols(
     split: str, folds: Sequence[int] | None, *, paths: np.ndarray | None, group_pattern: str | None = None
 ) -> tuple[str, ...]:
-    """`--split` of an experiment as one protocol a fold.
+    """Expand `--split` of an experiment into one protocol per fold.
 
-    `logo`, `official` and `fold:N` without a number K stand for all of their folds, or for those in `folds`; any other
-    protocol is a single fold. paths: unicode (N,), as in `make_split`. Raises UserError if a fold does not exist.
+    `logo`, `official` and `fold:N` (without a number K) stand for all of their folds, or for those in `folds`. Any
+    other protocol is a single fold. paths: unicode (N,), as in `make_split`. Raises UserError if a fold does not exist.
     """
     kind, _, argument = split.partition(":")
     if split == "logo":
         if paths is None:
-            raise UserError("--split logo reads the names of the clips and needs --paths, which is not given")
-        known = [int(number) for number in np.unique(read_groups(paths, group_pattern).numbers)]
+            raise UserError("--split logo needs the clip names in --paths, which is not given")
+        known = np.unique(read_groups(paths, group_pattern).numbers).tolist()
         template = "logo:{}"
     elif split == "official":
         known, template = list(OFFICIAL_SPLITS), "official:{}"
     elif kind == "fold" and argument.isdecimal():
         known, template = list(range(1, int(argument) + 1)), f"fold:{{}}/{argument}"
+    elif folds is not None:
+        raise UserError(f"--folds must go with --split {REPEATED_PROTOCOLS}, got --split {split}")
     else:
-        if folds is not None:
-            raise UserError(f"--folds chooses among the folds of --split {ALL_FOLDS}; got --split {split}")
         return (split,)
     chosen = known if folds is None else list(dict.fromkeys(folds))
     for fold in chosen:

@@ -1,4 +1,4 @@
-"""Parts of a set with about the same share of each class: of single clips, or of whole groups as they allow."""
+"""Stratified parts of a set of clips: single clips, or whole groups as far as they allow it."""
 
 import warnings
 
@@ -10,9 +10,9 @@ TOLERANCE = 0.05  # 15 % to 25 % of the clips is about a fifth
 
 
 def part_of_clips(labels: np.ndarray, *, seed: list[int]) -> np.ndarray:
-    """A random fifth of each class, at least one clip of each.
+    """Draw a random fifth of each class, at least one clip per class.
 
-    labels: int64 (N,). seed: what the choice depends on. Returns bool (N,), True for the part.
+    labels: int64 (N,). seed: of NumPy's default_rng. Returns bool (N,), True for the part.
     """
     chosen = np.zeros(len(labels), bool)
     for label in np.unique(labels).tolist():
@@ -23,49 +23,50 @@ def part_of_clips(labels: np.ndarray, *, seed: list[int]) -> np.ndarray:
 
 
 def part_of_groups(labels: np.ndarray, keys: np.ndarray, *, keep: int, seed: list[int]) -> np.ndarray:
-    """Whole groups that hold about a fifth of each class.
+    """Choose whole groups that contain about a fifth of each class.
 
-    labels: int64 (N,). keys: the group of each clip (N,). keep: the number of groups that each class keeps outside the
-    part; each class must have more. seed: what the choice depends on. Returns bool (N,), True for the part; it is never
-    empty.
+    labels: int64 (N,). keys: the group of each clip (N,). keep: the number of groups of each class that must stay
+    outside the part; each class must have more. seed: of NumPy's default_rng. Returns bool (N,), True for the part,
+    which is never empty.
 
-    The start are the folds of scikit-learn's StratifiedGroupKFold, which may put all groups of a class on one side. In
-    each, single groups change sides while that makes the part better: first until `keep` holds, then until no more
-    classes can be brought into the part, then towards a fifth of each class. The best of these parts is taken.
+    The candidates are the folds of scikit-learn's StratifiedGroupKFold, which may contain all groups of a class. Each
+    candidate is improved by moving single groups in or out: first until `keep` holds, then to cover more classes, then
+    towards a fifth of each class. The best candidate is returned.
     """
     generator = np.random.default_rng(seed)
-    groups, group_of_clip = np.unique(keys, return_inverse=True)
     _, labels = np.unique(labels, return_inverse=True)
-    class_count = labels.max() + 1
-    # the folds' own shuffling uses NumPy's old generator; renaming the groups at random does the same by the new one
-    group_of_clip = generator.permutation(len(groups))[group_of_clip]
-    clips = np.zeros((len(groups), class_count), np.int64)
+    group_of_clip = _shuffled_groups(keys, generator)
+    group_count = group_of_clip.max() + 1
+    clips = np.zeros((group_count, labels.max() + 1), np.int64)
     np.add.at(clips, (group_of_clip, labels), 1)
 
-    fold_count = min(PARTS, len(groups), clips.sum(axis=0).max())
-    folds = StratifiedGroupKFold(n_splits=fold_count)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        parts = [np.unique(group_of_clip[rows]) for _, rows in folds.split(labels, labels, group_of_clip)]
-    inside = np.zeros((fold_count, len(groups)), bool)
-    for fold, part in enumerate(parts):
-        inside[fold, part] = True
+    fold_count = min(PARTS, group_count, clips.sum(axis=0).max())
+    inside = np.zeros((fold_count, group_count), bool)
+    inside[_folds(labels, group_of_clip, fold_count), group_of_clip] = True
     inside = np.array([_improved(part, clips, keep=keep) for part in inside[generator.permutation(fold_count)]])
     inside_clips = inside @ clips
     faults = _faults(clips, inside_clips, inside @ (clips > 0), keep=keep)
-    # all parts of about the right size serve alike, so the seed chooses among those
+    # parts within the tolerance count as equal in size, so that the seed chooses among them
     excess = np.maximum(np.abs(inside_clips.sum(axis=1) / len(labels) - 1 / PARTS) - TOLERANCE, 0)
     return inside[np.lexsort((excess, faults))[0]][group_of_clip]
 
 
 def group_folds(labels: np.ndarray, keys: np.ndarray, *, count: int, seed: int) -> np.ndarray:
-    """Divides whole groups into `count` parts of about equal size and shares of classes; int64 (N,), 0..count-1.
+    """Divide whole groups into `count` stratified folds of similar size with scikit-learn's StratifiedGroupKFold.
 
-    labels: int64 (N,). keys: the group of each clip (N,), at least `count` different ones. By scikit-learn's
-    StratifiedGroupKFold on groups renamed at random by the seed.
+    labels: int64 (N,). keys: the group of each clip (N,), at least `count` different ones. Returns the fold of each
+    clip, int64 (N,), 0..count-1.
     """
+    return _folds(labels, _shuffled_groups(keys, np.random.default_rng(seed)), count)
+
+
+def _shuffled_groups(keys: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Number the groups in random order, int64 (N,); the folds' own shuffling uses NumPy's legacy generator."""
     groups, group_of_clip = np.unique(keys, return_inverse=True)
-    group_of_clip = np.random.default_rng(seed).permutation(len(groups))[group_of_clip]
+    return generator.permutation(len(groups))[group_of_clip]
+
+
+def _folds(labels: np.ndarray, group_of_clip: np.ndarray, count: int) -> np.ndarray:
     fold_of_clip = np.empty(len(labels), np.int64)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
@@ -76,8 +77,10 @@ def group_folds(labels: np.ndarray, keys: np.ndarray, *, count: int, seed: int) 
 
 
 def _faults(clips: np.ndarray, inside_clips: np.ndarray, inside_groups: np.ndarray, *, keep: int) -> np.ndarray:
-    """Counts what is wrong with parts that hold these clips and groups of each class (..., C): a class that does not
-    keep its groups outside counts more than all classes that are missing inside."""
+    """Count the faults of parts that contain these clips and groups of each class (..., C).
+
+    A class with fewer than `keep` groups outside counts more than all classes without clips inside.
+    """
     outside_groups = (clips > 0).sum(axis=0) - inside_groups
     lacking = np.maximum(keep - outside_groups, 0).sum(axis=-1)
     missing = (inside_clips == 0).sum(axis=-1)
@@ -85,10 +88,10 @@ def _faults(clips: np.ndarray, inside_clips: np.ndarray, inside_groups: np.ndarr
 
 
 def _improved(inside: np.ndarray, clips: np.ndarray, *, keep: int) -> np.ndarray:
-    """Moves one group at a time, the best move first, until none makes the part better.
+    """Move one group at a time, the best move first, until no move improves the part.
 
-    inside: bool (G,). clips: int64 (G, C), the clips of each group and class. Whole numbers, so that no rounding
-    decides. A class that lacks groups outside has more than one inside, so moving one out is always a better part.
+    inside: bool (G,). clips: int64 (G, C), clips of each group and class. Costs are integers, so that rounding cannot
+    decide. If a class lacks groups outside, it has several inside, and moving one of them out always improves the part.
     """
     inside = inside.copy()
     present = (clips > 0).astype(np.int64)

@@ -1,1 +1,1 @@
-"""The built-in synthetic action videos."""
+"""Built-in synthetic action videos."""

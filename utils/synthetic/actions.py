@@ -1,10 +1,10 @@
-"""One synthetic action clip: a stick figure whose class only its motion tells.
+"""Synthetic action clips: stick figures whose class is determined by their motion only.
 
-A figure's pose has six channels (stick_figure.py). A class is one channel and one rhythm: the channel runs
-through that rhythm in a loop, and every other channel is held where such a loop would be at some moment of such a clip.
-Of a pair that rises and falls, a clip of the one is a clip of the other played backwards; a pair of a slow and a fast
-rhythm spends its time alike. So a frame taken from a clip at random has the same distribution of poses in every class:
-a single frame, however well it is read, says next to nothing about the class.
+The pose of a figure has six channels (stick_figure.py). A class is a channel and a rhythm. The channel repeats the
+rhythm in a loop; every other channel is constant, at a random position of such a loop. The classes "rises" and "falls"
+of a channel are each other's time reversal. "slow" and "fast" spend equal shares of time at each position. Poses in
+randomly chosen frames therefore have the same distribution in every class, and a single frame gives almost no
+information about the class.
 """
 
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ from utils.synthetic.stick_figure import (
     random_subject,
 )
 
-# Class: (channel, rhythm). Neighbours are pairs: what moves is the same, how it moves differs. Mirroring a clip never
-# changes its class. The first ten are the default set; the last four share the channels of the first four.
+# Class: (channel, rhythm). Consecutive classes are pairs with the same channel and different rhythms. A horizontal flip
+# never changes the class. The first ten are the default; the last four use the channels of the first four.
 ACTIONS = {
     "SitDown": ("stand", "falls"),
     "StandUp": ("stand", "rises"),
@@ -43,21 +43,23 @@ ACTIONS = {
     "FlapSlow": ("raise", "slow"),
     "FlapFast": ("raise", "fast"),
 }
-# At least twice 16, so that 16 sampled frames are two or three frames apart and always cover most of a loop.
+# At least 2 x 16: 16 sampled frames are then two or three frames apart and cover most of a loop.
 FRAME_COUNTS = (32, 60)
 LOOP_FRAMES = {"rises": (34.0, 44.0), "falls": (34.0, 44.0), "slow": (44.0, 56.0), "fast": (12.0, 15.0)}
-RETURN_SHARE = 0.1  # of a loop that rises or falls: the quick way back
-SUBJECT_STREAM = 2**31  # stands where a class number would: a subject draws from a stream of its own
+RETURN_SHARE = 0.1  # share of a "rises" or "falls" loop that is the quick return to the start
+SUBJECT_STREAM = 2**31  # takes the place of the class index in the random seed of a subject
 
 
 @dataclass(frozen=True)
 class Look:
-    """How clips are rendered: seed, size in pixels, and what makes the task harder.
+    """Rendering settings: seed, frame size in pixels, and the difficulty of the task.
 
-    `clutter` is the backdrop's contrast and number of shapes and `jitter` the shaking of the camera, 1 as usual, 0 for
-    none; `noise` is the sensor's, in grey levels. `phase_spread` is the share of a loop over which its start is random:
-    with 0 the middle of a clip is the middle of the motion; with 1 a clip starts anywhere, so that even a frame whose
-    place in the clip is known tells nothing, but networks need far more clips to learn the classes.
+    clutter: contrast and number of shapes of the backdrop; 1 is the default, 0 disables both.
+    noise: standard deviation of the sensor noise in grey levels.
+    jitter: strength of the camera shake; 1 is the default, 0 disables it.
+    phase_spread: share of a loop over which its start is random. With 0 the motion is centred in the clip. With 1 a
+        clip starts anywhere in the loop: a frame gives no information even if its time is known, but networks need
+        far more clips to learn the classes.
     """
 
     seed: int = 0
@@ -70,10 +72,10 @@ class Look:
 
 
 def loop_position(moment: np.ndarray, rhythm: str, hold: float) -> np.ndarray:
-    """Position, 0 to 1, of a channel at a `moment` of its loop, whose slow way up or down is half done at moment 0.
+    """Return the position (0 to 1) of a channel at each `moment` of its loop, which has period 1.
 
-    Moments one apart are the same. Over a whole loop every rhythm spends its time alike: a share `hold` at either end,
-    the rest evenly between. The loop that falls is the one that rises, played backwards.
+    At moment 0 the channel is halfway through its slow movement. In every rhythm it spends a share `hold` of the loop
+    at each end, and the rest of the time evenly distributed in between. "falls" is "rises" reversed in time.
     """
     moment = np.asarray(moment, dtype=float)
     if rhythm == "falls":
@@ -87,10 +89,10 @@ def loop_position(moment: np.ndarray, rhythm: str, hold: float) -> np.ndarray:
 def channel_positions(
     rhythm: str, rng: np.random.Generator, *, frame_count: int, speed: float, phase_spread: float
 ) -> np.ndarray:
-    """Positions of a moving channel, float64 (frame_count,): on its slow way about the middle of the clip."""
+    """Return random positions of a moving channel, float64 (frame_count,). `speed` shortens the loop."""
     hold = rng.uniform(0.04, 0.14)
     loop_frames = rng.uniform(*LOOP_FRAMES[rhythm]) / speed
-    if rhythm in ("slow", "fast"):  # to and fro: these pairs differ in speed, which no one moment gives away
+    if rhythm in ("slow", "fast"):  # these differ in speed, which a single frame does not show
         phase_spread = 1.0
     frames = np.arange(frame_count) - (frame_count - 1) / 2
     return loop_position(phase_spread * rng.uniform(-0.5, 0.5) + frames / loop_frames, rhythm, hold)
@@ -99,7 +101,7 @@ def channel_positions(
 def clip_poses(
     action: str, subject: Subject, rng: np.random.Generator, *, frame_count: int, phase_spread: float
 ) -> np.ndarray:
-    """Poses of one clip: float64 (frame_count, 6), the channels in the order of CHANNELS, about 0 to 1."""
+    """Return the poses of a clip: float64 (frame_count, 6), approximately 0 to 1, with columns as in CHANNELS."""
     moving_channel, class_rhythm = ACTIONS[action]
     poses = np.empty((frame_count, len(CHANNELS)))
     frames = np.arange(frame_count)
@@ -111,16 +113,16 @@ def clip_poses(
         if channel != moving_channel:
             position = np.full(frame_count, rng.choice(position))
         eased = 0.4 * position + 0.6 * position**2 * (3 - 2 * position)
-        # Nobody stands quite still: every channel wanders a little, whether it carries the class or not.
+        # Small movements of every channel, because people never stand completely still.
         phases = rng.uniform(0, 2 * np.pi, 2)
-        unrest = np.sin(0.13 * frames + phases[0]) + np.sin(0.29 * frames + phases[1])
-        poses[:, column] = 0.5 + subject.amplitude * (eased - 0.5) + 0.015 * unrest
+        sway = np.sin(0.13 * frames + phases[0]) + np.sin(0.29 * frames + phases[1])
+        poses[:, column] = 0.5 + subject.amplitude * (eased - 0.5) + 0.015 * sway
     return poses
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What happens in a clip: who, in which poses (frames, 6), and the generator that draws the rest."""
+    """Content of a clip: the subject, its poses (frames, 6), and the random generator for everything else."""
 
     subject: Subject
     poses: np.ndarray
@@ -128,7 +130,7 @@ class Plan:
 
 
 def plan_clip(action: str, *, subject: int, clip: int, look: Look) -> Plan:
-    """The person and the poses of one clip: a pure function of its arguments."""
+    """Return the subject and the poses of a clip. The result depends on the arguments only."""
     person = random_subject(np.random.default_rng([look.seed, SUBJECT_STREAM, subject]))
     rng = np.random.default_rng([look.seed, list(ACTIONS).index(action), subject, clip])
     frame_count = int(rng.integers(FRAME_COUNTS[0], FRAME_COUNTS[1] + 1))
@@ -137,7 +139,7 @@ def plan_clip(action: str, *, subject: int, clip: int, look: Look) -> Plan:
 
 
 def render_clip(action: str, *, subject: int, clip: int, look: Look) -> np.ndarray:
-    """The frames of one clip, uint8 (frames, frame_height, frame_width, 3), RGB: a pure function of its arguments."""
+    """Render a clip: uint8 (frames, frame_height, frame_width, 3), RGB. The result depends on the arguments only."""
     plan = plan_clip(action, subject=subject, clip=clip, look=look)
     person, rng, frame_count = plan.subject, plan.rng, len(plan.poses)
     height, width = look.frame_height, look.frame_width
@@ -159,6 +161,6 @@ def render_clip(action: str, *, subject: int, clip: int, look: Look) -> np.ndarr
 
 
 def smooth_noise(rng: np.random.Generator, frame_count: int) -> np.ndarray:
-    """A shaking hand: float64 (frame_count, 2) of unit variance, a few frames from one swing to the next."""
+    """Return noise for the camera shake: float64 (frame_count, 2), unit variance, correlated over four frames."""
     steps = rng.normal(0.0, 1.0, (frame_count + 3, 2))
     return sum(steps[offset : offset + frame_count] for offset in range(4)) / 2

@@ -1,40 +1,40 @@
-"""What a synthetic video shows besides the person: a drifting, cluttered backdrop, changing light, sensor noise."""
+"""The scene of a synthetic video apart from the person: moving backdrop, changing light, sensor noise."""
 
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-CANVAS = 1.5  # the texture's side in pictures, so that it can drift and turn without showing an edge
+CANVAS = 1.5  # side of the texture relative to the picture; larger, so that it can move without showing an edge
 
 
 @dataclass(frozen=True)
 class Drift:
-    """A coloured shape that crosses the picture again and again; lengths are shares of the picture's height."""
+    """A coloured shape that crosses the picture repeatedly. Lengths are relative to the picture height."""
 
     kind: str
     colour: tuple[int, int, int]
     start: np.ndarray  # (2,), x and y
-    velocity: np.ndarray  # (2,), a frame
+    velocity: np.ndarray  # (2,), per frame
     size: np.ndarray  # (2,)
     angle: float  # degrees
-    turning: float  # degrees a frame
+    turning: float  # degrees per frame
 
 
 @dataclass(frozen=True)
 class Backdrop:
-    """One clip's surroundings, drawn at random without regard to the class."""
+    """The random backdrop and light of a clip, independent of its class."""
 
     texture: np.ndarray  # uint8 (CANVAS * H, CANVAS * W, 3)
-    texture_velocity: np.ndarray  # (2,), a share of the picture's height a frame
-    texture_turning: float  # degrees a frame
+    texture_velocity: np.ndarray  # (2,), in picture heights per frame
+    texture_turning: float  # degrees per frame
     shapes: tuple[Drift, ...]
-    light: tuple[float, float, float, float]  # mean gain, swing, frequency in radians a frame, phase
+    light: tuple[float, float, float, float]  # mean gain, amplitude, frequency in radians per frame, phase
 
 
 def random_backdrop(rng: np.random.Generator, *, frame_height: int, frame_width: int, clutter: float) -> Backdrop:
-    """A backdrop whose contrast and number of shapes grow with `clutter` (0 is an even grey, 1 the usual)."""
-    # The drawn numbers do not depend on `clutter`, so that the same clip can be had with more of it or less.
+    """Return a random backdrop whose contrast and number of shapes increase with `clutter` (0: uniform grey)."""
+    # The random numbers do not depend on `clutter`: the same clip can be rendered with different values.
     cells = rng.integers(5, 12)
     coarse = rng.normal(0.0, 0.45, (cells, cells, 3)) + rng.normal(0.0, 0.8, (cells, cells, 1))
     fine = rng.normal(0.0, 1.0, (3 * cells, 3 * cells, 1))
@@ -69,7 +69,7 @@ def random_shape(rng: np.random.Generator, tint: np.ndarray, clutter: float) -> 
 
 
 def draw_backdrop(backdrop: Backdrop, frame: int, *, frame_height: int, frame_width: int) -> np.ndarray:
-    """The backdrop in frame number `frame`: uint8 (frame_height, frame_width, 3)."""
+    """Draw the backdrop of frame number `frame`: uint8 (frame_height, frame_width, 3)."""
     canvas_height, canvas_width = backdrop.texture.shape[:2]
     moved = backdrop.texture_velocity * frame_height * frame
     turn = cv2.getRotationMatrix2D((canvas_width / 2, canvas_height / 2), backdrop.texture_turning * frame, 1.0)
@@ -82,7 +82,7 @@ def draw_backdrop(backdrop: Backdrop, frame: int, *, frame_height: int, frame_wi
 
 def draw_shape(picture: np.ndarray, shape: Drift, frame: int) -> None:
     frame_height, frame_width = picture.shape[:2]
-    margin = 0.3  # beyond the picture's edge, where a shape may leave and come back unseen
+    margin = 0.3  # beyond the picture's edges, where shapes wrap around unseen
     span = np.array([frame_width / frame_height, 1.0]) + 2 * margin
     x, y = (((shape.start + shape.velocity * frame) % span) - margin) * frame_height
     width, height = shape.size * frame_height
@@ -90,7 +90,7 @@ def draw_shape(picture: np.ndarray, shape: Drift, frame: int) -> None:
     if shape.kind == "disc":
         cv2.ellipse(picture, ((x, y), (width, height), angle), shape.colour, cv2.FILLED, cv2.LINE_AA)
         return
-    if shape.kind == "bar":  # about as long and thick as a limb
+    if shape.kind == "bar":  # similar to a limb in length and thickness
         width, height = 1.6 * width, 0.06 * frame_height
     corners = cv2.boxPoints(((x, y), (width, height), angle))
     cv2.fillConvexPoly(picture, np.round(corners * 16).astype(np.int32), shape.colour, cv2.LINE_AA, 4)
@@ -99,9 +99,9 @@ def draw_shape(picture: np.ndarray, shape: Drift, frame: int) -> None:
 def expose(
     picture: np.ndarray, backdrop: Backdrop, frame: int, rng: np.random.Generator, *, noise: float
 ) -> np.ndarray:
-    """The picture as a camera gives it: light that sways a little and Gaussian noise of `noise` grey levels. uint8."""
-    mean, swing, frequency, phase = backdrop.light
-    gain = np.float32(mean * (1 + swing * np.sin(frequency * frame + phase)))
+    """Apply the changing light and Gaussian noise with a standard deviation of `noise` grey levels. Returns uint8."""
+    mean, amplitude, frequency, phase = backdrop.light
+    gain = np.float32(mean * (1 + amplitude * np.sin(frequency * frame + phase)))
     exposed = picture * gain
     exposed += np.float32(noise) * rng.standard_normal(picture.shape, dtype=np.float32)
     return np.clip(exposed, 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""A set of synthetic action videos on disk: real files in class folders, rendered once and reused."""
+"""A data set of synthetic action videos: video files in class folders, rendered once and reused."""
 
 import contextlib
 import itertools
@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from utils.runtime.devices import cores
 from utils.runtime.errors import UserError
@@ -21,17 +20,17 @@ from utils.synthetic.actions import ACTIONS, FRAME_COUNTS, Look, render_clip
 FRAME_RATE = 25.0
 SETTINGS_NAME = "synthetic.json"
 LOCK_NAME = ".synthetic.lock"
-RENDERING = 1  # raised whenever the pictures change, so that an older set is not taken for a new one
-BYTES_PER_PIXEL = 0.2  # of MPEG-4 with this noise, generously
-SECONDS_A_VIDEO = 600.0  # no machine needs that long
-CLIPS_PER_WORKER = 20  # below this a worker process costs more than it saves
+RENDERING = 1  # version of the pictures; a set rendered by another version is not reused
+BYTES_PER_PIXEL = 0.2  # a generous estimate for MPEG-4 with the default noise
+SECONDS_PER_VIDEO = 600.0  # far more than rendering takes on any machine
+CLIPS_PER_WORKER = 20  # with fewer clips, starting a process takes longer than it saves
 
 Video = tuple[str, int, int]  # class, subject, clip
 
 
 @dataclass(frozen=True)
 class SyntheticSet:
-    """A rendered set: its folder, class names, video paths relative to the folder, and whether it was there already."""
+    """A rendered data set. `video_paths` are relative to `folder`. `reused`: no video had to be rendered."""
 
     folder: Path
     class_names: tuple[str, ...]
@@ -55,56 +54,55 @@ def render_dataset(
     workers: int | None = None,
     progress: Callable | None = None,
 ) -> SyntheticSet:
-    """Renders `classes` x `subjects` x `clips` videos as `<output_path>/<Class>/v_<Class>_gNN_cNN.avi`, MPEG-4, 25 fps.
+    """Render `classes` x `subjects` x `clips` videos as `<output_path>/<Class>/v_<Class>_gNN_cNN.avi`, MPEG-4, 25 fps.
 
-    `classes` is even, for classes come in pairs; `clips` counts those of each subject in a class; gNN is the subject,
-    the same person in every class. A video depends on the seed, its class, subject and number alone, so a larger set
-    holds a smaller one. `clutter`, `noise`, `jitter` and `phase_spread` set how hard the task is (Look in
-    actions.py). `workers` is the number of processes, by default the number of cores; with more than one,
-    the calling script needs the usual `if __name__ == "__main__"`. `progress` is progress.progress, or None for
-    silence.
+    `classes` is an even number, because classes come in pairs. gNN is the subject, the same person in every class; cNN
+    is one of the `clips` clips per class and subject. A video depends only on its class, subject and clip number and
+    on the settings below, so that a larger set contains every smaller one. The settings from `seed` to `phase_spread`
+    are those of `Look` in actions.py.
 
-    The settings are written beside the class folders when all videos are there; a set with equal settings is reused.
-    Raises UserError if a setting is out of its range, or the folder holds a set with other settings or other files.
+    `workers` is the number of processes, by default one per core; a script that calls this function needs the
+    `if __name__ == "__main__"` guard. `progress` is utils.runtime.progress.progress, or None for no output.
+
+    The settings are written to synthetic.json when all videos are complete. A set with equal settings is reused.
+    Raises UserError if a setting is out of range, or if the folder holds a set with other settings or other files.
     """
     look = Look(seed, frame_height, frame_width, clutter, noise, jitter, phase_spread)
     check_settings(classes=classes, subjects=subjects, clips=clips, look=look)
     folder = Path(output_path)
     settings = {"rendering": RENDERING, "classes": classes, "subjects": subjects, "clips": clips} | asdict(look)
-    class_names, wanted = videos_of(classes, subjects, clips)
+    wanted = videos_of(classes, subjects, clips)
     with exclusive_lock(folder / LOCK_NAME, what=f"the synthetic set in {folder}"):
         missing = missing_videos(folder, settings, wanted)
         needed_bytes = len(missing) * FRAME_COUNTS[1] * frame_height * frame_width * BYTES_PER_PIXEL
         require_free_space(folder, round(needed_bytes), what=f"the synthetic set in {folder}")
-        with (progress or silence)(len(wanted), done=len(wanted) - len(missing), unit="videos rendered") as advance:
+        bar = contextlib.nullcontext(lambda: None)
+        if progress is not None:
+            bar = progress(len(wanted), done=len(wanted) - len(missing), unit="videos rendered")
+        with bar as advance:
             for _ in render_videos(missing, folder=folder, look=look, workers=workers):
                 advance()
         write_json(folder / SETTINGS_NAME, settings)
-    return SyntheticSet(folder, tuple(class_names), tuple(video_path(*video) for video in wanted), not missing)
+    class_names = tuple(sorted({action for action, _, _ in wanted}))
+    return SyntheticSet(folder, class_names, tuple(video_path(*video) for video in wanted), not missing)
 
 
-def videos_of(classes: int, subjects: int, clips: int) -> tuple[list[str], list[Video]]:
-    """The sorted class names of a set, and its videos in sorted order."""
-    class_names = sorted(tuple(ACTIONS)[:classes])
-    return class_names, list(itertools.product(class_names, range(1, subjects + 1), range(1, clips + 1)))
+def videos_of(classes: int, subjects: int, clips: int) -> list[Video]:
+    """Return the videos of a set, sorted by path."""
+    return list(itertools.product(sorted(tuple(ACTIONS)[:classes]), range(1, subjects + 1), range(1, clips + 1)))
 
 
 def synthetic_paths(classes: int, subjects: int, clips: int) -> list[str]:
-    """The paths of the videos that `render_dataset` makes, below its `output_path`, in sorted order."""
-    return [video_path(*video) for video in videos_of(classes, subjects, clips)[1]]
-
-
-@contextlib.contextmanager
-def silence(total: int, *, done: int = 0, unit: str) -> Iterator[Callable[[], None]]:
-    yield lambda: None
+    """Return the paths of the videos that `render_dataset` writes, relative to its `output_path`, sorted."""
+    return [video_path(*video) for video in videos_of(classes, subjects, clips)]
 
 
 def check_settings(*, classes: int, subjects: int, clips: int, look: Look) -> None:
-    """Raises UserError that names the first setting out of its range."""
+    """Raise UserError if a setting is out of range."""
     if classes not in range(2, len(ACTIONS) + 1, 2):
-        raise UserError(f"--classes must be an even number from 2 to {len(ACTIONS)} (they are pairs), got {classes}")
+        raise UserError(f"--classes must be an even number from 2 to {len(ACTIONS)}, got {classes}")
     for name, value in (("subjects", subjects), ("clips", clips)):
-        if not 1 <= value <= 99:  # two digits in the files' names
+        if not 1 <= value <= 99:  # file names have two digits
             raise UserError(f"--{name} must be from 1 to 99, got {value}")
     for name in ("frame_height", "frame_width"):
         if getattr(look, name) < 32 or getattr(look, name) % 2:
@@ -119,38 +117,38 @@ def check_settings(*, classes: int, subjects: int, clips: int, look: Look) -> No
 
 
 def video_path(action: str, subject: int, clip: int) -> str:
-    """SitDown/v_SitDown_g03_c02.avi"""
+    """Return the path of a video, for example SitDown/v_SitDown_g03_c02.avi."""
     return f"{action}/v_{action}_g{subject:02d}_c{clip:02d}.avi"
 
 
 def missing_videos(folder: Path, settings: dict, wanted: list[Video]) -> list[Video]:
-    """The videos still to be rendered: of a complete set those that were deleted since, of an incomplete one all.
+    """Return the videos to render: those deleted from a complete set, or all videos of an incomplete one.
 
-    An incomplete set may stem from a killed run with other settings, so none of its videos is trusted.
-    Raises UserError if the folder is not for this set.
+    The videos of an incomplete set are not reused, because an interrupted run may have had other settings.
+    Raises UserError if the folder holds a set with other settings or other files.
     """
     settings_path = folder / SETTINGS_NAME
     if settings_path.exists():
-        found = read_json(settings_path)
-        differing = [name for name in settings if not isinstance(found, dict) or found.get(name) != settings[name]]
-        if differing:
-            name = differing[0]
-            raise UserError(
-                f"{folder} holds a synthetic set with {name} {found.get(name) if isinstance(found, dict) else None}, "
-                f"expected {settings[name]}: name another folder or remove this one"
-            )
+        content = read_json(settings_path)
+        found = content if isinstance(content, dict) else {}
+        for name, value in settings.items():
+            if found.get(name) != value:
+                raise UserError(
+                    f"{folder} holds a synthetic set with {name} {found.get(name)}, expected {value}; "
+                    "choose another folder or delete this one"
+                )
         return [video for video in wanted if not (folder / video_path(*video)).is_file()]
     for leftover in folder.glob("*/.*.partial.avi"):
         leftover.unlink()
     known = {folder / video_path(*video) for video in wanted} | {folder / LOCK_NAME}
-    strange = sorted(path for path in folder.rglob("*") if path.is_file() and path not in known)
-    if strange:
-        raise UserError(f"{folder} must be empty or hold this synthetic set, found {strange[0].relative_to(folder)}")
+    unknown = sorted(path for path in folder.rglob("*") if path.is_file() and path not in known)
+    if unknown:
+        raise UserError(f"{folder} must be empty or hold this synthetic set, found {unknown[0].relative_to(folder)}")
     return wanted
 
 
 def render_videos(videos: list[Video], *, folder: Path, look: Look, workers: int | None) -> Iterator[None]:
-    """Renders the videos, over several processes where there is enough to do; yields once for each."""
+    """Render the videos, in several processes if there are enough of them; yield after each video."""
     if not videos:
         return
     render = partial(render_video, folder=folder, look=look)
@@ -161,7 +159,7 @@ def render_videos(videos: list[Video], *, folder: Path, look: Look, workers: int
     with between_steps() as check:
         tasks = ((video,) for video in videos)
         rendered = run_isolated(
-            render, tasks, workers=workers, seconds_allowed=SECONDS_A_VIDEO, initializer=one_thread, check=check
+            render, tasks, workers=workers, seconds_allowed=SECONDS_PER_VIDEO, initializer=one_thread, check=check
         )
         with contextlib.closing(rendered):
             for video, result in zip(videos, rendered):
@@ -175,21 +173,14 @@ def one_thread() -> None:
 
 
 def render_video(video: Video, *, folder: Path, look: Look) -> None:
-    """Renders one video into its file, which is complete or absent. Raises UserError if OpenCV cannot write it."""
+    """Render a video and write it as MPEG-4, atomically. Raises UserError if OpenCV cannot write it."""
     action, subject, clip = video
-    path = folder / video_path(action, subject, clip)
+    path, size = folder / video_path(*video), (look.frame_width, look.frame_height)
+    frames = render_clip(action, subject=subject, clip=clip, look=look)
     with written_beside(path) as temporary:
-        write_video(temporary, render_clip(action, subject=subject, clip=clip, look=look))
-
-
-def write_video(path: Path, frames: np.ndarray) -> None:
-    """Writes frames, uint8 (frames, height, width, 3), RGB, as MPEG-4 in .avi."""
-    height, width = frames.shape[1:3]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"XVID"), FRAME_RATE, (width, height))
-    if not writer.isOpened():
-        raise UserError(f"OpenCV cannot write MPEG-4 video to {path}")
-    try:
+        writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"XVID"), FRAME_RATE, size)
+        if not writer.isOpened():
+            raise UserError(f"OpenCV cannot write MPEG-4 video to {path}")
         for frame in frames:
             writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-    finally:
         writer.release()

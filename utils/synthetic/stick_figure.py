@@ -1,7 +1,7 @@
-"""A jointed stick figure: who it is, how six channels of its pose become joints, and how it is drawn.
+"""A jointed stick figure: its appearance, the conversion of poses to joints, and its drawing.
 
-A pose is six numbers, one a channel, each from 0 to 1. The channels are independent and each can be seen whatever the
-others are, so that a set of videos may let one of them move and hold the others anywhere.
+A pose has six channels, each a number from 0 to 1. They are independent, and each is visible at any value of the
+others. A data set can therefore move one channel and keep the others constant at any value.
 """
 
 from dataclasses import dataclass
@@ -11,24 +11,25 @@ import numpy as np
 
 CHANNELS = ("stand", "raise", "spread", "reach", "wave", "near")
 
-# What each channel does between 0 and 1. Angles in degrees, the rest as a share (of the arm's length, of the size).
-SIT_THIGH_ANGLE = 84.0  # of the thigh against the vertical at stand = 0
-RAISE_ANGLES = (-50.0, 52.0)  # of the arms against the horizontal
-SPREAD_ANGLES = (-8.0, 92.0)  # of the arms against straight ahead
-REACH_SHARES = (0.48, 0.99)  # distance from shoulder to hand
-WAVE_ANGLES = (-60.0, 60.0)  # of the forearms in the picture
-NEAR_SIZES = (0.70, 1.10)  # of the figure in the picture
+# The range of each channel, from 0 to 1. Angles are in degrees.
+SIT_THIGH_ANGLE = 84.0  # between thigh and vertical, for stand = 0
+RAISE_ANGLES = (-50.0, 52.0)  # between arms and horizontal
+SPREAD_ANGLES = (-8.0, 92.0)  # between arms and straight ahead
+REACH_SHARES = (0.48, 0.99)  # distance from shoulder to hand, relative to the arm's length
+WAVE_ANGLES = (-60.0, 60.0)  # rotation of the forearms in the picture
+NEAR_SIZES = (0.70, 1.10)  # scale of the figure in the picture
 
 SUBPIXEL_BITS = 4
 OUTLINE = (24, 22, 20)
+GLOVES = (255, 255, 250)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A person: the same body, clothes, habits and place in every class.
+    """A person, who has the same body, clothes, place and way of moving in every class.
 
-    Lengths are shares of the body's height; `size` is that height as a share of the picture's; `place` is the waist's
-    (x, y) as shares of the picture; colours are RGB; `amplitude` and `speed` are around 1.
+    `size` is the body height relative to the picture height. Other lengths are relative to the body height. `place` is
+    the (x, y) of the waist relative to the picture size. `amplitude` and `speed` are factors around 1. Colours are RGB.
     """
 
     size: float
@@ -43,7 +44,6 @@ class Subject:
     trousers: tuple[int, int, int]
     skin: tuple[int, int, int]
     hair: tuple[int, int, int]
-    gloves: tuple[int, int, int]
     amplitude: float
     speed: float
     place: tuple[float, float]
@@ -51,7 +51,7 @@ class Subject:
 
 
 def random_subject(rng: np.random.Generator) -> Subject:
-    """A person drawn at random."""
+    """Return a random person."""
     shirt = random_colour(rng)
     skin_tone = rng.uniform(0.65, 1.0)
     return Subject(
@@ -67,7 +67,6 @@ def random_subject(rng: np.random.Generator) -> Subject:
         trousers=random_colour(rng),
         skin=tuple(int(channel * skin_tone) for channel in (250, 208, 178)),
         hair=random_colour(rng),
-        gloves=(255, 255, 250),
         amplitude=rng.uniform(0.88, 1.0),
         speed=rng.uniform(0.88, 1.14),
         place=(rng.uniform(0.45, 0.55), rng.uniform(0.52, 0.56)),
@@ -76,7 +75,7 @@ def random_subject(rng: np.random.Generator) -> Subject:
 
 
 def random_colour(rng: np.random.Generator) -> tuple[int, int, int]:
-    """A clear RGB colour, neither near black (the outline) nor near grey (the backdrop)."""
+    """Return a random RGB colour that differs from black (the outline) and from grey (the backdrop)."""
     hue_saturation_value = np.uint8([[[rng.integers(180), rng.integers(60, 200), rng.integers(200, 256)]]])
     return tuple(int(channel) for channel in cv2.cvtColor(hue_saturation_value, cv2.COLOR_HSV2RGB)[0, 0])
 
@@ -86,14 +85,14 @@ def between(ends: tuple[float, float], share: float) -> float:
 
 
 def arm_joints(shoulder: np.ndarray, side: int, pose: dict[str, float], length: float) -> tuple[np.ndarray, np.ndarray]:
-    """Elbow and hand, each (3,), of one arm whose hand lies straight ahead of the shoulder in the arm's direction."""
+    """Return the elbow and the hand of an arm, each (3,). `side` is -1 for the left arm, 1 for the right arm."""
     raised = np.deg2rad(between(RAISE_ANGLES, pose["raise"]))
     spread = np.deg2rad(between(SPREAD_ANGLES, pose["spread"]))
     direction = np.array(
         [side * np.sin(spread) * np.cos(raised), np.sin(raised), np.cos(spread) * np.cos(raised)]  # right, up, ahead
     )
     reach = length * np.clip(between(REACH_SHARES, pose["reach"]), 0.2, 1.0)
-    # The elbow leaves the line from shoulder to hand downwards and outwards, as it does in people.
+    # The elbow bends downwards and outwards from the line between shoulder and hand.
     bend = np.array([0.7 * side, -1.0, 0.0])
     bend -= direction * (bend @ direction)
     bend /= np.linalg.norm(bend)
@@ -102,7 +101,7 @@ def arm_joints(shoulder: np.ndarray, side: int, pose: dict[str, float], length: 
 
 
 def body_joints(subject: Subject, pose: dict[str, float]) -> dict[str, np.ndarray]:
-    """Joints as (3,) each: right, up, ahead, in body heights, seen from the person; a standing waist is 0."""
+    """Return the joints, (3,) each: right, up and ahead of the waist of the standing person, in body heights."""
     thigh_angle = np.deg2rad(SIT_THIGH_ANGLE * (1 - pose["stand"]))
     shin_angle = np.deg2rad(8.0 * (1 - pose["stand"]))
     half_leg = subject.leg / 2
@@ -117,8 +116,8 @@ def body_joints(subject: Subject, pose: dict[str, float]) -> dict[str, np.ndarra
         foot = knee + half_leg * np.array([side * 0.06, -np.cos(shin_angle), -np.sin(shin_angle)])
         shoulder = chest + np.array([side * subject.shoulder, -0.01, 0.0])
         elbow, hand = arm_joints(shoulder, side, pose, subject.arm)
-        joints |= {f"{name}_hip": hip, f"{name}_knee": knee, f"{name}_foot": foot}
-        joints |= {f"{name}_toe": foot + np.array([side * 0.015, 0.0, 0.06])}
+        toe = foot + np.array([side * 0.015, 0.0, 0.06])
+        joints |= {f"{name}_hip": hip, f"{name}_knee": knee, f"{name}_foot": foot, f"{name}_toe": toe}
         joints |= {f"{name}_shoulder": shoulder, f"{name}_elbow": elbow, f"{name}_hand": hand}
     return joints
 
@@ -126,7 +125,11 @@ def body_joints(subject: Subject, pose: dict[str, float]) -> dict[str, np.ndarra
 def picture_joints(
     subject: Subject, pose: dict[str, float], *, facing: float, waist: np.ndarray, size: float
 ) -> dict[str, np.ndarray]:
-    """Joints as (x, y, depth) in pixels for a body of `size` pixels that faces `facing` degrees off the camera."""
+    """Project the joints: (x, y) in pixels and the distance towards the camera in body heights, (3,) each.
+
+    facing: angle in degrees between the person's direction and the camera. waist: (x, y) in pixels of the waist of the
+    standing person. size: body height in pixels.
+    """
     angle = np.deg2rad(facing)
     scale = size * between(NEAR_SIZES, pose["near"])
     joints = {}
@@ -144,7 +147,7 @@ def picture_joints(
 
 
 def draw_figure(picture: np.ndarray, subject: Subject, joints: dict[str, np.ndarray], *, size: float) -> None:
-    """Draws the figure into an RGB uint8 picture (H, W, 3), the far parts first."""
+    """Draw the figure into an RGB picture, uint8 (H, W, 3), from back to front."""
     thick = subject.thickness * size
     parts = []  # (depth, colour, thickness, points)
     for name in ("left", "right"):
@@ -159,7 +162,7 @@ def draw_figure(picture: np.ndarray, subject: Subject, joints: dict[str, np.ndar
             nearer_in_front = 0.02 if start in ("shoulder", "elbow") else 0.0
             parts.append(((ends[0][2] + ends[1][2]) / 2 + nearer_in_front, colour, thick * width, ends))
         elbow, hand = joints[f"{name}_elbow"], joints[f"{name}_hand"]
-        parts.append((max(hand[2], elbow[2]) + 0.03, subject.gloves, thick * 1.7, (hand, hand)))
+        parts.append((max(hand[2], elbow[2]) + 0.03, GLOVES, thick * 1.7, (hand, hand)))
     trunk = joints["hips"], joints["chest"]
     parts.append(((trunk[0][2] + trunk[1][2]) / 2, subject.shirt, thick * 2.2, trunk))
     for _, colour, width, ends in sorted(parts, key=lambda part: part[0]):

@@ -1,1 +1,1 @@
-"""What students are taught: teachers, their stored answers, score files of other frameworks."""
+"""Distillation targets: teachers, their cached logits, score files of other frameworks."""

@@ -1,13 +1,11 @@
 """Teacher logits for every view that a student will see, computed once and cached on disk.
 
-FILE.npy is float32 `(N, K + 1, C)` by row and view; entries that no student trains or validates on are NaN. FILE.json
-holds the key they belong to. While they are computed, finished parts are in FILE.parts.
+FILE.npy is float32 `(N, views + 1, C)` by row and view; entries that no student trains or validates on are NaN.
+FILE.json holds the key of the logits. During the computation FILE.parts holds the finished parts.
 """
 
-import contextlib
 import shutil
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,10 +33,10 @@ COMPARED_CLIPS = 8
 
 
 def cached_logits(teacher: Teacher, question: Question, *, cache: Path | None = None) -> np.ndarray:
-    """The logits of a network, `(N, views + 1, C)`, memory-mapped; computed only where the cache does not hold them.
+    """Return the logits of a network, `(N, views + 1, C)`, memory-mapped; compute what the cache does not hold.
 
     `cache` is the .npy that the user named; None chooses a file in NAME.scores next to the teacher. Logits for fewer
-    views are extended. Logits with another key are never used: a file that the user named is rejected, others are
+    views are extended. Logits with another key are never used: a file that the user named is rejected, other files are
     recomputed, and the difference is printed.
     """
     key, last_view = question.key(), question.views.views
@@ -60,7 +58,7 @@ def cached_logits(teacher: Teacher, question: Question, *, cache: Path | None = 
 
 
 def read_logits(path: Path, key: dict, *, named: bool) -> np.ndarray | None:
-    """The stored logits for `key`, or None; prints why logits with another key are not used.
+    """Return the stored logits for `key`, or None; print why logits with another key are not used.
 
     Raises UserError if the file that the user `named` has another key.
     """
@@ -70,17 +68,17 @@ def read_logits(path: Path, key: dict, *, named: bool) -> np.ndarray | None:
         if not problem:
             return open_array(path, "--cache", mmap_mode="r")
         if named:
-            raise UserError(f"--cache: {path} holds logits for something else: {problem}")
+            raise UserError(f"--cache: {path} must hold this teacher's logits for these clips and views, but {problem}")
         print(f"note: the logits in {path} are recomputed: {problem}")
     elif not named:
         for other in sorted(path.parent.glob("*.npy"), key=lambda other: other.stat().st_mtime)[-1:]:
             if about := about_logits(other):
-                print(f"note: the logits in {other} are for something else: {differences(about['key'], key)}")
+                print(f"note: the logits in {other} are not used: {differences(about['key'], key)}")
     return None
 
 
 def about_logits(path: Path) -> dict | None:
-    """The content of the .json next to stored logits, or None if it is missing or belongs to another file."""
+    """Return the content of the .json next to stored logits, or None if it is missing or belongs to another file."""
     about_path = path.with_suffix(".json")
     about = read_json(about_path) if about_path.is_file() else None
     belongs = isinstance(about, dict) and about.get("fingerprint") == file_fingerprint(path)
@@ -88,10 +86,10 @@ def about_logits(path: Path) -> dict | None:
 
 
 def compute(path: Path, key: dict, stored: np.ndarray | None, teacher: Teacher, question: Question) -> None:
-    """Compute the views missing from `stored`, part by part, and write all under the final name."""
+    """Compute the views missing from `stored`, part by part, and write all views to `path`."""
     first = 0 if stored is None else stored.shape[1]
     shape = (len(question.dataset), question.views.views + 1, len(question.dataset.class_names))
-    require_free_space(path.parent, 2 * 4 * int(np.prod(shape)), what=f"the logits in {path}")  # parts and whole
+    require_free_space(path.parent, 2 * 4 * int(np.prod(shape)), what=f"the logits in {path}")  # parts and final file
 
     parts = path.with_suffix(".parts")
     known = read_json(parts / "key.json") if (parts / "key.json").is_file() else {}
@@ -103,10 +101,15 @@ def compute(path: Path, key: dict, stored: np.ndarray | None, teacher: Teacher, 
     if missing:
         network = faster(teacher.load(question.dataset), question)
         done = len(work) - len(missing)
-        with progress(len(work), done=done, unit=f"parts of up to {PART} clips") as advance, told_interruption(parts):
-            for view, start in missing:
-                compute_part(parts, network, question, view, start)
-                advance()
+        with progress(len(work), done=done, unit=f"parts of up to {PART} clips") as advance:
+            try:
+                for view, start in missing:
+                    compute_part(parts, network, question, view, start)
+                    done += 1
+                    advance()
+            except KeyboardInterrupt:
+                print(f"{done} parts of the logits are cached; rerun the same command to resume", file=sys.stderr)
+                raise
 
     logits = np.full(shape, np.nan, np.float32)
     if stored is not None:
@@ -123,25 +126,14 @@ def compute(path: Path, key: dict, stored: np.ndarray | None, teacher: Teacher, 
 
 
 def faster(network: Recognizer, question: Question) -> Recognizer:
-    """The teacher in bfloat16 where that is faster and agrees on some training clips; see precision.py."""
+    """Return the teacher in bfloat16 if that is faster and agrees on some training clips; see precision.py."""
     train = question.split.train
     rows = train[np.linspace(0, len(train) - 1, COMPARED_CLIPS).astype(int)]
     return replace(network, model=faster_if_equal(network.model, question.dataset.view_zero(rows, network.input_shape)))
 
 
-@contextlib.contextmanager
-def told_interruption(parts: Path) -> Iterator[None]:
-    """On an interruption, print how many parts are cached."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        finished = len(list(parts.glob("view_*_from_*.npy")))
-        print(f"{finished} parts of the teacher logits are cached; rerun the same command to resume", file=sys.stderr)
-        raise
-
-
 def part_path(parts: Path, view: int, start: int) -> Path:
-    """The file of one part until all are finished: view `view` of the clips from position `start`."""
+    """Return the file of one part: the logits for view `view` of the clips from position `start`."""
     return parts / f"view_{view}_from_{start}.npy"
 
 
@@ -151,6 +143,6 @@ def compute_part(parts: Path, network: Recognizer, question: Question, view: int
     logits = network.logits(question.dataset, rows, view=view, options=question.views)
     if not np.isfinite(logits).all():
         row = rows[~np.isfinite(logits).all(axis=1)][0]
-        raise UserError(f"--source: {network.path} outputs scores that are not finite, first for clip {row}")
+        raise UserError(f"--source: {network.path} must output finite logits, but those for clip {row} are not")
     with written_beside(part_path(parts, view, start)) as temporary:
         np.save(temporary, logits, allow_pickle=False)

@@ -1,4 +1,4 @@
-"""Class scores of a teacher that was run elsewhere, in any framework, as a .npy."""
+"""Exchange with teachers of any framework: write views as files, read class scores from a .npy."""
 
 from pathlib import Path
 
@@ -17,12 +17,12 @@ SMALLEST_PROBABILITY = 1e-30
 
 
 def read_scores(path: Path, question: Question) -> np.ndarray:
-    """Scores `(N, C)`, one answer a clip, or `(N, K + 1, C)`, one a view, as logits float32 `(N, views + 1, C)`.
+    """Read class scores per clip `(N, C)` or per view `(N, K + 1, C)` as logits float32 `(N, views + 1, C)`.
 
-    Rows that sum to 1 are probabilities, of which logarithms are taken. A .json beside the file, a copy of the
-    views.json for which it was answered, is compared with what is asked. What is not asked for becomes NaN.
-    Raises UserError if the scores have another shape, are not finite where they are needed, were answered for other
-    views or clips, or are no better than chance on the training clips.
+    Probabilities, recognised by rows that sum to 1, become logarithms. Entries that `question` does not ask for become
+    NaN. A .json next to the file, a copy of the views.json of these views, is compared with `question`. Raises
+    UserError if the scores have another shape, are not finite where they are needed, belong to other views or clips,
+    or are no better than chance on the training clips.
     """
     dataset, views = question.dataset, question.views.views
     clips, classes = len(dataset), len(dataset.class_names)
@@ -35,40 +35,37 @@ def read_scores(path: Path, question: Question) -> np.ndarray:
         )
     if per_view and scores.shape[1] <= views:
         raise UserError(
-            f"--source: {path} holds answers for views 0 to {scores.shape[1] - 1}, but --views {views} needs {views}"
+            f"--source: {path} must hold scores for {views + 1} views (--views {views}), found {scores.shape[1]}"
         )
     check_origin(path, question, per_view=per_view)
 
     logits = np.full((clips, views + 1 if per_view else 1, classes), np.nan, np.float32)
     for view in range(logits.shape[1]):
         rows = question.rows(view)
-        asked = np.asarray(scores[rows, view] if per_view else scores[rows], np.float32)
-        finite = np.isfinite(asked).all(axis=1)
+        logits[rows, view] = scores[rows, view] if per_view else scores[rows]
+        finite = np.isfinite(logits[rows, view]).all(axis=1)
         if not finite.all():
             where = f" in view {view}" if per_view else ""
             raise UserError(
                 f"--source: {path} must hold finite scores for all training and validation clips, but "
-                f"{(~finite).sum()} of {len(rows)}{where} are not, first row {rows[~finite][0]}"
+                f"those for {(~finite).sum()} of {len(rows)}{where} are not (first: row {rows[~finite][0]})"
             )
-        logits[rows, view] = asked
     logits = as_logits(logits)
     check_better_than_chance(path, logits[:, 0], question)
     return np.broadcast_to(logits, (clips, views + 1, classes))
 
 
 def as_logits(scores: np.ndarray) -> np.ndarray:
-    """Scores float32 `(..., C)` as logits: logarithms of probabilities, whose rows sum to 1. NaN stays NaN."""
-    known = scores[np.isfinite(scores).all(axis=-1)]
-    if are_probabilities(known):
-        return np.log(np.maximum(scores, SMALLEST_PROBABILITY))
-    return scores
+    """Return scores float32 `(..., C)` as logits: the logarithm if all finite rows sum to 1. NaN stays NaN."""
+    finite = scores[np.isfinite(scores).all(axis=-1)]
+    return np.log(np.maximum(scores, SMALLEST_PROBABILITY)) if are_probabilities(finite) else scores
 
 
 def check_origin(path: Path, question: Question, *, per_view: bool) -> None:
-    """Raises UserError if the .json beside the scores says other clips or views, or that test clips were seen."""
+    """Raise UserError if the .json next to the scores shows other clips or views, or that test clips were seen."""
     about_path = path.with_suffix(".json")
     if not about_path.is_file():
-        print(f"note: {about_path} is not there, so it cannot be known which views --source {path} was answered for.")
+        print(f"note: {about_path} is missing, so it is unknown to which views the scores of --source {path} belong.")
         return
     about = read_json(about_path)
     if not isinstance(about, dict) or not isinstance(about.get("key"), dict):
@@ -77,43 +74,44 @@ def check_origin(path: Path, question: Question, *, per_view: bool) -> None:
     of_clips = ("labels", "paths") + (("shape", "frames", "view_version", "view_seed", "flip") if per_view else ())
     found = differences(about["key"], {name: wanted[name] for name in of_clips})
     if found:
-        raise UserError(f"--source: {path} was answered for something else: {found}")
+        raise UserError(f"--source: {path} must hold scores for these clips and views, but {found}")
     if "split" in about:
         refuse_seen_test_clips(question.split, recorded_split(about), what=f"--source {path}")
 
 
 def check_better_than_chance(path: Path, logits: np.ndarray, question: Question) -> None:
-    """Raises UserError unless the mean accuracy of the classes beats chance on training clips by two standard errors.
+    """Raise UserError unless the mean class accuracy on training clips is two standard errors above chance.
 
-    Scores in another order of clips or classes are at chance. Their mean over the classes is what a constant answer
-    cannot raise, however many clips the largest class has.
+    Scores in another order of clips or classes are at chance. In contrast to accuracy, the mean over the classes does
+    not rise if one class is predicted for all clips, however frequent that class is.
     """
     rows = question.split.train
-    labels, right = question.dataset.labels[rows], logits[rows].argmax(axis=1) == question.dataset.labels[rows]
+    labels = question.dataset.labels[rows]
     counts = np.bincount(labels)
     present = counts > 0
-    mean = (np.bincount(labels, weights=right)[present] / counts[present]).mean()
+    correct = np.bincount(labels, weights=logits[rows].argmax(axis=1) == labels)
+    mean = (correct[present] / counts[present]).mean()
     chance = 1 / logits.shape[1]
     error = np.sqrt((chance * (1 - chance) / counts[present]).sum()) / present.sum()
     if mean <= chance + 2 * error:
         raise UserError(
-            f"--source: {path} must be better than chance on training clips, but is right for {100 * mean:.1f} % of "
-            f"a class on average (chance {100 * chance:.1f} %); are its rows those of --data, its columns the classes?"
+            f"--source: {path} must be better than chance on training clips, but the mean class accuracy is "
+            f"{100 * mean:.1f} % (chance {100 * chance:.1f} %); check the order of its clips and of its classes"
         )
 
 
 README = """\
-Views of clips, for a teacher to answer
-=======================================
+Views of clips for a teacher
+============================
 
 view_0.npy ... view_{views}.npy   uint8 (rows, {frames}, {height}, {width}, 3): frames, height, width, RGB, 0..255
-rows_0.npy ... rows_{views}.npy   int64 (rows,): which row of frames.npy each clip of the view is
-classes.txt                  the classes, one a line, in the order of the scores
-views.json                   what these views are; copy it beside the scores
+rows_0.npy ... rows_{views}.npy   int64 (rows,): the row of each clip in frames.npy
+classes.txt                  class names in the order of the scores, one per line
+views.json                   description of these views; copy it next to the scores
 
-View 0 is the whole clip, of training and validation clips; the others are of training clips alone. Test clips are not
-here. The scores are floats ({clips}, {answers}, {classes}) by row of frames.npy, view and class: logits, or
-probabilities that sum to 1. Rows that are not here stay NaN:
+View 0 shows whole clips, for training and validation clips. The other views are augmented, for training clips only.
+Test clips are not included. Save the scores as floats ({clips}, {answers}, {classes}), by row of frames.npy, view and
+class. They are logits, or probabilities that sum to 1. All other rows stay NaN:
 
     import shutil
     import numpy as np
@@ -123,23 +121,23 @@ probabilities that sum to 1. Rows that are not here stay NaN:
         rows = np.load(f"rows_{{view}}.npy")
         clips = np.load(f"view_{{view}}.npy", mmap_mode="r")
         for start in range(0, len(rows), 16):
-            scores[rows[start : start + 16], view] = answer(clips[start : start + 16])
+            scores[rows[start : start + 16], view] = predict(clips[start : start + 16])  # your teacher
     np.save("scores.npy", scores)
     shutil.copy("views.json", "scores.json")
 
-Then: KD_training.py --source scores.npy, with the same --data, --split, --views, --view_seed and --no_flip. A teacher
-that answers whole clips alone needs view_0 only, and leaves scores ({clips}, {classes}), used for all views.
+Then run KD_training.py --source scores.npy with the same --data, --split, --views, --view_seed and --no_flip. Scores
+({clips}, {classes}) for view_0 only are accepted as well, and are used for all views.
 """
 
 
 def write_views(folder: Path, question: Question, input_shape: tuple[int, int, int, int]) -> None:
-    """Writes every view that a student would be taught, one file a view, at `input_shape` `(T, H, W, 3)`.
+    """Write all views that a student trains and validates on, one file per view, at `input_shape` `(T, H, W, 3)`.
 
-    One clip is in memory at a time. views.json comes last: with it the folder is complete. Raises UserError if the
-    folder holds anything, or if the disk has no room.
+    One clip is in memory at a time. views.json is written last, when the folder is complete. Raises UserError if the
+    folder is not empty, or if the disk has too little free space.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"--write_views: {folder} must be a new or an empty folder")
+        raise UserError(f"--write_views: {folder} must be a new or empty folder")
     dataset, options = question.dataset, question.views
     counts = [len(question.rows(view)) for view in range(options.views + 1)]
     require_free_space(folder, sum(counts) * int(np.prod(input_shape)), what=f"--write_views: {folder}")
@@ -166,6 +164,5 @@ def write_views(folder: Path, question: Question, input_shape: tuple[int, int, i
     }
     write_text(folder / "README.txt", README.format(**layout))
     write_text(folder / "classes.txt", "\n".join(dataset.class_names) + "\n")
-    about = {"key": question.key(), **layout, "split": split_record(question.split)}
-    write_json(folder / "views.json", about)
-    print(f"wrote {sum(counts)} clips in {options.views + 1} views to {folder}; README.txt says how to answer them")
+    write_json(folder / "views.json", {"key": question.key(), **layout, "split": split_record(question.split)})
+    print(f"wrote {sum(counts)} clips in {options.views + 1} views to {folder}; its README.txt describes the scores")

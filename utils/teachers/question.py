@@ -1,4 +1,4 @@
-"""What a teacher is asked, and the key that stored logits are compared with before they are used."""
+"""The clips and views that need teacher logits, and the key that identifies them."""
 
 import hashlib
 import json
@@ -32,12 +32,12 @@ class Question:
         return self.data.split
 
     def rows(self, view: int) -> np.ndarray:
-        """Training clips in every view, validation clips in view 0, test clips never: int64 `(n,)`."""
+        """Return training rows for every view, validation rows for view 0, never test rows: int64 `(n,)`."""
         split = self.split
         return np.concatenate([split.train, split.validation]) if view == 0 else split.train
 
     def key(self) -> dict:
-        """Plain values that identify the clips and views, except for the number of views, which can be extended."""
+        """Return plain values that identify clips and views, except for the number of views, which can be extended."""
         arrays = self.dataset.fingerprint()
         return {
             **{name: arrays[name] for name in ("shape", "labels", "paths")},
@@ -50,7 +50,7 @@ class Question:
 
 
 def sampled_frames(dataset: ClipDataset) -> str:
-    """SHA-256 of up to 64 whole clips spread over the file."""
+    """Return the SHA-256 of up to 64 whole clips, spread over the file."""
     sha = hashlib.sha256()
     for row in np.unique(np.linspace(0, len(dataset) - 1, SAMPLED_CLIPS).astype(int)):
         sha.update(dataset.frames.read(row))
@@ -58,12 +58,12 @@ def sampled_frames(dataset: ClipDataset) -> str:
 
 
 def key_digest(key: dict) -> str:
-    """A short name for a key, 12 hexadecimal digits."""
+    """Return a short name for a key: 12 hexadecimal digits."""
     return digest(json.dumps(key, sort_keys=True).encode())[:12]
 
 
 def differences(stored: dict, wanted: dict) -> str:
-    """The entries of `wanted` in which a stored key differs, as text; empty if there are none."""
+    """Return the entries of `wanted` in which a stored key differs, as text; empty if there are none."""
     found = []
     for name, value in wanted.items():
         if stored.get(name) != value:

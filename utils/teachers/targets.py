@@ -17,11 +17,11 @@ from utils.teachers.teacher import Teacher
 
 
 def teacher_logits(teachers: Sequence[Teacher], question: Question, distillation: DistillationOptions) -> np.ndarray:
-    """Distillation targets float32 `(N, K + 1, C)` by row and view: logits at `distillation.temperature`.
+    """Return distillation targets: logits float32 `(N, views + 1, C)` by row and view.
 
-    Logits of networks are computed, or read from the cache; score files are read. The softened probabilities of
-    several teachers are averaged. Prints the accuracy of each. Entries that `question` does not ask for are NaN, so
-    that training on them by mistake is noticed. No network stays in memory.
+    Logits of networks are computed, or read from the cache; score files are read. For several teachers, the
+    probabilities at `distillation.temperature` are averaged. Prints the accuracy of each teacher. Entries that
+    `question` does not ask for are NaN, so that training on them by mistake is noticed. No network stays in memory.
     """
     found = []
     for teacher in teachers:
@@ -30,7 +30,7 @@ def teacher_logits(teachers: Sequence[Teacher], question: Question, distillation
         else:
             found.append(read_scores(teacher.path, question))
         print_accuracy(str(teacher.path), found[-1][:, 0], question.data)
-    gc.collect()  # a Keras model is part of reference cycles
+    gc.collect()  # Keras models are in reference cycles
     if len(found) == 1:
         return found[0]
     averaged = average(found, distillation.temperature)
@@ -41,9 +41,9 @@ def teacher_logits(teachers: Sequence[Teacher], question: Question, distillation
 def live_teacher(
     teacher: Teacher, question: Question, input_shape: tuple[int, int, int, int]
 ) -> tuple[Recognizer, dict[str, RowReader]]:
-    """The network of a live teacher, and a reader of `teacher_clips` if its input differs from `input_shape`.
+    """Return the network of a live teacher, and `teacher_clips` as a target if its input differs from `input_shape`.
 
-    The reader renders the student's views at the teacher's input size.
+    That target is a reader of the student's views at the teacher's input size.
     """
     network = teacher.load(question.dataset)
     if network.input_shape == input_shape:
@@ -52,7 +52,7 @@ def live_teacher(
 
 
 def average(all_logits: Sequence[np.ndarray], temperature: float) -> np.ndarray:
-    """Logits, float32, whose probabilities at `temperature` are the mean of those of `all_logits`."""
+    """Return logits float32 whose probabilities at `temperature` are the mean of those of `all_logits`."""
     logarithms = [log_softmax(np.asarray(logits, np.float64) / temperature, axis=-1) for logits in all_logits]
     return (temperature * (logsumexp(logarithms, axis=0) - np.log(len(all_logits)))).astype(np.float32)
 

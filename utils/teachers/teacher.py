@@ -15,10 +15,10 @@ from utils.splits.checks import refuse_seen_test_clips
 
 @dataclass(frozen=True)
 class Teacher:
-    """A file that teaches.
+    """A file of a network or of class scores.
 
     fingerprint: SHA-256 of the file. record: the content of NAME.json next to a network, None if there is none.
-    channels, input_scale: what a network expects, "rgb" and "0..255" if it has a record.
+    channels, input_scale: the input that a network expects, "rgb" and "0..255" if it has a record.
     """
 
     path: Path
@@ -33,7 +33,7 @@ class Teacher:
         return self.path.suffix != SCORES_SUFFIX
 
     def load(self, dataset: ClipDataset) -> Recognizer:
-        """The network. Raises UserError if it has other classes or takes longer clips than `dataset`."""
+        """Load the network. Raises UserError if its classes or its clip length do not fit `dataset`."""
         network = open_network(
             self.path, self.record, argument="--source", channels=self.channels, input_scale=self.input_scale
         )
@@ -42,11 +42,11 @@ class Teacher:
 
 
 def resolve_teachers(distillation: DistillationOptions) -> tuple[Teacher, ...]:
-    """The teachers that `distillation.source` names, each file hashed once.
+    """Return the teachers that `distillation.source` names, each file hashed once.
 
     `source_channels` and `source_input_scale` apply to networks without a record. Raises UserError if there is no
     teacher, if a record belongs to another file, if the only teacher has a record and conventions are given as well,
-    or if `teacher_mode` is "live" and the source is not a single network.
+    or if `teacher_mode` is "live" and the source is not one network.
     """
     if not distillation.sources:
         raise UserError("--source must name a teacher unless --alpha is 1, got none")
@@ -67,28 +67,28 @@ def resolve(path: Path, distillation: DistillationOptions) -> Teacher:
         return Teacher(path, fingerprint, None, *conventions)
     if conventions != ("rgb", "0..255") and len(distillation.sources) == 1:
         raise UserError(
-            f"--source_channels and --source_input_scale are for models without a record; {path} has one and takes "
-            "RGB 0..255"
+            f"--source_channels and --source_input_scale are for models without a record, but {path} has one and "
+            "takes RGB 0..255"
         )
     return Teacher(path, fingerprint, record)
 
 
 def check_teacher(teacher: Teacher, data: SplitDataset) -> None:
-    """Raises UserError if the record of a network lists other classes, or shows that it has seen test clips."""
+    """Raise UserError if the record of a network lists other classes, or shows that it has seen test clips."""
     if not teacher.is_network:
-        return  # score files are checked when they are read, see utils/teachers/exchange.py
+        return  # exchange.py checks score files when it reads them
     what = f"--source {teacher.path}"
     if teacher.record is None:
         print(f"note: {what} has no record, so it is unknown whether it has seen the test clips.")
         return
     known, classes = tuple(teacher.record["class_names"]), data.dataset.class_names
     if len(known) != len(classes):
-        raise UserError(f"--source: {teacher.path} knows {len(known)} classes but --data holds {len(classes)}")
+        raise UserError(f"--source: {teacher.path} has {len(known)} classes but --data has {len(classes)}")
     if known != classes:
         differing = [f"{name} / {found}" for name, found in zip(known, classes) if name != found]
         raise UserError(
-            f"--source: {teacher.path} must know the classes of --data in their order, but {len(differing)} differ "
-            f"(its class / that of --data: {', '.join(differing[:3])})"
+            f"--source: {teacher.path} must have the classes of --data in the same order, but {len(differing)} differ "
+            f"(teacher / --data: {', '.join(differing[:3])})"
         )
     if not same_clips(teacher.record, data.dataset):
         print(f"note: {what} was trained on other arrays, so it is unknown whether it has seen the test clips.")
@@ -97,11 +97,11 @@ def check_teacher(teacher: Teacher, data: SplitDataset) -> None:
 
 
 def check_network(network: Recognizer, dataset: ClipDataset) -> None:
-    """Raises UserError if a network has another number of classes or takes longer clips than `dataset`."""
+    """Raise UserError if a network has another number of classes or takes longer clips than `dataset`."""
     classes, stored = len(dataset.class_names), dataset.frames.shape[1]
     if network.num_classes != classes:
-        raise UserError(f"--source: {network.path} knows {network.num_classes} classes but --data holds {classes}")
+        raise UserError(f"--source: {network.path} has {network.num_classes} classes but --data has {classes}")
     if stored < network.input_shape[0]:
         raise UserError(
-            f"--source: {network.path} takes {network.input_shape[0]} frames but --data holds clips of {stored}"
+            f"--source: {network.path} takes {network.input_shape[0]} frames but the clips of --data have {stored}"
         )

@@ -1,4 +1,4 @@
-"""Keras callbacks of the fit loop: the epoch log with early stopping, the resumable state, TensorBoard."""
+"""Keras callbacks of the fit loop: the epoch log with early stopping and resuming, TensorBoard."""
 
 import importlib.util
 import time
@@ -17,28 +17,32 @@ from utils.training.state import Ending, TrainingState, own_variables
 
 
 class EpochLog(keras.callbacks.Callback):
-    """Collects the history, keeps the weights of the best epoch, prints a line per epoch and stops early.
+    """Collects the history, keeps the best weights, prints a line per epoch, stops early and saves `state`.
 
-    It starts from the epochs in `state`. epochs: a dict of metrics per epoch. best_weights: values of `own_variables`.
-    ending: why training ended, None before it has.
+    Training starts from the epochs in `state`. epochs: a dict of metrics per epoch. best_weights: values of
+    `own_variables` after the best epoch. `state.ending` is set after each epoch.
     """
 
     def __init__(self, options: TrainingOptions, clock: WaitClock, clips_per_epoch: int, state: TrainingState):
         super().__init__()
-        self.options, self.clock, self.clips_per_epoch = options, clock, clips_per_epoch
+        self.options, self.clock, self.clips_per_epoch, self.state = options, clock, clips_per_epoch, state
         self.epochs: list[dict[str, float]] = list(state.history)
         self.best_weights = state.best()
-        self.ending: Ending | None = None
 
     def on_train_begin(self, logs=None):
-        self.begun = time.perf_counter()
+        self.train_start = time.perf_counter()
+        if self.epochs:
+            print(f"resuming from epoch {len(self.epochs) + 1} of {self.options.epochs}")
+        self.model.optimizer.build(self.model.trainable_variables)
+        self.state.require_space(self.model)
+        self.state.restore(self.model)
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.started = time.perf_counter()
+        self.epoch_start = time.perf_counter()
         self.clock.seconds = 0.0
 
     def on_test_begin(self, logs=None):
-        self.training_seconds = time.perf_counter() - self.started
+        self.training_seconds = time.perf_counter() - self.epoch_start
         self.wait_share = self.clock.seconds / self.training_seconds
 
     def on_epoch_end(self, epoch, logs=None):
@@ -47,7 +51,7 @@ class EpochLog(keras.callbacks.Callback):
                 "epoch": epoch + 1,
                 **{name: float(value) for name, value in logs.items()},
                 "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
-                "seconds": time.perf_counter() - self.started,
+                "seconds": time.perf_counter() - self.epoch_start,
                 "clips_per_second": self.clips_per_epoch / self.training_seconds,
                 "wait_share": self.wait_share,
             }
@@ -57,17 +61,18 @@ class EpochLog(keras.callbacks.Callback):
         if is_best:
             self.best_weights = [variable.numpy() for variable in own_variables(self.model)]
         print(epoch_line(self.epochs[-1], self.options.epochs, is_best=is_best), flush=True)
-        self.ending, reason = ending_after(history, self.options, seconds=time.perf_counter() - self.begun)
+        self.state.ending, reason = ending_after(history, self.options, seconds=time.perf_counter() - self.train_start)
         if reason:
             print(f"note: stopped after epoch {epoch + 1}: {reason}")
             self.model.stop_training = True
+        self.state.save(self.model, self.epochs, None if is_best else self.best_weights)
 
 
 def ending_after(history: np.ndarray, options: TrainingOptions, *, seconds: float) -> tuple[Ending | None, str]:
-    """Whether training ends after the last epoch of `history`, and the reason for an early end as text.
+    """Return why training ends after the last epoch of `history`, or None, and the reason for an early end as text.
 
-    Early stopping: the best epoch has not changed for `patience` epochs. Time limit: one more epoch, if it takes as
-    long as the last one, would end later than `max_minutes`; `seconds` is the time since this run started training.
+    Early stopping: the best epoch has not changed for `patience` epochs. Time limit: one more epoch of the last one's
+    duration would exceed `max_minutes`; `seconds` is the time since this run started training.
     """
     if len(history) >= options.epochs:
         return Ending.LAST_EPOCH, ""
@@ -82,7 +87,7 @@ def ending_after(history: np.ndarray, options: TrainingOptions, *, seconds: floa
 
 
 def epoch_line(epoch: Mapping[str, float], epochs: int, *, is_best: bool) -> str:
-    """The metrics of an epoch as a line of text."""
+    """Return the metrics of an epoch as a line of text."""
     parts = [f"epoch {epoch['epoch']:>{len(str(epochs))}}/{epochs}", loss_text(epoch)]
     if "gradient_ratio" in epoch:
         parts.append(f"soft/hard gradients {epoch['gradient_ratio']:.2g}")
@@ -93,24 +98,6 @@ def epoch_line(epoch: Mapping[str, float], epochs: int, *, is_best: bool) -> str
     if epoch["epoch"] < epochs:
         parts[-1] += f", {duration((epochs - epoch['epoch']) * epoch['seconds'])} left"
     return "  ".join(parts) + ("  best so far" if is_best else "")
-
-
-class SaveState(keras.callbacks.Callback):
-    """Restores `state` before training and saves each epoch of `log` to it; must be the last callback."""
-
-    def __init__(self, state: TrainingState, log: EpochLog):
-        super().__init__()
-        self.state, self.log = state, log
-
-    def on_train_begin(self, logs=None):
-        self.model.optimizer.build(self.model.trainable_variables)
-        self.state.require_space(self.model)
-        self.state.restore(self.model)
-
-    def on_epoch_end(self, epoch, logs=None):
-        is_best = best_epoch(history_array(self.log.epochs)) == epoch
-        best = None if is_best else self.log.best_weights
-        self.state.save(self.model, self.log.epochs, best, ending=self.log.ending)
 
 
 class AfterEachStep(keras.callbacks.Callback):
@@ -128,7 +115,7 @@ class AfterEachStep(keras.callbacks.Callback):
 
 
 def tensorboard(folder: Path | None) -> list[keras.callbacks.Callback]:
-    """The TensorBoard callback for scalars, or no callback. Raises UserError if the package is not installed."""
+    """Return the TensorBoard callback for scalars, if asked for. Raises UserError if the package is not installed."""
     if folder and importlib.util.find_spec("tensorboard") is None:
         raise UserError("--tensorboard needs the package tensorboard, which is not installed: pip install tensorboard")
     return [keras.callbacks.TensorBoard(str(folder), write_graph=False)] if folder else []

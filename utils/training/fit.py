@@ -9,13 +9,13 @@ import numpy as np
 from models.distiller import Distiller
 from utils.data.batches import RowReader, batch_loop, evaluation_batches, training_batches
 from utils.data.labels import balanced_label_weights
-from utils.networks.precision import computing_in, scaled_for, training_precision
+from utils.networks.precision import computing_in, training_precision
 from utils.runtime.devices import jit_compile
 from utils.runtime.errors import UserError
 from utils.runtime.run_log import log_only
 from utils.settings.options import TrainingOptions
 from utils.splits.protocols import Split
-from utils.training.callbacks import AfterEachStep, EpochLog, SaveState, tensorboard
+from utils.training.callbacks import AfterEachStep, EpochLog, tensorboard
 from utils.training.gradient_ratio import gradient_log
 from utils.training.guards import Guard, HopelessTraining
 from utils.training.history import history_array
@@ -42,73 +42,62 @@ def fit(
 ) -> np.ndarray:
     """Train `model` on the training rows of `split` and give it the weights of its best epoch on validation.
 
-    A Distiller brings its own loss; any other model returns logits and is trained by cross entropy. `targets` are as in
-    `training_batches`: `labels`, and for a Distiller with alpha < 1 `teacher_logits` or what its live teacher needs. An
-    epoch has `epoch_clips` clips, by default all training rows. Class weights apply to training only.
+    A Distiller has its own loss; any other model returns logits and is trained by cross entropy. `targets` are as in
+    `training_batches`: `labels`, and for a Distiller with alpha < 1 `teacher_logits` or the inputs of its live teacher.
+    An epoch has `epoch_clips` clips, by default all training rows. Class weights apply to training only.
 
-    `state` holds the epochs of an interrupted training and receives each new one; `state.ending` says afterwards why
-    training ended. Returns the history, a structured array with one row per epoch (utils/training/history.py). Raises
+    `state` holds the epochs of an interrupted training and receives each new one; afterwards `state.ending` is the
+    reason why training ended. Returns the history, a structured array with one row per epoch (history.py). Raises
     Interrupted after the step in which a signal arrived, and UserError if training is hopeless from the first epoch.
     """
     state = state or TrainingState()
     steps = (epoch_clips or len(split.train)) // options.batch_size
-    precision = training_precision(options.precision)
-    log_only(f"training precision: {precision}")
-    compile_model(model, options, steps, precision)
-    clock = WaitClock()
-    clock.attach(model)
+    precision = compile_model(model, options, steps)
+    clock = WaitClock(model)
     log = EpochLog(options, clock, steps * options.batch_size, state)
     if state.can_resume:
         done = len(state.history)
-        if done:
-            print(f"resuming from epoch {done + 1} of {options.epochs}")
         train, validation = batches(model, reader, split, targets, options, steps, done)
-        guard = Guard(model, reader, split, targets, options, past=lambda: log.epochs)
-        pace = {"steps": steps, "batch_size": options.batch_size, "clock": clock}
+        guard = Guard(model, reader, split, targets, options, past=log.epochs)
         with (
             batch_loop() as check,
             computing_in(model, precision),
             stopping_when_hopeless(log),
-            progress_bar(first_epoch=done, epochs=options.epochs, **pace) as bar,
+            progress_bar(options, steps, clock, first_epoch=done) as bar,
         ):
+            ratio = gradient_log(model, reader, split, targets)
             model.fit(
                 train,
                 steps_per_epoch=steps,
                 initial_epoch=done,
                 epochs=options.epochs,
                 validation_data=validation,
-                callbacks=[
-                    AfterEachStep(check),
-                    *bar,
-                    guard,
-                    *gradient_log(model, reader, split, targets),
-                    log,
-                    *tensorboard(options.tensorboard),
-                    SaveState(state, log),
-                ],
+                callbacks=[AfterEachStep(check), *bar, guard, *ratio, log, *tensorboard(options.tensorboard)],
                 verbose=0,
                 shuffle=False,  # training_batches has shuffled
             )
-        state.ending = log.ending
     assign(own_variables(model), log.best_weights)
     return history_array(log.epochs)
 
 
-def compile_model(model, options: TrainingOptions, steps_per_epoch: int, precision: str) -> None:
-    """Compile a Distiller, which has its own loss and metrics, or a model of logits with cross entropy."""
-    settings = {"optimizer": scaled_for(precision, optimizer(options, steps_per_epoch)), "jit_compile": jit_compile()}
-    if not isinstance(model, Distiller):
-        settings |= {
-            "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            "metrics": ["accuracy"],
-        }
+def compile_model(model, options: TrainingOptions, steps_per_epoch: int) -> str:
+    """Compile a Distiller, or a model of logits with cross entropy; return the dtype policy to train in."""
+    precision = training_precision(options.precision)
+    log_only(f"training precision: {precision}")
+    adam = optimizer(options, steps_per_epoch)
+    if precision == "mixed_float16":
+        adam = keras.optimizers.LossScaleOptimizer(adam)  # keeps small gradients from underflowing
+    settings = {"optimizer": adam, "jit_compile": jit_compile()}
+    if not isinstance(model, Distiller):  # which has its own loss and metrics
+        settings |= {"loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True), "metrics": ["accuracy"]}
     model.compile(**settings)
+    return precision
 
 
 def optimizer(options: TrainingOptions, steps_per_epoch: int):
-    """Adam with the schedule of `options`: 10 % linear warm-up and cosine decay to 0, or a constant rate.
+    """Return Adam with the schedule of `options`: 10 % linear warm-up and cosine decay to 0, or a constant rate.
 
-    With `weight_decay` AdamW, which excludes biases and the variables of normalisation layers.
+    With `weight_decay` it is AdamW without decay of biases and of the variables of normalisation layers.
     """
     rate = options.learning_rate
     if options.schedule == "cosine":
@@ -128,7 +117,7 @@ def optimizer(options: TrainingOptions, steps_per_epoch: int):
 
 
 def batches(model, reader: RowReader, split: Split, targets: Mapping, options: TrainingOptions, steps: int, done: int):
-    """Training batches from epoch `done` on, and validation batches, with targets in the form that `model` takes."""
+    """Return training batches from epoch `done` on, and validation batches, with targets as `model` takes them."""
     rows, batch_size = split.train, options.batch_size
     weighted = targets
     if options.class_weights == "balanced":
@@ -143,17 +132,17 @@ def batches(model, reader: RowReader, split: Split, targets: Mapping, options: T
 
 
 def keras_targets(clips, targets: Mapping):
-    """A batch in the form of Keras' own losses: clips, labels, and sample weights if there are any."""
+    """Return a batch as Keras' own losses take it: clips, labels, and sample weights if there are any."""
     return (clips, targets["labels"], *([targets["label_weights"]] if "label_weights" in targets else []))
 
 
 @contextlib.contextmanager
 def stopping_when_hopeless(log: EpochLog) -> Iterator[None]:
-    """Ends a hopeless training with the best epoch so far; raises UserError if no epoch has finished."""
+    """End a hopeless training with its best epoch so far. Raises UserError if no epoch has finished."""
     try:
         yield
     except HopelessTraining as reason:
         if not log.epochs:
-            raise UserError(f"{reason} (--keep_going continues)") from None
-        print(f"note: stopped, {reason}; the best epoch so far is kept (--keep_going continues)", flush=True)
-        log.ending = Ending.HOPELESS
+            raise UserError(f"{reason} (--keep_going continues regardless)") from None
+        print(f"note: stopped: {reason}; keeping the best epoch so far (--keep_going continues regardless)", flush=True)
+        log.state.ending = Ending.HOPELESS

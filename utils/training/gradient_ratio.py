@@ -1,4 +1,4 @@
-"""Which of a Distiller's two terms steers: the ratio of their gradients' norms, once an epoch on one fixed batch."""
+"""The ratio of the gradient norms of a Distiller's two loss terms, once per epoch on one fixed batch."""
 
 from collections.abc import Mapping
 
@@ -10,14 +10,14 @@ from models.distiller import Distiller, hard_term, soft_term
 from utils.data.batches import RowReader, evaluation_batches
 from utils.splits.protocols import Split
 
-CLIPS = 4  # of the fixed batch, so that it costs less than a step of eight
+CLIPS = 4  # in the fixed batch, so that it costs less than a training step of 8
 
 
 def gradient_norms(distiller, clips, targets: Mapping) -> list:
-    """Norms of the gradients of a Distiller's two weighted terms, the soft and the hard one, without dropout.
+    """Return the gradient norms of a Distiller's weighted soft and hard terms, two scalar tensors.
 
-    The terms are those of the loss, (1 - alpha) T^2 KL and alpha CE, and the gradients are with respect to all of the
-    student's weights. Two scalar tensors.
+    The terms are (1 - alpha) T^2 KL and alpha CE, without dropout. The gradients are with respect to all weights of the
+    student.
     """
     student, loss = distiller.student, distiller.distillation_loss
     targets = distiller.with_teacher_logits(clips, targets)
@@ -29,10 +29,11 @@ def gradient_norms(distiller, clips, targets: Mapping) -> list:
 
 
 def gradient_log(model, reader: RowReader, split: Split, targets: Mapping) -> list[keras.callbacks.Callback]:
-    """A callback that adds `gradient_ratio` to the log of each epoch, if `model` is a Distiller with two terms.
+    """Return a callback that adds `gradient_ratio` to the logs of each epoch, if `model` is a Distiller with two terms.
 
-    The ratio is the norm of the soft term's gradient over that of the hard term: above 1 the teacher dominates, below
-    1 the labels do; infinite if the hard term has no gradient. The callback must stand before those that read the log.
+    The ratio is the gradient norm of the soft term divided by that of the hard term: above 1 the teacher dominates,
+    below 1 the labels. It is infinite if the hard term has no gradient. The callback must precede those that read the
+    logs.
     """
     if not isinstance(model, Distiller) or not 0 < model.distillation_loss.alpha < 1:
         return []

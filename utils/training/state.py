@@ -1,9 +1,9 @@
 """The resumable state of a training, saved next to its output after each epoch.
 
 One file holds all variables of the network and its optimiser, the states of the dropout generators, the weights of the
-best epoch, the history and the settings. It is renamed into place as a whole; separate files could stem from different
-epochs. Since the order of batches is a function of (seed, epoch), a resumed run on a CPU ends with the weights and the
-history of an uninterrupted one.
+best epoch, the history and the settings. It is written next to the old file and renamed, so that all parts are of the
+same epoch. The order of batches is a function of (seed, epoch), so a resumed run on a CPU ends with the weights and
+the history of an uninterrupted run.
 """
 
 import contextlib
@@ -35,11 +35,11 @@ from utils.runtime.interruption import Interrupted
 from utils.settings.options import OutputOptions, weight_settings
 
 FORMAT = 2
-# Raised when equal settings give other weights than before, so that older states and cells are not reused.
+# Incremented when equal settings give other weights than before, so that older states and cells are not reused.
 VERSIONS = {"version of training": 1, "version of the views": VIEW_VERSION}
 HEADER = "header.json"
 DIGEST = "sha256:"
-WAY_OUT = "use --overwrite to start over, or remove it"
+REMEDY = "use --overwrite to start over, or remove it"
 
 
 class Ending(enum.StrEnum):
@@ -52,7 +52,7 @@ class Ending(enum.StrEnum):
 
 
 def settings_of(options: Sequence, data: SplitDataset, files: Mapping[str, str | None]) -> dict:
-    """Everything that the result of a training depends on, as plain values by the name that a user knows.
+    """Return everything that the weights of a training depend on, as plain values by command-line argument.
 
     `options` are dataclasses; `files` are digests of further inputs by argument.
     """
@@ -80,18 +80,18 @@ class TrainingState:
             with self._reading() as archive:
                 header = json.loads(archive.read(HEADER))
             if header.get("format") != FORMAT:
-                raise UserError(f"{self._place} has format {header.get('format')}, expected {FORMAT}; {WAY_OUT}")
+                raise UserError(f"{self._place} has format {header.get('format')}, expected {FORMAT}; {REMEDY}")
             self._compare(header)
             self.history, self._seconds = header["history"], header["seconds"]
             self.ending = Ending(header["ending"]) if header["ending"] else None
 
     @property
     def can_resume(self) -> bool:
-        """Whether there are epochs to come, in this run or a later one."""
+        """Whether epochs remain, for this or a later run."""
         return self.ending in (None, Ending.OUT_OF_TIME)
 
     def seconds(self) -> float:
-        """Training time so far in seconds, including saved epochs of earlier runs."""
+        """Return the training time so far in seconds, including saved epochs of earlier runs."""
         return self._seconds + time.perf_counter() - self._opened
 
     def restore(self, model) -> None:
@@ -103,14 +103,14 @@ class TrainingState:
             assign(model.optimizer.variables, _arrays(archive, "optimizer"))
 
     def best(self) -> list[np.ndarray] | None:
-        """The values of `own_variables` after the best epoch so far."""
+        """Return the values of `own_variables` after the best epoch so far, or None if no epoch has finished."""
         if not self.history:
             return None
         with self._reading() as archive:
             return _arrays(archive, "best") or _arrays(archive, "model")
 
-    def save(self, model, history: Sequence[Mapping], best: Sequence[np.ndarray] | None, *, ending: Ending | None):
-        """Replace the saved state; `best` is None if the model's present values are the best."""
+    def save(self, model, history: Sequence[Mapping], best: Sequence[np.ndarray] | None) -> None:
+        """Replace the saved state; `best` is None if the model's current values are the best."""
         if self.path is None:
             return
         header = {
@@ -119,7 +119,7 @@ class TrainingState:
             "versions": installed_versions(),
             "history": list(history),
             "seconds": self.seconds(),
-            "ending": ending,
+            "ending": self.ending,
         }
         parts = {"model": own_variables(model), "optimizer": model.optimizer.variables, "best": best or []}
         with written_beside(self.path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
@@ -128,10 +128,10 @@ class TrainingState:
                 for number, value in enumerate(values):  # one at a time: together they may be gigabytes
                     with archive.open(f"{part}/{number}.npy", "w", force_zip64=True) as file:
                         np.lib.format.write_array(file, np.asarray(value), allow_pickle=False)
-        self.history, self.ending = header["history"], ending
+        self.history = header["history"]
 
     def require_space(self, model) -> None:
-        """Raises UserError if the disk has no room for the file, and for a second one while it is replaced."""
+        """Raise UserError if the disk has too little free space for the file and its replacement."""
         if self.path is not None:
             own = sum(value.numpy().nbytes for value in own_variables(model))
             size = 2 * own + sum(value.numpy().nbytes for value in model.optimizer.variables)
@@ -139,12 +139,12 @@ class TrainingState:
             require_free_space(self.path.parent, copies * size, what=f"--output_path: {self.path}")
 
     def remove(self) -> None:
-        """Remove the file; call it once model, record and history are saved."""
+        """Remove the file; to be called after model, record and history are saved."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 
     def kept(self) -> str:
-        """What is saved of an interrupted training, and how to resume it, as text."""
+        """Return what is saved of an interrupted training, and how to resume it, as text."""
         if not self.history:
             return "no epoch was finished, so nothing is saved"
         last = len(self.history)
@@ -163,7 +163,7 @@ class TrainingState:
         except UserError:
             raise
         except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
-            raise UserError(f"{self._place} must be a whole training state, but {error}; {WAY_OUT}") from None
+            raise UserError(f"{self._place} must be a complete training state, but {error}; {REMEDY}") from None
 
     def _compare(self, header: dict) -> None:
         differences = []
@@ -175,7 +175,7 @@ class TrainingState:
         if differences:
             raise UserError(
                 f"{self._place} is an unfinished training with {'; '.join(differences)}; "
-                f"name another --output_path, or {WAY_OUT}"
+                f"use another --output_path, or {REMEDY}"
             )
         for package, version in installed_versions().items():
             if header["versions"].get(package) != version:
@@ -184,7 +184,7 @@ class TrainingState:
 
 @contextlib.contextmanager
 def training_state(output: OutputOptions, settings: dict) -> Iterator[TrainingState]:
-    """The state of the training that writes `output`, under a lock; an interruption reports what is saved.
+    """Yield the state of the training that writes `output`, under a lock; an interruption reports what is saved.
 
     Raises UserError if another process writes the same output, if there is a state with other settings (unless
     `output.overwrite`), and if the disk is full.
@@ -207,7 +207,7 @@ def training_state(output: OutputOptions, settings: dict) -> Iterator[TrainingSt
 
 
 def own_variables(model) -> list:
-    """The variables of a model including dropout seed generators, without those of a frozen teacher in it."""
+    """Return the variables of a model, including dropout seed generators but not those of a live teacher."""
     teacher = getattr(model, "teacher", None)
     frozen = {id(variable) for variable in teacher.variables} if teacher is not None else set()
     return [variable for variable in model.variables if id(variable) not in frozen]

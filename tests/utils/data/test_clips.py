@@ -1,4 +1,4 @@
-"""The arrays as one dataset: rows read right, mistakes named in one line."""
+"""Arrays as a dataset: rows are read correctly, and errors name the array."""
 
 import os
 
@@ -15,7 +15,7 @@ def open_folder(folder):
 
 
 def test_rows_are_those_of_the_array(make_arrays):
-    """A row read at a wrong offset would train every clip with its neighbour's label."""
+    """With a wrong offset, clips would be trained with the labels of other clips."""
     folder = make_arrays()
     stored = np.load(folder / "frames.npy")
     dataset = open_folder(folder)
@@ -26,7 +26,7 @@ def test_rows_are_those_of_the_array(make_arrays):
 
 
 def test_view_zero_is_evenly_spaced_whole_frames_at_the_models_size(make_arrays):
-    """Longer stored clips and larger stored frames must serve a smaller model, each view the whole clip."""
+    """Models with shorter or smaller input must still see the whole clip."""
     folder = make_arrays(length=40, height=64, width=96)
     stored = np.load(folder / "frames.npy")
     view = open_folder(folder).view_zero(np.array([3, 5]), (16, 32, 48, 3))
@@ -37,12 +37,12 @@ def test_view_zero_is_evenly_spaced_whole_frames_at_the_models_size(make_arrays)
     assert np.abs(view[1] - halved).max() <= 0.5 + 1e-6
 
 
-def test_a_view_of_the_stored_size_is_untouched():
+def test_view_zero_of_the_stored_size_is_unchanged():
     clip = np.random.default_rng(0).integers(0, 256, (16, 20, 30, 3), np.uint8)
     assert whole_view(clip, height=20, width=30) is clip
     assert whole_view(clip, height=40, width=30).shape == (16, 40, 30, 3)
     np.testing.assert_array_equal(window_frames(16, 16), np.arange(16))
-    with pytest.raises(ValueError, match="cannot give 17"):
+    with pytest.raises(ValueError, match="at least 17 frames, got 16"):
         window_frames(16, 17)
 
 
@@ -54,8 +54,8 @@ def test_arrays_without_paths_name_classes_by_number(make_arrays):
     assert dataset.class_names == ("0", "1", "2")
 
 
-def test_fingerprint_changes_with_labels_paths_and_frames_alone(make_arrays):
-    """Results of other data must never pass for those of these."""
+def test_fingerprint_changes_with_the_frames(make_arrays):
+    """Results of other data must never be taken for results of this data."""
     folder = make_arrays()
     before = open_folder(folder).fingerprint()
     assert open_folder(folder).fingerprint() == before
@@ -67,88 +67,85 @@ def test_fingerprint_changes_with_labels_paths_and_frames_alone(make_arrays):
     assert (after["labels"], after["paths"]) == (before["labels"], before["paths"])
 
 
-def spoil_count(folder):
+def corrupt_count(folder):
     np.save(folder / "labels.npy", np.load(folder / "labels.npy")[:-1])
 
 
-def spoil_gap(folder):
+def corrupt_gap(folder):
     np.save(folder / "labels.npy", np.load(folder / "labels.npy") * 2)
 
 
-def spoil_kind(folder):
+def corrupt_kind(folder):
     np.save(folder / "labels.npy", np.eye(3)[np.load(folder / "labels.npy")])
 
 
-def spoil_dtype(folder):
+def corrupt_dtype(folder):
     np.save(folder / "frames.npy", np.load(folder / "frames.npy").astype(np.float32))
 
 
-def spoil_length(folder):
+def corrupt_length(folder):
     content = (folder / "frames.npy").read_bytes()
     (folder / "frames.npy").write_bytes(content[: len(content) // 2])
 
 
-def spoil_pickle(folder):
+def corrupt_pickle(folder):
     np.save(folder / "labels.npy", np.load(folder / "labels.npy").astype(object))
 
 
-def spoil_paths(folder):
-    np.save(folder / "video_file_paths.npy", np.load(folder / "video_file_paths.npy")[::-1])
+def corrupt_paths(folder):
+    np.save(folder / "video_file_paths.npy", np.roll(np.load(folder / "video_file_paths.npy"), 1))
 
 
-def spoil_archive(folder):
+def corrupt_archive(folder):
     labels = np.load(folder / "labels.npy")
     with open(folder / "labels.npy", "wb") as file:
         np.savez(file, labels)
 
 
-def spoil_order(folder):
+def corrupt_order(folder):
     np.save(folder / "frames.npy", np.asfortranarray(np.load(folder / "frames.npy")))
 
 
-def spoil_one_class(folder):
+def corrupt_one_class(folder):
     np.save(folder / "labels.npy", np.zeros_like(np.load(folder / "labels.npy")))
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("corrupt", "message"),
     [
-        (spoil_count, r"frames.npy holds 30 clips but --annotations holds 29 labels"),
-        (spoil_gap, r"--annotations: .* must use every label from 0 to C-1, found \[0, 2, 4\]"),
-        (spoil_kind, r"--annotations: .* must hold integers \(N,\), found float64 of shape \(30, 3\)"),
-        (spoil_dtype, r"--data: .* must hold uint8 clips \(N, T, H, W, 3\), found float32"),
-        (spoil_length, r"--data: .* must be a complete .npy array"),
-        (spoil_pickle, r"--annotations: .* without pickle"),
-        (spoil_paths, r"gives label 0 several class folders|same class folder|label"),
-        (spoil_archive, r"--annotations: .* must be a .npy array, found an archive of several files"),
-        (spoil_order, r"--data: .* must hold uint8 clips .*, found uint8 of shape \(30, .*\) in Fortran order"),
-        (spoil_one_class, r"--annotations: .* at least 2 classes, found 1"),
+        (corrupt_count, r"frames.npy holds 30 clips but --annotations holds 29 labels"),
+        (corrupt_gap, r"--annotations: .* must use every label from 0 to C-1, found \[0, 2, 4\]"),
+        (corrupt_kind, r"--annotations: .* must hold integers \(N,\), found float64 of shape \(30, 3\)"),
+        (corrupt_dtype, r"--data: .* must hold uint8 clips \(N, T, H, W, 3\), found float32"),
+        (corrupt_length, r"--data: .* must be a complete .npy array"),
+        (corrupt_pickle, r"--annotations: .* without pickle"),
+        (corrupt_paths, r"--paths: .* must give label 0 one class folder, found Class0, Class2$"),
+        (corrupt_archive, r"--annotations: .* must be a .npy array, found an archive of several files"),
+        (corrupt_order, r"--data: .* must hold uint8 clips .*, found uint8 of shape \(30, .*\) in Fortran order"),
+        (corrupt_one_class, r"--annotations: .* at least 2 classes, found 1"),
     ],
 )
-def test_mistakes_are_named_in_one_line(make_arrays, spoil, message):
-    """A user sees which file is wrong, what was expected and what was found."""
+def test_errors_are_one_line(make_arrays, corrupt, message):
+    """A user must see which file is wrong, what was expected and what was found."""
     folder = make_arrays()
-    spoil(folder)
-    if spoil is spoil_paths:  # reversed paths still give one folder a label; a shift by one clip does not
-        paths = np.load(folder / "video_file_paths.npy")
-        np.save(folder / "video_file_paths.npy", np.roll(paths, 1))
+    corrupt(folder)
     with pytest.raises(UserError, match=message) as error:
         open_folder(folder)
     assert "\n" not in str(error.value)
 
 
-def test_a_file_cut_while_in_use_is_noticed(make_arrays):
-    """Rows that are no longer there must not be read as zeros."""
+def test_truncation_while_in_use_is_an_error(make_arrays):
+    """Missing rows must not be read as zeros."""
     folder = make_arrays()
     frames = FrameFile(folder / "frames.npy")
     with open(folder / "frames.npy", "rb+") as file:
         file.truncate(1000)
-    with pytest.raises(UserError, match="changed or cut while it was in use"):
+    with pytest.raises(UserError, match="changed or truncated while in use"):
         frames.read(29)
 
 
-def test_a_file_changed_while_in_use_is_noticed(make_arrays):
-    """Half an epoch on other clips than the labels are of would leave no trace."""
+def test_changes_while_in_use_are_an_error(make_arrays):
+    """Otherwise training would continue unnoticed on clips that do not belong to the labels."""
     folder = make_arrays()
     frames = FrameFile(folder / "frames.npy")
     frames.read(29)
@@ -156,8 +153,7 @@ def test_a_file_changed_while_in_use_is_noticed(make_arrays):
     with open(folder / "frames.npy", "rb+") as file:
         file.seek(1000)
         file.write(b"1")
-    os.utime(
-        folder / "frames.npy", ns=(status.st_atime_ns, status.st_mtime_ns + 2 * 10**9)
-    )  # some file systems count in seconds
-    with pytest.raises(UserError, match="changed or cut while it was in use"):
+    later = status.st_mtime_ns + 2 * 10**9  # some file systems store whole seconds
+    os.utime(folder / "frames.npy", ns=(status.st_atime_ns, later))
+    with pytest.raises(UserError, match="changed or truncated while in use"):
         frames.read(29)

@@ -1,4 +1,4 @@
-"""Balanced weights: as scikit-learn's, in the loss of training alone, the same for a teacher and for a student."""
+"""Class weights, as in scikit-learn and for the training loss only, and subsets of labelled clips."""
 
 from dataclasses import replace
 
@@ -21,16 +21,16 @@ SPLIT = Split("random", 0, np.arange(16), np.arange(16, 20), np.array([], np.int
 OPTIONS = TrainingOptions(batch_size=16, epochs=1, learning_rate=1e-12, schedule="constant", class_weights="balanced")
 
 
-def test_weights_are_those_of_scikit_learn():
-    """A rare class must weigh what the literature calls balanced, or results cannot be compared."""
+def test_weights_equal_those_of_scikit_learn():
+    """Results can be compared with the literature only if "balanced" means the same."""
     weights = balanced_label_weights(LABELS, SPLIT.train)
     np.testing.assert_allclose(weights[:16], compute_sample_weight("balanced", LABELS[:16]), rtol=1e-6)
     assert weights[:16].mean() == pytest.approx(1)
     assert weights.dtype == np.float32
 
 
-def test_clips_without_a_label_count_for_nothing():
-    """With few labels the balance is that of the labelled clips; -1 must not be taken for the last class."""
+def test_unlabelled_clips_have_no_weight():
+    """Weights are computed from labelled clips; -1 must not count as the last class."""
     labels = LABELS.copy()
     labels[1:8] = -1
     weights = balanced_label_weights(labels, SPLIT.train)
@@ -39,13 +39,13 @@ def test_clips_without_a_label_count_for_nothing():
     assert (weights[1:8] == 0).all()
 
 
-def test_a_class_without_training_clips_breaks_nothing():
+def test_a_class_without_training_clips_has_weight_0():
     weights = balanced_label_weights(np.array([0, 0, 1, 2]), np.array([0, 1, 2]))
     np.testing.assert_allclose(weights, [0.75, 0.75, 1.5, 0])
 
 
 def fitted_history(distil, options):
-    """History of an epoch that changes nothing: the losses are those of the logits `inputs`."""
+    """Return inputs and the history of an epoch without updates, in which the logits are the inputs."""
     inputs = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
     layer = keras.layers.Dense(3, use_bias=False, kernel_initializer="identity")
     model = keras.Sequential([keras.Input((3,)), layer])
@@ -54,8 +54,8 @@ def fitted_history(distil, options):
 
 
 @pytest.mark.parametrize("distil", [False, True], ids=["teacher", "student"])
-def test_they_weigh_the_loss_of_training_and_not_that_of_validation(distil):
-    """A flag without effect, or validation figures that no longer compare with those of another run."""
+def test_weights_apply_to_the_training_loss_and_not_to_the_validation_loss(distil):
+    """Weighted validation losses could not be compared between runs."""
     logits, history = fitted_history(distil, OPTIONS)
     losses = -log_softmax(logits, axis=1)[np.arange(20), LABELS]
     expected = np.mean(losses[:16] * compute_sample_weight("balanced", LABELS[:16]))
@@ -68,7 +68,7 @@ def test_they_weigh_the_loss_of_training_and_not_that_of_validation(distil):
 
 
 def test_the_soft_term_is_not_weighted():
-    """What a teacher says of a clip is worth the same whatever its label."""
+    """Teacher logits are equally informative for clips of frequent and of rare classes."""
     rng = np.random.default_rng(1)
     teacher, student = rng.normal(size=(2, 4, 3))
     targets = {"labels": np.array([0, 1, 2, 0]), "teacher_logits": teacher}
@@ -89,8 +89,8 @@ def labels_and_split(make_arrays):
     return loaded.dataset.labels, loaded.split
 
 
-def test_few_labels_are_the_same_clips_each_time(labels_and_split):
-    """A comparison of students with 2 labels per class must give all of them the same 2."""
+def test_few_labels_are_always_the_same_clips(labels_and_split):
+    """Students with 2 labels per class can be compared only if they have the same labels."""
     labels, split = labels_and_split
     few = few_labels(labels, split, 2)
     np.testing.assert_array_equal(few, few_labels(labels, split, 2))
@@ -99,10 +99,10 @@ def test_few_labels_are_the_same_clips_each_time(labels_and_split):
     np.testing.assert_array_equal(few[labelled], labels[labelled])
     held_out = np.concatenate([split.validation, split.test])
     np.testing.assert_array_equal(few[held_out], labels[held_out])
-    assert labels.min() == 0  # the labels of the dataset are not changed
+    assert labels.min() == 0  # the dataset keeps its labels
     assert not np.array_equal(few, few_labels(labels, replace(split, split_seed=9), 2))
     fewer = few_labels(labels, split, 1)
-    assert (few[split.train][fewer[split.train] >= 0] >= 0).all()  # 1 per class is among the 2
+    assert (few[split.train][fewer[split.train] >= 0] >= 0).all()  # the clip of 1 label per class is one of the 2
 
 
 def test_more_labels_than_clips_keep_all_labels(labels_and_split):

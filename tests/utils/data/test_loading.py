@@ -1,4 +1,4 @@
-"""What every stage begins with: arrays opened and divided, labels taken away where few are wanted."""
+"""Loading and splitting of arrays, the first step of every stage."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ def data(make_arrays):
 
 
 def test_all_stages_see_one_split(data, capsys):
-    """A teacher and a student that divided the clips otherwise would leak test clips into training."""
+    """With different splits, the teacher's training clips would include test clips of the student."""
     loaded, again = load(data, SHAPE), load(data, SHAPE).split
     dataset, split = loaded.dataset, loaded.split
     for name in ("train", "validation", "test"):
@@ -34,14 +34,14 @@ def test_all_stages_see_one_split(data, capsys):
     assert "No test clip shares a group with a training or validation clip." in out
 
 
-def test_clips_that_are_too_short_are_named(data):
+def test_clips_that_are_too_short_are_rejected(data):
     with pytest.raises(UserError, match=r"--data: .*frames\.npy holds clips of 16 frames, the model takes 20"):
         load(data, (20, 32, 32, 3))
 
 
 def test_group_settings_reach_the_split(data):
-    """A pattern that is dropped on the way gives a group split of other groups, without a sign."""
+    """Otherwise the split would silently use other groups."""
     dataset = open_clips(data.data, data.annotations)
-    split = split_of(replace(data, group_pattern=r"_g(\d+)_"), dataset)  # one group over all classes
+    split = split_of(replace(data, group_pattern=r"_g(\d+)_"), dataset)  # groups across classes
     numbers = np.array([path.split("_g")[1][:2] for path in dataset.paths])
     assert not set(numbers[split.test]) & set(numbers[split.train])

@@ -1,4 +1,4 @@
-"""Views: functions of (view_seed, clip, number) alone, the same for every frame and at every input size."""
+"""Views: functions of (view_seed, clip, number), the same for every frame and at every input size."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ MANY = [view_of(row, number, OPTIONS) for row in range(40) for number in range(1
 
 
 def ramp(frames=4, height=120, width=160):
-    """A clip whose red is the column, whose green is the row, and whose blue is 7 times the frame's number."""
+    """Return a clip with red = column, green = row and blue = 7 x frame number."""
     clip = np.zeros((frames, height, width, 3), np.uint8)
     clip[..., 0] = np.arange(width)
     clip[..., 1] = np.arange(height)[:, None]
@@ -20,8 +20,8 @@ def ramp(frames=4, height=120, width=160):
     return clip
 
 
-def test_a_view_is_what_it_was_when_answers_were_computed_for_it():
-    """Other numbers with the same VERSION would set a teacher's stored answers beside pixels it has not seen."""
+def test_views_are_those_for_which_logits_were_cached():
+    """With other views under the same VERSION, cached logits would be used for pixels that no teacher has seen."""
     assert VERSION == 1
     view = view_of(3, 2, ViewOptions(view_seed=5))
     found = [view.top, view.left, view.side, view.start, view.window, view.contrast, view.brightness, *view.gains]
@@ -41,8 +41,8 @@ def test_a_view_is_what_it_was_when_answers_were_computed_for_it():
     assert view.flipped is True
 
 
-def test_views_differ_by_seed_clip_and_number_alone():
-    """K equal views would be one; a view that hangs on what was asked before could not be answered beforehand."""
+def test_views_depend_only_on_seed_clip_and_number():
+    """Logits can be computed in advance only if a view does not depend on earlier views."""
     views = [
         view_of(row, number, ViewOptions(view_seed=seed)) for seed in (0, 1) for row in (0, 1) for number in (1, 2)
     ]
@@ -51,8 +51,8 @@ def test_views_differ_by_seed_clip_and_number_alone():
     assert view_of(9, 0, OPTIONS) == WHOLE
 
 
-def test_boxes_lie_inside_and_anywhere():
-    """A box that leaves the frame shows nothing there; boxes at one corner alone never show the others."""
+def test_crops_are_inside_the_frame_and_at_all_positions():
+    """Crops near one corner only would never show the other corners."""
     sides = np.array([view.side for view in MANY])
     assert sides.min() >= SMALLEST_SIDE
     assert np.ptp(sides) > 0.28
@@ -65,16 +65,16 @@ def test_boxes_lie_inside_and_anywhere():
         assert free.max() > 0.95
 
 
-def test_flips_are_half_of_the_views_or_none():
-    """Where left and right are classes a mirrored clip has the wrong label."""
+def test_half_of_the_views_are_flipped_or_none():
+    """If classes differ by left and right, a flipped clip has the wrong label."""
     assert 0.4 < np.mean([view.flipped for view in MANY]) < 0.6
     unflipped = [view_of(row, number, ViewOptions(flip=False)) for row in range(40) for number in range(1, 11)]
     assert not any(view.flipped for view in unflipped)
     assert all(one.side == other.side and one.gains == other.gains for one, other in zip(MANY, unflipped))
 
 
-def test_the_box_is_cut_where_the_view_says():
-    """Height and width swapped, or a box beside the box, would show another part of the frame."""
+def test_the_crop_is_where_the_view_says():
+    """Swapped height and width, or a shifted crop, would show another part of the frame."""
     picture = render(ramp(), View(top=0.25, left=0.5, side=0.5), height=60, width=80)
     np.testing.assert_array_equal(picture, ramp()[:, 30:90, 80:160])
     flipped = render(ramp(), View(top=0.25, left=0.5, side=0.5, flipped=True), height=60, width=80)
@@ -84,25 +84,25 @@ def test_the_box_is_cut_where_the_view_says():
 
 
 def test_colour_is_contrast_then_brightness_then_gains():
-    """Contrast 1.2 about the middle, then 10 grey levels, then red times 1.05, by hand: 100 -> 77 + 27.5 -> ..."""
+    """Computed by hand: contrast 1.2 around 127.5, then 10 grey levels, then red times 1.05."""
     clip = np.full((2, 50, 50, 3), 100, np.uint8)
     picture = render(clip, View(contrast=1.2, brightness=10.0, gains=(1.05, 1.0, 0.95)), height=50, width=50)
     value = (100 - 127.5) * 1.2 + 127.5 + 10
     assert picture.reshape(-1, 3).tolist() == [[round(value * 1.05), round(value), round(value * 0.95)]] * 5000
     white = render(np.full_like(clip, 255), View(brightness=25.0), height=50, width=50)
-    assert white.min() == 255  # clipped, not wrapped round
+    assert white.min() == 255  # clipped, not wrapped around
 
 
-def test_all_frames_are_changed_alike():
-    """A box or a colour that jumps between frames would be motion that nobody made."""
+def test_all_frames_are_changed_in_the_same_way():
+    """A crop or colour that changes between frames would look like motion."""
     clip = np.repeat(np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8), 5, axis=0)
     for view in MANY[:20]:
         picture = render(clip, view, height=32, width=32)
         assert (picture == picture[0]).all()
 
 
-def test_teacher_and_student_of_other_sizes_see_the_same_view():
-    """A teacher's answer belongs to the student's clip only if both were shown the same thing."""
+def test_teacher_and_student_with_different_input_sizes_see_the_same_view():
+    """The teacher's logits are targets for the student's clip only if both see the same content."""
     clip = ramp()
     for view in MANY[:20]:
         large, small = render(clip, view, height=120, width=160), render(clip, view, height=30, width=40)
@@ -111,14 +111,14 @@ def test_teacher_and_student_of_other_sizes_see_the_same_view():
 
 
 def test_view_zero_is_the_whole_clip():
-    """Validation and test read it; a change of colour there would be an error in every number."""
+    """Validation and test read view 0; a colour change there would affect every reported number."""
     clip = ramp()
     np.testing.assert_array_equal(render(clip, WHOLE, height=60, width=60), whole_view(clip, height=60, width=60))
     np.testing.assert_array_equal(window_frames(40, 16), np.arange(16) * 40 // 16)
 
 
-def test_time_windows_lie_inside_and_anywhere():
-    """A longer stored clip is worth it only if its parts are shown, none of them beyond its end."""
+def test_time_windows_are_inside_the_clip_and_at_all_positions():
+    """Longer stored clips are useful only if all of their parts are shown."""
     windows = np.array([window_frames(64, 16, view) for view in MANY])
     assert windows.min() == 0
     assert windows.max() in (62, 63)
@@ -129,12 +129,12 @@ def test_time_windows_lie_inside_and_anywhere():
     assert len(np.unique(windows[:, 0])) > 25
     assert all(np.array_equal(window_frames(16, 16, view), np.arange(16)) for view in MANY)
     assert all(len(set(window_frames(17, 16, view))) == 16 for view in MANY)
-    with pytest.raises(ValueError, match="cannot give 17"):
+    with pytest.raises(ValueError, match="at least 17 frames, got 16"):
         window_frames(16, 17, MANY[0])
 
 
-def test_a_datasets_views_are_those_of_its_rows(make_arrays):
-    """Each clip in its own view: rows and numbers that slip by one set a teacher's answer beside another clip."""
+def test_a_dataset_renders_each_row_in_its_own_view(make_arrays):
+    """Mixed-up rows or views would combine a teacher's logits with another clip."""
     folder = make_arrays(length=40, height=64, width=96)
     stored = np.load(folder / "frames.npy")
     dataset = open_clips(folder / "frames.npy", folder / "labels.npy")

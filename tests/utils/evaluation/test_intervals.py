@@ -1,4 +1,4 @@
-"""An interval that is too narrow makes noise look like a discovery."""
+"""An interval that is too narrow makes noise look like a result."""
 
 import itertools
 import json
@@ -12,16 +12,16 @@ from scipy import stats
 from utils.evaluation.intervals import accuracy_interval, compare, mean_over_groups, over_runs, paired_over_runs
 
 
-def answers_by_group(generator, group_count, *, first=1.5, second=0.75):
-    """Answers and groups whose clips share an accuracy, drawn from a beta distribution with mean 2/3."""
-    rates = generator.beta(first, second, group_count)
+def predictions_by_group(generator, group_count):
+    """Draw correct predictions and groups; the accuracy of a group has a beta distribution with mean 2/3."""
+    rates = generator.beta(1.5, 0.75, group_count)
     groups = np.repeat(np.arange(group_count), generator.integers(4, 9, group_count))
     return generator.random(len(groups)) < rates[groups], groups
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 10), (7, 10), (10, 10), (1, 1), (730, 1000)])
 def test_wilson_by_hand(right, n):
-    """Otherwise the interval beside every accuracy would be of no known kind."""
+    """Otherwise the reported interval would not be Wilson's."""
     z, rate = 1.959963984540054, right / n
     centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
@@ -29,20 +29,13 @@ def test_wilson_by_hand(right, n):
     assert (interval.estimate, interval.method, interval.n, interval.groups) == (rate, "Wilson", n, None)
     assert interval.low == pytest.approx(max(centre - half, 0), abs=1e-12)
     assert interval.high == pytest.approx(min(centre + half, 1), abs=1e-12)
-    # a group for each clip is the same as no groups
+    # one group per clip is the same as no groups
     assert accuracy_interval(np.arange(n) < right, np.arange(n)) == interval
 
 
-def test_confidence_is_asked_for():
-    """Otherwise a 99 % interval would be a 95 % one in silence."""
-    correct = np.arange(100) < 70
-    wide, narrow = accuracy_interval(correct, confidence=0.99), accuracy_interval(correct, confidence=0.8)
-    assert wide.low < narrow.low < 0.7 < narrow.high < wide.high
-
-
 def test_bootstrap_equals_plain_resampling():
-    """Otherwise single clips might be drawn instead of groups, which changes the width and not the estimate."""
-    correct, groups = answers_by_group(np.random.default_rng(0), 30)
+    """Otherwise single clips could be drawn instead of groups, which changes the width but not the estimate."""
+    correct, groups = predictions_by_group(np.random.default_rng(0), 30)
     interval = accuracy_interval(correct, groups)
     generator = np.random.default_rng(1)
     rows = [np.flatnonzero(groups == group) for group in range(30)]
@@ -55,15 +48,14 @@ def test_bootstrap_equals_plain_resampling():
     assert [interval.low, interval.high] == pytest.approx(np.quantile(draws, [tail, 1 - tail]), abs=0.015)
 
 
-def test_bootstrap_repeats_by_its_seed():
-    """Otherwise a report made twice would differ from itself."""
-    correct, groups = answers_by_group(np.random.default_rng(0), 12)
+def test_bootstrap_is_reproducible():
+    """Otherwise the same evaluation would give another interval each time."""
+    correct, groups = predictions_by_group(np.random.default_rng(0), 12)
     assert accuracy_interval(correct, groups) == accuracy_interval(correct, groups)
-    assert accuracy_interval(correct, groups) != accuracy_interval(correct, groups, seed=1)
 
 
 def test_coverage_of_independent_clips():
-    """Otherwise a "95 %" interval would not hold the true accuracy 95 times in a hundred."""
+    """Otherwise a 95 % interval would not contain the true accuracy in 95 % of cases."""
     generator = np.random.default_rng(0)
     rights = generator.binomial(40, 0.7, 1000)
     intervals = {right: accuracy_interval(np.arange(40) < right) for right in set(rights.tolist())}
@@ -73,10 +65,10 @@ def test_coverage_of_independent_clips():
 
 @pytest.mark.parametrize("group_count", [10, 40])
 def test_coverage_of_correlated_clips(monkeypatch, group_count):
-    """The reason for groups: where clips of a group stand or fall together, Wilson holds the truth far too seldom."""
+    """Wilson's interval covers far too rarely if clips of a group are recognised or missed together."""
     monkeypatch.setattr("utils.evaluation.intervals.RESAMPLES", 999)
     generator = np.random.default_rng(0)
-    simulations = [answers_by_group(generator, group_count) for _ in range(400)]
+    simulations = [predictions_by_group(generator, group_count) for _ in range(400)]
     by_groups = [accuracy_interval(correct, groups) for correct, groups in simulations]
     by_clips = [accuracy_interval(correct) for correct, _ in simulations]
     covered, covered_by_clips = (
@@ -87,21 +79,21 @@ def test_coverage_of_correlated_clips(monkeypatch, group_count):
     assert covered_by_clips < 0.82
 
 
-def test_few_groups_are_cautioned():
-    """Otherwise an interval of five subjects would be read as one of a hundred clips."""
-    correct, groups = answers_by_group(np.random.default_rng(0), 5)
+def test_few_groups_give_a_caution():
+    """Otherwise an interval from five subjects would be trusted like one from a hundred clips."""
+    correct, groups = predictions_by_group(np.random.default_rng(0), 5)
     assert accuracy_interval(correct, groups).caution == (
         "With 5 groups, fewer than 10, the interval is likely to be too narrow."
     )
-    assert accuracy_interval(*answers_by_group(np.random.default_rng(0), 10)).caution == ""
+    assert accuracy_interval(*predictions_by_group(np.random.default_rng(0), 10)).caution == ""
     one = accuracy_interval([True, True, False], ["lena"] * 3)
     assert (one.method, one.groups) == ("Wilson", 1)
-    assert one.caution.startswith("All clips are of one group")
+    assert one.caution.startswith("All clips belong to one group")
 
 
 @pytest.mark.parametrize(("rate", "right"), [(1.0, 6), (0.0, 0), (0.5, 3)])
 def test_equal_groups_do_not_give_certainty(rate, right):
-    """Otherwise 30 of 30 clips of six people would be called 100 % +- 0."""
+    """Otherwise 60 of 60 clips of six people would be reported as 100 % +- 0."""
     correct = np.tile([True] * round(10 * rate) + [False] * round(10 - 10 * rate), 6)
     interval = accuracy_interval(correct, np.repeat(np.arange(6), 10))
     wilson = stats.binomtest(right, 6).proportion_ci(method="wilson")
@@ -111,7 +103,7 @@ def test_equal_groups_do_not_give_certainty(rate, right):
 
 @pytest.mark.parametrize(("only_first", "only_other"), [(0, 0), (5, 0), (3, 9), (12, 12)])
 def test_mcnemar_by_hand(only_first, only_other):
-    """Otherwise two recognisers would be ranked by luck."""
+    """Otherwise chance would decide which recogniser is better."""
     first = np.array([1] * only_first + [0] * only_other + [1] * 20 + [0] * 7, bool)
     other = np.array([0] * only_first + [1] * only_other + [1] * 20 + [0] * 7, bool)
     either = only_first + only_other
@@ -127,7 +119,7 @@ def test_mcnemar_by_hand(only_first, only_other):
         assert comparison.difference.low is None
 
 
-def test_groups_change_places_by_hand():
+def test_permutation_over_groups_by_hand():
     """Otherwise many clips of few sources would make a small difference significant."""
     gains = np.array([3, 2, -1, 4, 0, 1])
     first = np.concatenate([[gain > 0] * abs(gain) + [True] * (6 - abs(gain)) for gain in gains])
@@ -135,7 +127,7 @@ def test_groups_change_places_by_hand():
     groups = np.repeat(["a", "b", "c", "d", "e", "f"], 6)
     sums = [np.dot(signs, gains) for signs in itertools.product((-1, 1), repeat=6)]
     comparison = compare(first, other, groups)
-    assert comparison.test == "groups change places"
+    assert comparison.test == "permutation over groups"
     assert comparison.p_value == pytest.approx(np.mean(np.abs(sums) >= gains.sum()))
     assert comparison.difference.estimate == pytest.approx(9 / 36)
     assert (comparison.difference.n, comparison.difference.groups) == (36, 6)
@@ -145,14 +137,14 @@ def test_groups_change_places_by_hand():
     assert reverse.difference.estimate == -comparison.difference.estimate
 
 
-def test_false_alarms_of_correlated_clips(monkeypatch):
-    """Otherwise one of two equal recognisers would often be called better; McNemar on correlated clips does that."""
+def test_false_positives_on_correlated_clips(monkeypatch):
+    """McNemar's test on correlated clips often calls one of two equally accurate recognisers better."""
     monkeypatch.setattr("utils.evaluation.intervals.RESAMPLES", 499)
     generator = np.random.default_rng(0)
     alarms, alarms_by_clips, covered = [], [], []
     for _ in range(200):
         groups = np.repeat(np.arange(20), 8)
-        better, worse = generator.random((2, 20)) < 0.5  # which recogniser knows the group
+        better, worse = generator.random((2, 20)) < 0.5  # which recogniser is right on the group
         noise = generator.random((2, 160)) < 0.1
         first, other = better[groups] ^ noise[0], worse[groups] ^ noise[1]
         comparison = compare(first, other, groups)
@@ -165,17 +157,17 @@ def test_false_alarms_of_correlated_clips(monkeypatch):
 
 
 def test_comparison_without_a_difference():
-    """Otherwise two equal recognisers, or clips of one group, would end in a traceback or in certainty."""
+    """Otherwise equal recognisers, or clips of one group, would cause a traceback or an interval of width 0."""
     same = compare([1, 0, 1, 1], [1, 0, 1, 1], ["a", "a", "b", "b"])
     assert (same.p_value, same.difference.low, same.difference.high) == (1, None, None)
     one_group = compare([1, 1, 1, 0], [0, 0, 0, 0], ["a"] * 4)
     assert (one_group.p_value, one_group.difference.estimate, one_group.difference.low) == (1, 0.75, None)
-    assert "no interval" in one_group.difference.caution
+    assert one_group.difference.caution == "No interval: the difference is the same in all groups."
     json.dumps(asdict(same), allow_nan=False)
 
 
 def test_runs_over_seeds_by_hand():
-    """Otherwise three lucky seeds would be a result."""
+    """Otherwise three lucky seeds would look like a result."""
     interval = over_runs({(0, "1"): 0.5, (1, "1"): 0.6, (2, "1"): 0.7})
     margin = 4.302652729696142 * 0.1 / sqrt(3)
     assert (interval.estimate, interval.low, interval.high) == pytest.approx((0.6, 0.6 - margin, 0.6 + margin))
@@ -184,7 +176,7 @@ def test_runs_over_seeds_by_hand():
 
 
 def test_runs_over_folds_count_each_fold_once():
-    """Otherwise a hundred seeds on one test set would pass for a hundred test sets."""
+    """Otherwise many seeds on one test set would count as many test sets."""
     values = {(seed, fold): fold / 50 + seed / 100 for seed in range(4) for fold in (3, 5, 7)}
     interval = over_runs(values)
     means = [0.075, 0.115, 0.155]
@@ -193,29 +185,29 @@ def test_runs_over_folds_count_each_fold_once():
     assert (interval.method, interval.n, interval.groups) == ("t over 3 folds", 12, 3)
 
 
-def test_one_run_and_no_run():
-    """Otherwise a single run would get an interval, or an empty column a number."""
+def test_bounds_one_run_and_no_run():
+    """Otherwise an accuracy could exceed 100 %, or a single run could get an interval."""
     wide = over_runs({(0, "group"): 0.5, (1, "group"): 0.9})
     assert (wide.low, wide.high) == (0, 1)  # by t -1.84 to 3.24
     wide = paired_over_runs({(0, 1): 0.5, (1, 1): 0.1}, {(0, 1): 0.1, (1, 1): 0.9})
     assert (wide.low, wide.high) == (-1, 1)
     one = over_runs({(0, "group"): 0.5})
     assert (one.estimate, one.low, one.high, one.standard_deviation) == (0.5, None, None, None)
-    assert one.caution == "One run gives no interval."
+    assert one.caution == "No interval: there is only one run."
     with pytest.raises(ValueError, match="at least one run"):
         over_runs({})
 
 
 def test_equal_runs_give_no_interval():
-    """Two seeds that happen to agree would claim certainty: an interval of no width."""
+    """Otherwise two seeds that happen to agree would give an interval of width 0."""
     gain = paired_over_runs({(0, 1): 0.7, (1, 1): 0.6}, {(0, 1): 0.5, (1, 1): 0.4})
     assert (gain.low, gain.high, gain.standard_deviation) == (None, None, 0.0)
     assert gain.estimate == pytest.approx(0.2)
-    assert gain.caution == "All seeds have the same number, which gives no interval."
+    assert gain.caution == "No interval: all seeds have the same value."
 
 
 def test_pairs_by_seed_and_fold():
-    """Otherwise a gain that every fold shows would drown in the differences between folds."""
+    """Otherwise a gain in every fold would be hidden by the differences between folds."""
     generator = np.random.default_rng(0)
     runs = [(seed, fold) for fold in range(5) for seed in range(2)]
     alone = {run: 0.3 + 0.1 * run[1] for run in runs}
@@ -229,17 +221,17 @@ def test_pairs_by_seed_and_fold():
 
 
 @pytest.mark.parametrize(("first", "other", "groups"), [([1, 0], [1], None), ([1, 0], [1, 0], [1]), ([], [], None)])
-def test_answers_must_fit(first, other, groups):
-    """Otherwise answers to other clips would be compared."""
+def test_shapes_must_match(first, other, groups):
+    """Otherwise predictions for different clips would be compared."""
     with pytest.raises(ValueError, match="Expected"):
         compare(first, other, groups)
 
 
 def test_mean_over_groups_is_the_bootstrap_of_accuracies():
-    """The interval of a table over folds must be that of a single test where there is one fold and one seed."""
-    correct, groups = answers_by_group(np.random.default_rng(3), 12)
+    """Otherwise reproduce.py and eval.py would report different intervals for the same predictions."""
+    correct, groups = predictions_by_group(np.random.default_rng(3), 12)
     known, found = accuracy_interval(correct, groups), mean_over_groups(correct.astype(float), groups)
     assert (found.estimate, found.low, found.high) == pytest.approx((known.estimate, known.low, known.high))
     same = mean_over_groups(np.full(6, 0.1), np.repeat([0, 1], 3))
     assert (same.estimate, same.low, same.high) == (pytest.approx(0.1), None, None)
-    assert "All groups have the same mean" in same.caution
+    assert same.caution == "No interval: all groups have the same mean."

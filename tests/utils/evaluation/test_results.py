@@ -1,4 +1,4 @@
-"""What a test found, in tables and files: the numbers of scikit-learn, and JSON that any program reads."""
+"""Results in tables and files: numbers equal to those of scikit-learn, and valid JSON."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_m
 from tests.fake_recognizer import fake_recognizer
 from utils.data.clips import open_clips
 from utils.evaluation import results as report
-from utils.evaluation.testing import Answers, ChosenClips
+from utils.evaluation.testing import ChosenClips, Predictions
 from utils.splits.groups import read_groups
 
 CLASSES = 7
@@ -23,8 +23,8 @@ def dataset(make_arrays):
 
 
 @pytest.fixture
-def answers_of(dataset, tmp_path):
-    """Makes up the answers of a recogniser `name` for `rows`, right more often than not; or takes its `logits`."""
+def make_predictions(dataset, tmp_path):
+    """Make the predictions of a recogniser `name` for `rows`: mostly correct random logits, or the given `logits`."""
 
     def make(name, *, rows=None, seed=0, logits=None, class_names=None, notes=()):
         rows = np.arange(3, 63) if rows is None else rows
@@ -36,17 +36,17 @@ def answers_of(dataset, tmp_path):
         path.write_bytes(b"x" * 1500)
         recognizer = fake_recognizer(path, num_classes=CLASSES)
         clips = ChosenClips(rows, labels, class_names or dataset.class_names, "group, seed 0", tuple(notes))
-        return Answers(recognizer, clips, logits.astype(np.float32), 12.5)
+        return Predictions(recognizer, clips, logits.astype(np.float32), 12.5)
 
     return make
 
 
-def test_numbers_are_those_of_scikit_learn(dataset, answers_of):
-    """These are the numbers that a user publishes."""
-    answers = answers_of("s.h5", notes=["a note."])
-    labels, logits = answers.clips.labels, answers.logits.astype(np.float64)
+def test_numbers_are_those_of_scikit_learn(dataset, make_predictions):
+    """Otherwise a user would publish wrong numbers."""
+    predictions = make_predictions("s.h5", notes=["a note."])
+    labels, logits = predictions.clips.labels, predictions.logits.astype(np.float64)
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    result = report.result_of(answers, dataset, read_groups(dataset.paths))
+    result = report.result_of(predictions, dataset, read_groups(dataset.paths))
     predicted = logits.argmax(axis=1)
     assert result["top1"] == pytest.approx(accuracy_score(labels, predicted))
     assert result["top5"] == pytest.approx(top_k_accuracy_score(labels, logits, k=5))
@@ -58,53 +58,54 @@ def test_numbers_are_those_of_scikit_learn(dataset, answers_of):
     assert (interval["method"], interval["n"], interval["groups"]) == ("bootstrap over groups", 60, 31)
     assert (result["clips"], result["split"], result["notes"]) == (60, "group, seed 0", ["a note."])
     assert (result["parameters"], result["megabytes"], result["clips_per_second"]) == (123, 0.0015, 12.5)
-    assert report.result_of(answers, dataset, None)["interval"]["method"] == "Wilson"
+    assert report.result_of(predictions, dataset, None)["interval"]["method"] == "Wilson"
 
 
-def test_no_top5_of_five_classes(make_arrays, tmp_path):
-    """It would be 100 % whatever the recogniser answers."""
+def test_no_top5_with_five_classes(make_arrays, tmp_path):
+    """Otherwise top-5 accuracy would be 100 % for any recogniser."""
     folder = make_arrays("five", classes=5, height=32, width=32)
     dataset = open_clips(folder / "frames.npy", folder / "labels.npy")
     (tmp_path / "s.h5").write_bytes(b"")
     clips = ChosenClips(np.arange(50), dataset.labels, dataset.class_names, "all clips", ())
-    answers = Answers(fake_recognizer(tmp_path / "s.h5", num_classes=5), clips, np.eye(5)[dataset.labels] * 2.0, 1.0)
-    assert report.result_of(answers, dataset, None)["top5"] is None
+    recognizer = fake_recognizer(tmp_path / "s.h5", num_classes=5)
+    predictions = Predictions(recognizer, clips, np.eye(5)[dataset.labels] * 2.0, 1.0)
+    assert report.result_of(predictions, dataset, None)["top5"] is None
 
 
-def test_only_answers_to_the_same_clips_are_compared(dataset, answers_of):
-    """A difference on other clips, or on classes of another numbering, is no difference of recognisers."""
-    first = answers_of("a.h5")
-    same = answers_of("b.h5", seed=1)
-    fewer = answers_of("c.h5", rows=np.arange(3, 62))
-    other_classes = answers_of("d.h5", class_names=tuple(reversed(dataset.class_names)))
+def test_only_predictions_for_the_same_clips_are_compared(dataset, make_predictions):
+    """Otherwise a difference between test clips or class numbers would pass for one between recognisers."""
+    first = make_predictions("a.h5")
+    same = make_predictions("b.h5", seed=1)
+    fewer = make_predictions("c.h5", rows=np.arange(3, 62))
+    other_classes = make_predictions("d.h5", class_names=tuple(reversed(dataset.class_names)))
     found = report.comparisons([first, same, fewer, other_classes], None)
     assert [(item["first"], item["second"]) for item in found] == [
         (str(first.recognizer.path), str(same.recognizer.path))
     ]
-    right = [(answers.logits.argmax(axis=1) == answers.clips.labels) for answers in (first, same)]
+    right = [(each.logits.argmax(axis=1) == each.clips.labels) for each in (first, same)]
     assert found[0]["difference"]["estimate"] == pytest.approx(right[0].mean() - right[1].mean())
     assert found[0]["same_answer"] == np.mean(first.logits.argmax(axis=1) == same.logits.argmax(axis=1))
     assert found[0]["test"] == "McNemar, exact"
 
 
-def test_files_agree_with_the_answers(dataset, answers_of, tmp_path):
-    """The closer look must be at the same answers as the headline."""
-    answers = answers_of("s.h5")
-    results = [report.result_of(answers, dataset, None)]
-    report.write_results(tmp_path / "out", [answers], results, [], dataset)
+def test_files_match_the_result(dataset, make_predictions, tmp_path):
+    """Otherwise the tables of clips and classes would contradict the reported accuracy."""
+    made = make_predictions("s.h5")
+    results = [report.result_of(made, dataset, None)]
+    report.write_results(tmp_path / "out", [made], results, [], dataset)
     with open(tmp_path / "out" / "predictions_s.csv", newline="") as file:
         predictions = list(csv.DictReader(file))
-    predicted = answers.logits.argmax(axis=1)
+    predicted = made.logits.argmax(axis=1)
     assert [row["path"] for row in predictions] == dataset.paths[3:63].tolist()
     assert [row["class"] for row in predictions] == [row["path"].split("/")[0] for row in predictions]
     assert [row["predicted"] for row in predictions] == [f"Class{number}" for number in predicted]
     assert np.mean([row["class"] == row["predicted"] for row in predictions]) == results[0]["top1"]
-    exponentials = np.exp(answers.logits.astype(np.float64))
+    exponentials = np.exp(made.logits.astype(np.float64))
     confidence = (exponentials / exponentials.sum(axis=1, keepdims=True)).max(axis=1)
     np.testing.assert_allclose([float(row["confidence"]) for row in predictions], confidence, atol=1e-4)
     with open(tmp_path / "out" / "classes_s.csv", newline="") as file:
         classes = list(csv.DictReader(file))
-    counts = confusion_matrix(answers.clips.labels, predicted)
+    counts = confusion_matrix(made.clips.labels, predicted)
     for label, row in enumerate(classes):
         assert (row["class"], int(row["clips"])) == (f"Class{label}", counts[label].sum())
         assert float(row["accuracy"]) == pytest.approx(counts[label, label] / counts[label].sum(), abs=1e-4)
@@ -117,41 +118,41 @@ def refuse(constant):
     raise AssertionError(f"{constant} is not JSON")
 
 
-def test_an_infinite_loss_is_null_and_everything_stays_json(dataset, answers_of, tmp_path):
-    """A model from elsewhere may give a probability of 0; other languages' readers stop at Infinity and NaN."""
+def test_an_infinite_loss_is_valid_json(dataset, make_predictions, tmp_path):
+    """Otherwise a probability of 0 would write Infinity, which JSON readers of other languages reject."""
     labels = dataset.labels[3:63]
     logits = np.where(np.eye(CLASSES, dtype=bool)[labels], -np.inf, 0.0)
-    answers = [answers_of("s.h5", logits=logits), answers_of("t.h5", logits=logits)]
-    results = [report.result_of(each, dataset, None) for each in answers]
-    report.write_results(tmp_path / "out", answers, results, report.comparisons(answers, None), dataset)
+    made = [make_predictions("s.h5", logits=logits), make_predictions("t.h5", logits=logits)]
+    results = [report.result_of(each, dataset, None) for each in made]
+    report.write_results(tmp_path / "out", made, results, report.comparisons(made, None), dataset)
     written = json.loads((tmp_path / "out" / "results.json").read_text(), parse_constant=refuse)
     assert written["recognizers"][0]["loss"] is None
     assert " inf " in (tmp_path / "out" / "results.md").read_text()
 
 
-def test_recognisers_that_always_agree_have_a_summary(dataset, answers_of):
-    """There is no interval of a difference that never varies; the table must come nonetheless."""
-    answers = [answers_of("s.h5"), answers_of("t.h5")]
-    results = [report.result_of(each, dataset, None) for each in answers]
-    text = report.summary(results, report.comparisons(answers, None))
-    assert "s.h5 minus t.h5: +0.0 points, p = 1 (McNemar, exact); same answer on 100.0 % of clips" in text
+def test_recognisers_with_equal_predictions_have_a_summary(dataset, make_predictions):
+    """Otherwise a difference without an interval would cause a traceback."""
+    made = [make_predictions("s.h5"), make_predictions("t.h5")]
+    results = [report.result_of(each, dataset, None) for each in made]
+    text = report.summary(results, report.comparisons(made, None))
+    assert "s.h5 minus t.h5: +0.0 points, p = 1 (McNemar, exact); same prediction for 100.0 % of clips" in text
 
 
-def test_recognisers_of_one_name_stay_apart(dataset, answers_of, tmp_path):
-    """Every training calls its file student.h5; the second's files must not replace the first's."""
-    answers = [answers_of("a/s.h5"), answers_of("b/s.h5", seed=1), answers_of("a/s_1.h5", seed=2)]
-    assert report.file_names(answers) == ["s_1", "s_2", "s_1_3"]
-    assert report.file_names(answers[1:]) == ["s", "s_1"]
-    results = [report.result_of(each, dataset, None) for each in answers]
-    text = report.summary(results, report.comparisons(answers, None))
+def test_recognisers_with_equal_file_names(dataset, make_predictions, tmp_path):
+    """Otherwise the files of the second student.h5 would replace those of the first."""
+    made = [make_predictions("a/s.h5"), make_predictions("b/s.h5", seed=1), make_predictions("a/s_1.h5", seed=2)]
+    assert report.file_names(made) == ["s_1", "s_2", "s_1_3"]
+    assert report.file_names(made[1:]) == ["s", "s_1"]
+    results = [report.result_of(each, dataset, None) for each in made]
+    text = report.summary(results, report.comparisons(made, None))
     assert f"| {tmp_path}/a/s.h5 " in text
     assert f"| {tmp_path}/b/s.h5 " in text
     assert "| s_1.h5 " in text
 
 
-def test_notes_stand_below_the_table_once(dataset, answers_of):
-    answers = [answers_of("s.h5", notes=["Seen."]), answers_of("t.h5", notes=["Seen.", "Old."])]
-    results = [report.result_of(each, dataset, None) for each in answers]
+def test_each_note_is_below_the_table_once(dataset, make_predictions):
+    made = [make_predictions("s.h5", notes=["Seen."]), make_predictions("t.h5", notes=["Seen.", "Old."])]
+    results = [report.result_of(each, dataset, None) for each in made]
     lines = report.summary(results, []).splitlines()
     assert lines[-2:] == ["note: Seen.", "note: Old."]
     widths = {len(line) for line in lines[:4]}

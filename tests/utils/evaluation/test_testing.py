@@ -1,4 +1,4 @@
-"""Which clips a recogniser is tested on: those it has never seen, or a note that says otherwise."""
+"""A recogniser is tested on clips that it has not seen, or a note says that they may be known to it."""
 
 import re
 
@@ -7,7 +7,7 @@ import pytest
 
 from tests.fake_recognizer import fake_recognizer, record_of
 from utils.data.clips import open_clips
-from utils.evaluation.testing import answer, choose_test_clips
+from utils.evaluation.testing import choose_test_clips, predict
 from utils.runtime.errors import UserError
 from utils.splits.protocols import make_split
 
@@ -20,7 +20,7 @@ def dataset(make_arrays):
 
 @pytest.fixture
 def renamed(make_arrays, dataset):
-    """Opens arrays of 10 clips a class whose classes have the given names, by label; other videos than `dataset`'s."""
+    """Open arrays of other videos than `dataset`, with 10 clips per class and the given class names."""
 
     def rename(*names):
         folder = make_arrays("renamed", classes=len(names), height=32, width=32, seed=1)
@@ -39,7 +39,7 @@ def split_of(dataset, protocol="group", seed=0):
 
 
 def test_the_recorded_test_clips(dataset):
-    """Anything else may have been trained on."""
+    """Otherwise a recogniser could be tested on its training clips."""
     split = split_of(dataset, seed=3)
     chosen = choose_test_clips(fake_recognizer("s.h5", record=record_of(dataset, split)), dataset, None)
     np.testing.assert_array_equal(chosen.rows, split.test)
@@ -50,7 +50,7 @@ def test_the_recorded_test_clips(dataset):
     assert not set(chosen.rows) & set(np.concatenate([split.train, split.validation]))
 
 
-def test_asking_for_the_recorded_split_changes_nothing(dataset):
+def test_requesting_the_recorded_split_changes_nothing(dataset):
     split = split_of(dataset)
     recognizer = fake_recognizer("s.h5", record=record_of(dataset, split))
     one, other = (choose_test_clips(recognizer, dataset, asked) for asked in (None, split_of(dataset)))
@@ -58,41 +58,41 @@ def test_asking_for_the_recorded_split_changes_nothing(dataset):
     assert one.notes == other.notes
 
 
-def test_another_split_is_refused_and_with_force_it_is_said(dataset):
-    """A number on clips that were trained on must never pass for a test."""
+def test_another_split_is_refused_or_marked_as_forced(dataset):
+    """Otherwise the accuracy on training clips would pass for a test accuracy."""
     split, asked = split_of(dataset), split_of(dataset, "random", 5)
     recognizer = fake_recognizer("s.h5", record=record_of(dataset, split))
     with pytest.raises(
-        UserError, match=r"--recognizer s\.h5 must be tested by the split in its record, but --split is"
+        UserError, match=r"--recognizer s\.h5 must be tested on the split in its record, but --split is"
     ):
         choose_test_clips(recognizer, dataset, asked)
     chosen = choose_test_clips(recognizer, dataset, asked, force=True)
     np.testing.assert_array_equal(chosen.rows, asked.test)
     np.testing.assert_array_equal(chosen.labels, dataset.labels[asked.test])
     seen = len(set(asked.test) - set(split.test))
-    expected = f"FORCED: s.h5 was trained by group (--split_seed 0) and has seen {seen} of these 6 clips"
+    expected = f"FORCED: s.h5 was trained with --split group --split_seed 0 and has seen {seen} of these 6 clips"
     assert seen > 0
     assert chosen.notes[0].startswith(expected)
     assert chosen.protocol == "random, seed 5, FORCED"
 
 
 def test_without_a_record_all_clips_and_a_warning(dataset):
-    """Classes are matched by number then, and nobody knows what the model has seen."""
+    """Otherwise a user would not know that the test may contain training clips."""
     chosen = choose_test_clips(fake_recognizer("old.h5"), dataset, None)
     np.testing.assert_array_equal(chosen.rows, np.arange(30))
     np.testing.assert_array_equal(chosen.labels, dataset.labels)
     assert chosen.protocol == "all clips"
-    assert chosen.notes == ("old.h5 has no record, so it cannot be known which of these clips it was trained on.",)
+    assert chosen.notes == ("old.h5 has no record, so it is unknown which of these clips it was trained on.",)
     asked = split_of(dataset)
     chosen = choose_test_clips(fake_recognizer("old.h5"), dataset, asked)
     np.testing.assert_array_equal(chosen.rows, asked.test)
     assert chosen.protocol == "group, seed 0"
-    with pytest.raises(UserError, match=r"--recognizer: old\.h5 knows 5 classes but --data holds 3"):
+    with pytest.raises(UserError, match=r"--recognizer: old\.h5 has 5 classes but --data has 3"):
         choose_test_clips(fake_recognizer("old.h5", num_classes=5), dataset, None)
 
 
-def test_other_arrays_are_tested_whole_with_classes_by_name(dataset, renamed):
-    """Another set numbers its classes otherwise: by number, every answer would be compared with another class."""
+def test_other_arrays_are_tested_on_all_clips_with_classes_by_name(dataset, renamed):
+    """Otherwise predictions would be compared with wrong labels, because other arrays number classes differently."""
     recognizer = fake_recognizer("s.h5", record=record_of(dataset, split_of(dataset)))
     others = renamed("Class2", "Hop", "Class0")
     chosen = choose_test_clips(recognizer, others, None)
@@ -101,10 +101,10 @@ def test_other_arrays_are_tested_whole_with_classes_by_name(dataset, renamed):
     assert chosen.class_names == dataset.class_names
     assert chosen.protocol == "all clips"
     assert chosen.notes[0].startswith("These are not the arrays that s.h5 was trained on: classes are matched by name")
-    assert chosen.notes[1] == "10 clips of classes that it does not know are left out: Hop."
+    assert chosen.notes[1] == "10 clips of unknown classes are left out: Hop."
 
 
-def test_other_arrays_by_a_split_that_is_asked_for(dataset, renamed):
+def test_other_arrays_with_a_requested_split(dataset, renamed):
     recognizer = fake_recognizer("s.h5", record=record_of(dataset, split_of(dataset)))
     others = renamed("Class1", "Class0")
     asked = split_of(others)
@@ -114,18 +114,18 @@ def test_other_arrays_by_a_split_that_is_asked_for(dataset, renamed):
     assert len(chosen.notes) == 1
 
 
-def test_arrays_of_unknown_classes_alone_are_an_error(dataset, renamed):
+def test_arrays_without_a_known_class_are_an_error(dataset, renamed):
     recognizer = fake_recognizer("s.h5", record=record_of(dataset, split_of(dataset)))
-    with pytest.raises(UserError, match=r"s\.h5 knows none of the classes in --data, which are Hop, Run; it knows Cl"):
+    with pytest.raises(UserError, match=r"s\.h5 has none of the classes in --data, which are Hop, Run; it has Cl"):
         choose_test_clips(recognizer, renamed("Hop", "Run"), None)
 
 
-def test_answers_are_those_of_the_chosen_clips_in_order(dataset):
-    """The warm-up must not be counted, nor any other clip be answered."""
+def test_predictions_are_of_the_chosen_clips_in_order(dataset):
+    """Otherwise the accuracy would include the warm-up or other clips."""
     split = split_of(dataset)
     scores = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
     recognizer = fake_recognizer("s.h5", record=record_of(dataset, split), scores=scores)
-    answers = answer(recognizer, dataset, choose_test_clips(recognizer, dataset, None), batch_size=4)
-    np.testing.assert_array_equal(answers.logits, scores[split.test])
-    assert answers.clips_per_second > 0
+    predictions = predict(recognizer, dataset, choose_test_clips(recognizer, dataset, None), batch_size=4)
+    np.testing.assert_array_equal(predictions.logits, scores[split.test])
+    assert predictions.clips_per_second > 0
     assert set(recognizer.asked) == set(split.test)

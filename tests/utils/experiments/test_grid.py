@@ -1,4 +1,4 @@
-"""What enters the key of a cell and the settings of a training state: all that its weights depend on, no more."""
+"""Keys of cells and settings of training states contain exactly what the trained weights depend on."""
 
 import dataclasses
 from dataclasses import dataclass, field, fields, replace
@@ -26,7 +26,7 @@ from utils.training import state as state_module
 from utils.training.state import settings_of
 
 ALL = {"alone", "teacher", "distilled"}
-# By option: another value than the default, and the roles whose weights it could change.
+# By option: a value other than the default, and the roles whose weights it can change.
 TRAINING = {
     "batch_size": (4, ALL),
     "epochs": (3, ALL),
@@ -53,7 +53,7 @@ DISTILLATION = {
     "source_input_scale": ("0..1", {"alone", "distilled"}),
     "cache": (Path("c.npy"), set()),
 }
-VARIED = {"source", "temperature", "alpha"}  # by the grid itself
+VARIED = {"source", "temperature", "alpha"}  # set by the grid
 OPTIONS = {
     TrainingOptions: TRAINING,
     NetworkOptions: NETWORK,
@@ -91,7 +91,7 @@ def experiment(tmp_path):
 
 
 def keys(experiment, seed=0, **common):
-    """The key of each role's cell."""
+    """Return the key of the cell of each role."""
     return {cell.row.role: cell.key for cell in cells_of(experiment, "random", seed, {"arrays": {}} | common)}
 
 
@@ -100,12 +100,12 @@ def changed(before, after):
 
 
 def with_taught(roles):
-    """A distilled student also depends on its teacher's weights."""
+    """Add the distilled student if its teacher changes."""
     return roles | ({"distilled"} if "teacher" in roles else set())
 
 
 def test_every_option_is_in_these_tables():
-    """A new option must say here whose weights it can change, or an old cell would be taken for a new one."""
+    """Otherwise a cell with an old value of a new option could be reused."""
     for kind, table in OPTIONS.items():
         assert {part.name for part in fields(kind)} == set(table)
 
@@ -128,13 +128,13 @@ def test_network_options(experiment, name):
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_view_options(experiment, name):
-    """A teacher draws new views in each epoch: their number is nothing to it, their seed and flips are."""
+    """Otherwise a new seed of the views would reuse old cells, or a new number of views would retrain the teacher."""
     value, roles = VIEWS[name]
     other = replace(experiment, views=replace(ViewOptions(), **{name: value}))
     assert changed(keys(experiment), keys(other)) == with_taught(roles)
 
 
-def test_options_of_views_do_not_count_without_views(experiment):
+def test_view_options_have_no_effect_without_views(experiment):
     whole = replace(experiment, views=ViewOptions(views=0))
     assert changed(keys(experiment), keys(whole)) == ALL
     other = replace(experiment, views=ViewOptions(views=0, view_seed=3, flip=False))
@@ -157,7 +157,7 @@ def test_what_the_grid_varies(experiment):
     unfrozen = replace(fine_tuned, teacher=TeacherOptions(unfreeze="fc7"))
     assert changed(keys(fine_tuned), keys(unfrozen)) == {"teacher", "distilled"}
     assert changed(keys(experiment), keys(replace(experiment, teacher=TeacherOptions(unfreeze="fc7")))) == set()
-    flipped = replace(fine_tuned, views=ViewOptions(flip=False))  # frozen layers see view 0
+    flipped = replace(fine_tuned, views=ViewOptions(flip=False))  # frozen layers read view 0
     assert "teacher" not in changed(keys(fine_tuned), keys(flipped))
 
 
@@ -185,21 +185,21 @@ def test_a_given_teacher_is_identified_by_its_file(experiment, tmp_path):
 
 @dataclass(frozen=True)
 class LaterOptions:
-    """Options as a later version of the project may have them."""
+    """Options of a later version of the project."""
 
     old: int = 1
     new: str = field(default="better", metadata={"same_as_before": "none"})
 
 
 def test_an_option_added_later_leaves_finished_trainings_valid():
-    """With the value that means "as before" the key is the one from before; the new default is another training."""
+    """Otherwise an update of the project would repeat all trainings, or mix old and new ones."""
     assert weight_settings([LaterOptions(new="none")]) == {"old": 1}
     assert weight_settings([LaterOptions()]) == {"old": 1, "new": "better"}
 
 
 @pytest.mark.parametrize("kind", [*OPTIONS, TeacherOptions])
-def test_a_training_state_is_compared_by_the_same_settings(kind, monkeypatch):
-    """The state of a training must not be resumed with settings that would give other weights."""
+def test_training_states_are_compared_by_the_same_settings(kind, monkeypatch):
+    """Otherwise a training could be resumed with settings that give other weights."""
     dataset = ClipDataset(None, np.arange(4), None, ("a", "b"))
     monkeypatch.setattr(ClipDataset, "fingerprint", lambda self: {})
     data = SplitDataset(dataset, Split("random", 0, *(np.arange(1),) * 3, ()))
@@ -215,7 +215,7 @@ def test_a_training_state_is_compared_by_the_same_settings(kind, monkeypatch):
 
 
 def test_data_options_are_compared_by_content():
-    """Arrays that were moved are the same arrays; their split is not the same under another seed."""
+    """Otherwise moving the arrays would invalidate trainings, or another split seed would not."""
     here, there = DataOptions(Path("a"), Path("b")), DataOptions(Path("c"), Path("d"), paths=Path("e"))
     assert weight_settings([here]) == weight_settings([there])
     assert weight_settings([here]) != weight_settings([replace(here, split_seed=1)])

@@ -1,4 +1,4 @@
-"""The numbers of an experiment's table, on cells whose answers are known."""
+"""The numbers of the result table, on cells with known predictions."""
 
 import json
 
@@ -16,7 +16,7 @@ COOL, WARM = Row("distilled", "scratch", 1.0, 0.1), Row("distilled", "scratch", 
 
 @pytest.fixture
 def make_cell(tmp_path):
-    """Writes a finished cell: its answers (1 right, 0 wrong) for the clips `rows`, and its validation figures."""
+    """Write a finished cell: correct (1) and wrong (0) predictions for the clips `rows`, and validation results."""
 
     def make(row, fold, seed, rows, correct, validation=0.5, loss=1.0):
         cell = Cell(row, fold, seed, {"row": str(row), "fold": fold, "seed": seed}, tmp_path, {})
@@ -34,26 +34,26 @@ def line(cells, row):
 
 
 def test_folds_are_pooled_over_their_groups(make_cell):
-    """t over 2 folds says nothing, and clips of one person are not independent: the people are what was drawn."""
+    """Otherwise the interval would come from two folds, or treat clips of one person as independent."""
     groups = np.repeat(np.arange(12), 3)
     rng = np.random.default_rng(0)
-    answers = rng.integers(0, 2, (2, 36))  # by seed
+    correct = rng.integers(0, 2, (2, 36))  # by seed
     cells = [
         make_cell(ALONE, f"fold:{fold + 1}/2", seed, list(range(18 * fold, 18 * fold + 18)), list(map(int, part)))
-        for seed, both in enumerate(answers)
+        for seed, both in enumerate(correct)
         for fold, part in enumerate(np.split(both, 2))
     ]
     found = accuracy(line(cells, ALONE).tests, groups)
     assert found.method == "bootstrap over groups"
-    assert found.estimate == pytest.approx(answers.mean())
+    assert found.estimate == pytest.approx(correct.mean())
     assert found.groups == 12
-    by_group = answers.mean(axis=0).reshape(12, 3).mean(axis=1)
+    by_group = correct.mean(axis=0).reshape(12, 3).mean(axis=1)
     margin = stats.t.ppf(0.975, 11) * by_group.std(ddof=1) / np.sqrt(12)
-    assert found.high - found.low == pytest.approx(2 * margin, rel=0.15)  # equal groups: near t over groups
+    assert found.high - found.low == pytest.approx(2 * margin, rel=0.15)  # with equal groups close to t over groups
 
 
 def test_seeds_of_one_fold_give_t_over_seeds(make_cell):
-    """Else the noise of training would be missing from the table."""
+    """Otherwise the variation between training seeds would be missing from the table."""
     rows = list(range(20))
     right = {seed: [1] * count + [0] * (20 - count) for seed, count in enumerate((10, 12, 8))}
     cells = [make_cell(ALONE, "group", seed, rows, correct) for seed, correct in right.items()]
@@ -63,8 +63,8 @@ def test_seeds_of_one_fold_give_t_over_seeds(make_cell):
     assert (found.low, found.high) == pytest.approx((low, high))
 
 
-def test_equal_answers_of_all_seeds_are_one_run(make_cell):
-    """A given teacher does not depend on the seed: t over seeds would give it an interval of no width, or none."""
+def test_equal_predictions_of_all_seeds_are_one_run(make_cell):
+    """Otherwise a given teacher, which does not depend on the seed, would have no interval."""
     cells = [make_cell(ALONE, "group", seed, list(range(4)), [1, 1, 0, 1]) for seed in range(3)]
     groups = np.array([0, 0, 1, 1])
     found = accuracy(line(cells, ALONE).tests, groups)
@@ -73,7 +73,7 @@ def test_equal_answers_of_all_seeds_are_one_run(make_cell):
 
 
 def test_differences_are_paired(make_cell):
-    """Two students that differ on one or two clips a seed differ by little, however much the seeds vary."""
+    """Otherwise variation between seeds would hide a small but consistent difference."""
     rows = list(range(10))
     cells = []
     for seed, (right, more) in enumerate(((3, 1), (6, 2), (8, 2))):
@@ -84,8 +84,8 @@ def test_differences_are_paired(make_cell):
     assert (gain.estimate, gain.low, gain.high) == pytest.approx((0.5 / 3, low, high))
 
 
-def test_the_choice_sees_no_test_clip(make_cell):
-    """In each fold validation prefers the temperature, here never the better one in the test."""
+def test_temperature_is_chosen_on_validation_clips(make_cell):
+    """Otherwise the choice would use test clips; here, the worse temperature in the test is chosen in each fold."""
     cells = []
     for fold, (cool, warm) in {"logo:1": (0.9, 0.5), "logo:2": (0.5, 0.5)}.items():
         rows = [0, 1] if fold == "logo:1" else [2, 3]
@@ -100,7 +100,7 @@ def test_the_choice_sees_no_test_clip(make_cell):
 
 
 def test_gap_closed_only_where_there_is_a_gap(make_cell):
-    """(distilled - alone) / (teacher - alone) of a teacher that leads by chance is a number without meaning."""
+    """Otherwise the ratio would be meaningless for a teacher whose lead may be due to chance."""
     rows, groups = list(range(40)), np.arange(40)
     cells = [make_cell(ALONE, "group", 0, rows, [1] * 10 + [0] * 30)]
     cells.append(make_cell(TEACHER, "group", 0, rows, [1] * 30 + [0] * 10))
@@ -113,8 +113,8 @@ def test_gap_closed_only_where_there_is_a_gap(make_cell):
     assert summarise(student, alone, line([weak], weak.row), groups)["gap_closed"] is None
 
 
-def test_a_cell_is_what_its_settings_say(make_cell, tmp_path):
-    """Other settings are another folder; a half-made cell is none."""
+def test_cells_are_identified_by_their_settings(make_cell, tmp_path):
+    """Otherwise results of other settings or of an unfinished training would be used."""
     cell = make_cell(COOL, "fold:1/3", 0, [0], [1])
     other = Cell(COOL, "fold:1/3", 0, {**cell.settings, "epochs": 9}, tmp_path, {})
     assert other.folder != cell.folder

@@ -1,4 +1,4 @@
-"""The page shows what was read."""
+"""The overview page of a data set."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from utils.extraction.extract import extract
 
 @pytest.fixture(scope="module")
 def data_set(tmp_path_factory):
-    """Two classes named as UCF101 does, of two groups and one; a clip of another size; a video too short."""
+    """Two classes with UCF101 names, two groups and one group; one clip of another size and one short video."""
     folder, output = tmp_path_factory.mktemp("videos"), tmp_path_factory.mktemp("out")
     clips = {"Run/v_Run_g01_c01": 8, "Run/v_Run_g01_c02": 9, "Run/v_Run_g02_c01": 12, "Walk/v_Walk_g01_c01": 8}
     for number, (name, frame_count) in enumerate((clips | {"Walk/v_Walk_g09_c01": 2}).items()):
@@ -28,7 +28,7 @@ def data_set(tmp_path_factory):
 
 
 def test_numbers_are_those_of_the_videos(data_set):
-    """A user would trust a picture of another data set."""
+    """The page would show wrong numbers or the frames of other clips."""
     report = DatasetReport.of_folder(data_set)
     assert report.title == "4 clips of 4 frames, 24x20 pixels, in 2 classes; 1 videos skipped"
     assert report.clips_per_class == {"Run": 3, "Walk": 1}
@@ -42,8 +42,8 @@ def test_numbers_are_those_of_the_videos(data_set):
     assert levels["Walk"] == pytest.approx([150], abs=2)
 
 
-def test_page_has_the_size_of_a_page(data_set):
-    """It could not be printed or read on a screen."""
+def test_the_page_has_a4_proportions(data_set):
+    """The page could not be printed or read on a screen."""
     path = write_dataset_report(data_set)
     assert path == Path(data_set) / "dataset_report.png"
     height, width = cv2.imread(str(path)).shape[:2]

@@ -1,4 +1,4 @@
-"""Data sets are found as their archives unpack them."""
+"""Videos are found in the folder layouts of the published data sets."""
 
 import os
 
@@ -19,7 +19,7 @@ def paths_found(folder):
 
 
 def test_published_layouts(tmp_path):
-    """A user would have to move files about before the first command works."""
+    """A user would have to rearrange the files of a published data set."""
     make_files(
         tmp_path,
         "ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi",  # UCF101, UCF50
@@ -35,22 +35,22 @@ def test_published_layouts(tmp_path):
     ]
 
 
-def test_files_that_are_no_videos_are_ignored(tmp_path):
-    """Thumbnails and notes would fill the list of skipped videos."""
+def test_other_files_are_ignored(tmp_path):
+    """Thumbnails and text files would fill the list of skipped videos."""
     make_files(tmp_path, "a/1.avi", "a/Thumbs.db", "a/._1.avi", "a/.cache/2.avi", "a/readme.txt", ".git/3.avi", "b/no")
     assert find_videos(tmp_path) == [FoundVideo("a/1.avi")]
 
 
-def test_order_is_that_of_the_whole_path(tmp_path):
-    """Rows in another order on another file system would make splits differ between machines."""
+def test_videos_are_sorted_by_path(tmp_path):
+    """The order of rows, and with it the split, would depend on the file system."""
     make_files(tmp_path, "b/1.avi", "a/c/1.avi", "a/c.avi", "a b/1.avi", "a/B.avi", "a/a.avi")
     found = paths_found(tmp_path)
     assert found == sorted(found)
     assert found == ["a b/1.avi", "a/B.avi", "a/a.avi", "a/c.avi", "a/c/1.avi", "b/1.avi"]
 
 
-def test_a_video_without_a_class_is_told(tmp_path):
-    """It would vanish without a word."""
+def test_a_video_without_a_class_is_reported(tmp_path):
+    """The video would be silently ignored."""
     make_files(tmp_path, "stray.mp4", "a/1.avi", "notes.txt")
     first, second = find_videos(tmp_path)
     assert first == FoundVideo("a/1.avi")
@@ -58,8 +58,9 @@ def test_a_video_without_a_class_is_told(tmp_path):
 
 
 def test_links_are_followed_and_loops_end(tmp_path):
-    """Data sets on clusters are linked together; a loop would search for ever."""
+    """Data sets made of symbolic links would not be found, or a loop of links would be searched forever."""
     make_files(tmp_path, "store/x/1.avi", "input/a/2.avi")
+    (tmp_path / "input/self").symlink_to(tmp_path / "input/self")
     (tmp_path / "input/b").symlink_to(tmp_path / "store")
     (tmp_path / "input/a/up").symlink_to(tmp_path / "input")
     (tmp_path / "input/a/self").symlink_to(tmp_path / "input/a/self")
@@ -70,7 +71,7 @@ def test_links_are_followed_and_loops_end(tmp_path):
 
 
 def test_a_folder_named_like_a_video(tmp_path):
-    """Tools that make `clip.mp4/clip.mp4` must not hide the clip; an empty one must be told."""
+    """The video in a folder such as `clip.mp4/clip.mp4` would be lost, or an empty folder not reported."""
     make_files(tmp_path, "a/clip.mp4/clip.mp4")
     (tmp_path / "a/hollow.avi").mkdir()
     assert find_videos(tmp_path) == [
@@ -80,7 +81,7 @@ def test_a_folder_named_like_a_video(tmp_path):
 
 
 def test_a_folder_that_cannot_be_listed(tmp_path, monkeypatch):
-    """A whole class would be missing without a word."""
+    """A whole class would be silently missing."""
     make_files(tmp_path, "a/1.avi", "b/2.avi")
     scandir = os.scandir
 

@@ -1,4 +1,4 @@
-"""The arrays hold every readable video, in order, and the tables say what became of the rest."""
+"""The arrays hold every readable video in sorted order; the tables list skipped videos and timings."""
 
 import csv
 
@@ -30,7 +30,7 @@ def read_table(path):
 
 @pytest.fixture
 def videos(tmp_path):
-    """Two classes with clips, one whose only video is too short, and a broken video in the middle."""
+    """Two classes with clips, a class whose only video is too short, a broken video and a video without class."""
     folder = tmp_path / "videos"
     write_video(folder / "walk" / "g1" / "b.avi", 8, level=40)
     write_video(folder / "walk" / "a.avi", 9, level=80)
@@ -42,7 +42,7 @@ def videos(tmp_path):
 
 
 def test_arrays_hold_the_readable_videos_in_sorted_order(videos, tmp_path):
-    """A label on the wrong row spoils every later number, silently."""
+    """Clips would silently have the labels of other clips."""
     summary = extract(videos, tmp_path / "new" / "out", **SMALL)
     frames = np.load(tmp_path / "new/out/frames.npy", allow_pickle=False, mmap_mode="r")
     labels = np.load(tmp_path / "new/out/labels.npy", allow_pickle=False)
@@ -50,7 +50,7 @@ def test_arrays_hold_the_readable_videos_in_sorted_order(videos, tmp_path):
     assert paths.tolist() == ["bend/z.avi", "walk/a.avi", "walk/g1/b.avi"]
     assert paths.dtype.kind == "U"
     assert labels.dtype == np.int64
-    assert labels.tolist() == [0, 1, 1]  # jump has no row, so it takes no number
+    assert labels.tolist() == [0, 1, 1]  # jump has no clip, so it gets no label
     assert frames.shape == (3, 4, 20, 24, 3)
     assert frames.dtype == np.uint8
     for row, path in zip(frames, paths):
@@ -60,7 +60,7 @@ def test_arrays_hold_the_readable_videos_in_sorted_order(videos, tmp_path):
 
 
 def test_skipped_videos_have_their_reasons(videos, tmp_path):
-    """A user cannot mend a data set whose missing clips are not named."""
+    """A user could not find out which videos are missing and why."""
     extract(videos, tmp_path / "out", **SMALL)
     assert read_table(tmp_path / "out" / "skipped_videos.csv") == [
         ["path", "reason"],
@@ -70,8 +70,8 @@ def test_skipped_videos_have_their_reasons(videos, tmp_path):
     ]
 
 
-def test_skipped_videos_table_is_there_even_if_empty(videos, tmp_path):
-    """A script that reads it would fail on the data sets that are in order."""
+def test_skipped_videos_table_is_written_even_if_empty(videos, tmp_path):
+    """A script that reads the table would fail for data sets without skipped videos."""
     for bad in ("bend/broken.avi", "jump/short.avi", "stray.avi"):
         (videos / bad).unlink()
     extract(videos, tmp_path / "out", **SMALL)
@@ -79,9 +79,9 @@ def test_skipped_videos_table_is_there_even_if_empty(videos, tmp_path):
 
 
 def test_timing_table_and_summary(videos, tmp_path):
-    """The time and memory of the original work's table could not be compared."""
-    (videos / "stray.avi").unlink()  # of no class, so its time is in no row
-    own_memory = memory_of_tree()  # of this process, in which other tests may have loaded TensorFlow
+    """Time and memory could not be compared with the table of the original work."""
+    (videos / "stray.avi").unlink()  # its time would be in no class
+    own_memory = memory_of_tree()  # large if other tests have imported TensorFlow
     summary = extract(videos, tmp_path / "out", **SMALL)
     header, *rows = read_table(tmp_path / "out" / "Format_Time.csv")
     assert header == ["Step", "Time", "Memory"]
@@ -95,9 +95,9 @@ def test_timing_table_and_summary(videos, tmp_path):
     assert "Videos skipped: 2" in text
 
 
-def test_nothing_readable_is_one_line(videos, tmp_path):
+def test_without_a_readable_video_extraction_fails(videos, tmp_path):
     """An empty frames.npy would fail two stages later with an error about shapes."""
-    with pytest.raises(UserError, match=r"none of the 6 videos below .* could be read, bend/broken.avi: cannot be op"):
+    with pytest.raises(UserError, match=r"none of the 6 videos below .* could be read, e\.g\. bend/broken.avi: cannot"):
         extract(videos, tmp_path / "out", sequence_length=100, frame_height=20, frame_width=24)
     assert not (tmp_path / "out" / "frames.npy").exists()
     assert len(read_table(tmp_path / "out" / "skipped_videos.csv")) == 7
@@ -106,9 +106,24 @@ def test_nothing_readable_is_one_line(videos, tmp_path):
         extract(tmp_path / "hollow", tmp_path / "out", **SMALL)
 
 
-# What each odd real video gives at 16 frames, and why. None stands for a row.
+def test_a_run_killed_while_saving_leaves_no_temporary_file(videos, tmp_path, monkeypatch):
+    """Incomplete hidden files would be published with the arrays."""
+
+    def killed(folder, *arguments):
+        (folder / ".Format_Time.7.partial.csv").touch()
+        raise OSError("killed")
+
+    monkeypatch.setattr("utils.extraction.extract.write_times", killed)
+    with pytest.raises(UserError, match="cannot be written: killed"):
+        extract(videos, tmp_path / "out", **SMALL)
+    monkeypatch.undo()
+    extract(videos, tmp_path / "out", **SMALL)
+    assert not list((tmp_path / "out").rglob("*.partial.*"))
+
+
+# Unusual real videos, and the reason for skipping them at 16 frames; None: the video has a row.
 ODD_VIDEOS = {
-    "decord/corrupted.mp4": None,  # states 50 frames, breaks off after 28: sampled again over those 28
+    "decord/corrupted.mp4": None,  # the header states 50 frames, 28 can be decoded and are sampled
     "decord/unordered.mov": "has 4 frames, fewer than the 16 wanted",
     "decord/video_0.mov": "has 3 frames, fewer than the 16 wanted",
     "decord/video_180.mov": "has 3 frames, fewer than the 16 wanted",
@@ -116,13 +131,13 @@ ODD_VIDEOS = {
     "decord/video_90.mov": "has 3 frames, fewer than the 16 wanted",
     "imageio/cockatoo.mp4": None,  # 280 frames of 1280x720, in order
     "imageio/imageio_issue245.gif": "has 1 frame, fewer than the 16 wanted",
-    "imageio/newtonscradle.gif": None,  # an animated GIF of 36 frames is a video like any other
+    "imageio/newtonscradle.gif": None,  # an animated GIF of 36 frames
     "imageio/realshort.mp4": None,  # 36 frames, in order
 }
 
 
-def test_odd_real_videos(shared_data, tmp_path):
-    """One odd file in ten thousand would end the run after hours."""
+def test_unusual_real_videos(shared_data, tmp_path):
+    """One unusual file would end the run after hours."""
     extract(shared_data / "odd", tmp_path, sequence_length=16, frame_height=32, frame_width=32)
     rows = np.load(tmp_path / "video_file_paths.npy").tolist()
     assert rows == [path for path, reason in ODD_VIDEOS.items() if reason is None]
@@ -130,21 +145,21 @@ def test_odd_real_videos(shared_data, tmp_path):
     assert skipped == [[path, reason] for path, reason in ODD_VIDEOS.items() if reason is not None]
 
 
-def test_rotated_real_videos_stand_upright(shared_data):
-    """A telephone's video would be learned lying on its side: four recordings of one scene must look alike."""
+def test_rotated_real_videos_are_upright(shared_data):
+    """Videos of a phone would be read lying on their side."""
     clips = [
         read_clip(shared_data / f"odd/decord/video_{angle}.mov", sequence_length=3, frame_height=40, frame_width=40)
         for angle in (0, 90, 180, 270)
     ]
     capture = cv2.VideoCapture(str(shared_data / "odd/decord/video_90.mov"))
     upright = capture.read()[1]
-    assert upright.shape[:2] == (568, 320)  # the stream is 320 high; its rotation mark is obeyed
+    assert upright.shape[:2] == (568, 320)  # the stream has a height of 320 and a rotation flag
     assert all(clip.shape == (3, 40, 40, 3) for clip in clips)
     np.testing.assert_array_equal(clips[1][0], cv2.resize(upright, (40, 40))[..., ::-1])
 
 
-def test_single_real_clips_give_rows(shared_data, tmp_path):
-    """HMDB51's odd names and frame counts, and UCF101's clips, are all readable: not one may be lost."""
+def test_real_clips_of_published_data_sets_are_read(shared_data, tmp_path):
+    """Clips of HMDB51 and UCF101 would be skipped because of their names or wrong frame counts."""
     summary = extract(shared_data / "clips", tmp_path, sequence_length=16, frame_height=32, frame_width=32)
     assert (summary.clips, summary.skipped) == (10, 0)
     assert summary.classes == ("hmdb51", "ucf101")

@@ -1,4 +1,4 @@
-"""Whatever ends a run or a worker, the rows survive, and the same call ends with the same bytes."""
+"""Extraction after crashes, kills, Ctrl-C and full disks: finished rows are kept and the result is the same."""
 
 import ctypes
 import fcntl
@@ -42,7 +42,7 @@ def write_video(path, frame_count, level):
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory):
-    """Two classes of five videos, of which one is too short: rows after it move up."""
+    """A folder of two classes with five videos each; one video is too short."""
     folder = tmp_path_factory.mktemp("videos")
     for k in range(10):
         write_video(folder / "ab"[k % 2] / f"{k}.avi", 3 if k == 2 else 8, level=20 * k)
@@ -51,24 +51,24 @@ def videos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(videos, tmp_path_factory):
-    """The fingerprints of an undisturbed run's files, with one worker."""
+    """The digests of the files of an uninterrupted run with one worker."""
     output = tmp_path_factory.mktemp("whole")
     extract(videos, output, **ONE_WORKER)
     return digests(output)
 
 
 def read_misbehaving(path, shape):
-    """Reads a video, unless its name says that its decoder crashes, hangs, raises, grows or is lost once."""
+    """Read a video, but crash, hang, raise, exhaust the memory or be killed once for certain file names."""
     name = Path(path).name
     if name == "1.avi":
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # to write the memory down may take long
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump may take long
         ctypes.string_at(0)
     if name == "4.avi":
         threading.Event().wait()
     if name == "5.avi":
         raise ZeroDivisionError("no frame rate")
     if name == "7.avi":
-        np.empty(3 * 1024**3, np.uint8)  # as a damaged header may ask for
+        np.empty(3 * 1024**3, np.uint8)  # a damaged header can request this
     if name == "8.avi" and not Path(path).with_suffix(".tried").exists():
         Path(path).with_suffix(".tried").touch()
         os.kill(os.getpid(), signal.SIGKILL)
@@ -76,17 +76,17 @@ def read_misbehaving(path, shape):
 
 
 def read_first_half(path, shape):
-    """Ends the whole run, as a lost machine would, when class b is reached and four videos of class a are kept."""
+    """Kill the main process at the first video of class b, once four videos of class a are logged."""
     if "/b/" in path:
         log = Path(os.environ["EXTRACTION_LOG"])
-        while log.read_text().count("\n") < 4:  # the run takes in results while later videos are read
+        while log.read_text().count("\n") < 4:  # results are logged while later videos are read
             time.sleep(0.01)
         os.kill(multiprocessing.parent_process().pid, signal.SIGKILL)
     return read_clip_and_info(path, shape)
 
 
 def read_until_interrupted(path, shape):
-    """Presses Ctrl-C once, as far as the main process can tell, when the class b is reached."""
+    """Send SIGINT to the main process at the first video of class b."""
     if path.endswith("b/1.avi"):
         os.kill(multiprocessing.parent_process().pid, signal.SIGINT)
     if "/b/" in path:
@@ -95,33 +95,35 @@ def read_until_interrupted(path, shape):
 
 
 def read_without_end(path, shape):
-    """Reads class a, and never ends with a video of class b."""
+    """Read class a, but hang at class b."""
     if "/b/" in path:
         threading.Event().wait()
     return read_clip_and_info(path, shape)
 
 
-def interrupted(videos, output):
-    """Runs until the first video of class b, where the run is killed."""
+def kill_at_class_b(videos, output):
+    """Run an extraction in a process that is killed at the first video of class b."""
     code = (
         "from tests.utils.extraction.test_extract_faults import *\n"
         f"if __name__ == '__main__': extract({str(videos)!r}, {str(output)!r}, reader=read_first_half, **ONE_WORKER)"
     )
     environment = os.environ | {"EXTRACTION_LOG": str(output / ".extraction" / "extraction_log.jsonl")}
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
-    assert done.returncode == -signal.SIGKILL
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, timeout=120
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
     with open(output / ".extraction" / "frames.npy", "rb") as frames:
-        fcntl.flock(frames, fcntl.LOCK_EX)  # until its workers have gone
+        fcntl.flock(frames, fcntl.LOCK_EX)  # waits until its workers have ended
 
 
 def test_bytes_do_not_depend_on_the_number_of_workers(videos, whole, tmp_path):
-    """The same command would give another data set on another machine."""
+    """The same command would give different arrays on another machine."""
     extract(videos, tmp_path, **SMALL | {"workers": 3})
     assert digests(tmp_path) == whole
 
 
 def test_a_crash_or_hang_costs_its_own_video(videos, tmp_path):
-    """One file in ten thousand would end the run, or stop it for ever."""
+    """One damaged file would end the run or block it forever."""
     shutil.copytree(videos, tmp_path / "videos")
     extract(tmp_path / "videos", tmp_path / "out", reader=read_misbehaving, **SMALL | {"video_timeout": 10})
     assert (tmp_path / "out" / "skipped_videos.csv").read_text() == (
@@ -138,8 +140,9 @@ def test_a_crash_or_hang_costs_its_own_video(videos, tmp_path):
         np.testing.assert_array_equal(row, read_clip_and_info(videos / path, (4, 20, 24, 3))[0])
 
 
-def test_harness_catches_a_careless_save(videos, whole, tmp_path):
-    """The kill tests below would prove nothing."""
+@pytest.mark.slow
+def test_kills_reveal_a_non_atomic_save(videos, whole, tmp_path):
+    """The kill tests below would pass whatever the extraction does."""
     arguments = {"input_path": str(videos), **ONE_WORKER}
     calls = run_victim(arguments | {"output_path": str(tmp_path / "counted")}, careless=True)["save"]
     faults = []
@@ -150,9 +153,10 @@ def test_harness_catches_a_careless_save(videos, whole, tmp_path):
     assert any(faults)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["run", "save"])
 def test_kill_at_random_moments(videos, whole, tmp_path, phase):
-    """Hours of decoding would be lost, or half a data set be trained on."""
+    """Hours of decoding would be lost, or incomplete arrays used for training."""
     arguments = {"input_path": str(videos), **ONE_WORKER}
     calls = run_victim(arguments | {"output_path": str(tmp_path / "counted")})[phase]
     for call in random.Random(7).sample(range(1, calls + 1), 2 if phase == "run" else 4):
@@ -164,9 +168,9 @@ def test_kill_at_random_moments(videos, whole, tmp_path, phase):
         assert not [path for path in output.glob(".extraction*") if path.is_dir()]
 
 
-def test_a_killed_run_is_continued_not_repeated(videos, whole, tmp_path):
-    """Continuing would cost as much as starting anew."""
-    interrupted(videos, tmp_path)
+def test_a_killed_run_is_resumed(videos, whole, tmp_path):
+    """Resuming would decode every video again."""
+    kill_at_class_b(videos, tmp_path)
     assert not (tmp_path / "frames.npy").exists()
     log = tmp_path / ".extraction" / "extraction_log.jsonl"
     done = [json.loads(line)["path"] for line in log.read_text().splitlines()]
@@ -176,8 +180,8 @@ def test_a_killed_run_is_continued_not_repeated(videos, whole, tmp_path):
     assert digests(tmp_path) == whole
 
 
-def test_an_interrupted_run_is_continued(videos, whole, tmp_path, capsys):
-    """Ctrl-C would lose what is done, leave processes behind, or hang with them."""
+def test_an_interrupted_run_is_resumed(videos, whole, tmp_path, capsys):
+    """Ctrl-C would lose finished rows, leave processes behind or hang."""
     with pytest.raises(KeyboardInterrupt):
         extract(videos, tmp_path, reader=read_until_interrupted, **SMALL)
     assert not [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
@@ -189,7 +193,7 @@ def test_an_interrupted_run_is_continued(videos, whole, tmp_path, capsys):
 
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_in_a_terminal_leaves_no_process(videos, tmp_path, presses):
-    """A process left behind would hold the files; who presses twice has waited long enough."""
+    """A process left behind would keep the files locked. A second Ctrl-C must end the run at once."""
     code = (
         "from tests.utils.extraction.test_extract_faults import *\n"
         "from utils.settings import cli\n"
@@ -199,38 +203,39 @@ def test_ctrl_c_in_a_terminal_leaves_no_process(videos, tmp_path, presses):
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True)
     frames = tmp_path / ".extraction" / "frames.npy"
     try:
-        while process.poll() is None and not (frames.exists() and frames.stat().st_size > 128):
+        while not (frames.exists() and frames.stat().st_size > 128):
+            assert process.poll() is None, process.stderr.read()
             time.sleep(0.01)
         workers = psutil.Process(process.pid).children(recursive=True)
         for _ in range(presses):
             process.send_signal(signal.SIGINT)
         errors = process.communicate(timeout=120)[1]
     finally:
-        process.kill()  # its workers go with it
-    assert process.returncode == 130
+        process.kill()  # its workers end with it
+    assert process.returncode == 130, errors
     assert presses == 2 or "videos are done and kept; the same command continues" in errors
     assert "Traceback" not in errors
     assert len(workers) >= 2
     assert not psutil.wait_procs(workers, timeout=120)[1]
 
 
-def test_torn_ends_of_a_killed_run_are_cut_off(videos, whole, tmp_path):
-    """A line or a row that was half on the disk would shift every later row."""
-    interrupted(videos, tmp_path)
+def test_incomplete_rows_and_lines_are_dropped(videos, whole, tmp_path):
+    """A half-written row or log line would shift every later row."""
+    kill_at_class_b(videos, tmp_path)
     folder = tmp_path / ".extraction"
     lines = [{"path": path, "reason": None, "seconds": 1.0, "memory": 1.0} for path in ("a/0.avi", "a/2.avi")]
     lines[1]["reason"] = "has 3 frames, fewer than the 4 wanted"
     lines += [lines[0] | {"path": "a/4.avi"}, lines[0] | {"path": "a/6.avi"}]
     rows = (folder / "frames.npy").read_bytes()[: 128 + 5760]
-    (folder / "frames.npy").write_bytes(rows + b"half a row")  # so the line of a/4.avi has no row
+    (folder / "frames.npy").write_bytes(rows + b"half a row")  # the row of a/4.avi is incomplete
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (folder / "extraction_log.jsonl").write_text(text[:-7])
     assert extract(videos, tmp_path, **SMALL).continued == 2
     assert digests(tmp_path) == whole
 
 
-def test_a_full_disk_is_one_line_and_the_run_continues_later(videos, whole, tmp_path):
-    """A traceback, or a video blamed for the disk, would send the user to the wrong place."""
+def test_a_full_disk_is_an_error_of_one_line_and_the_run_is_resumed(videos, whole, tmp_path):
+    """A full disk would be reported as a traceback or as a damaged video."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (128 + 3 * 5760 + 100, hard))
     try:
@@ -243,15 +248,15 @@ def test_a_full_disk_is_one_line_and_the_run_continues_later(videos, whole, tmp_
     assert digests(tmp_path) == whole
 
 
-def test_free_space_is_looked_at_first(videos, tmp_path):
-    """The disk would be full after hours instead of the run being refused at once."""
+def test_free_space_is_checked_first(videos, tmp_path):
+    """The run would fill the disk after hours of work."""
     with pytest.raises(UserError, match=r"--output_path: .* for 10 clips needs 120000.00 GB but .* GB free"):
         extract(videos, tmp_path, sequence_length=4, frame_height=10**6, frame_width=10**6)
     assert not [path for path in tmp_path.iterdir() if path.name != ".extraction.lock"]
 
 
-def test_a_complete_data_set_is_left_as_it_is(videos, tmp_path, capsys):
-    """Running the same command twice would decode everything again."""
+def test_complete_arrays_are_kept(videos, tmp_path, capsys):
+    """Rerunning the command would decode every video again."""
     first = extract(videos, tmp_path, **SMALL)
     inode = (tmp_path / "frames.npy").stat().st_ino
     second = extract(videos, tmp_path, **SMALL)
@@ -262,10 +267,10 @@ def test_a_complete_data_set_is_left_as_it_is(videos, tmp_path, capsys):
     assert (tmp_path / "frames.npy").stat().st_ino != inode
 
 
-def test_other_settings_are_refused_with_what_differs(videos, whole, tmp_path):
-    """Rows of two sizes or two data sets would be mixed, or hours of work be replaced by mistake."""
+def test_other_settings_are_refused(videos, whole, tmp_path):
+    """Rows of two sizes or data sets would be mixed, or finished arrays replaced by mistake."""
     extract(videos, tmp_path / "complete", **SMALL)
-    interrupted(videos, tmp_path / "unfinished")
+    kill_at_class_b(videos, tmp_path / "unfinished")
     other = SMALL | {"frame_height": 30}
     for output in (tmp_path / "complete", tmp_path / "unfinished"):
         with pytest.raises(
@@ -285,7 +290,7 @@ def test_other_settings_are_refused_with_what_differs(videos, whole, tmp_path):
 
 
 def test_arrays_from_elsewhere_are_not_replaced(videos, tmp_path):
-    """A user's own frames.npy would be gone."""
+    """A user's own frames.npy would be lost."""
     np.save(tmp_path / "frames.npy", np.zeros(3))
     with pytest.raises(UserError, match=r"found frames.npy of unknown origin; --overwrite replaces them"):
         extract(videos, tmp_path, **SMALL)
@@ -293,7 +298,7 @@ def test_arrays_from_elsewhere_are_not_replaced(videos, tmp_path):
 
 
 def test_a_second_run_at_the_same_time_is_refused(videos, tmp_path):
-    """Two runs would write into one file."""
+    """Two runs would write to the same file."""
     with (
         exclusive_lock(tmp_path / ".extraction.lock", what="it"),
         pytest.raises(UserError, match=r"--output_path: .* is in use by another run"),

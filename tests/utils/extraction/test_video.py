@@ -1,4 +1,4 @@
-"""Clips are the evenly spaced frames of a plain sequential decode, whatever the header says."""
+"""Clips equal evenly spaced frames of a plain sequential decode, even if the header is wrong."""
 
 import os
 import struct
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def plain_decode(path):
-    """Every frame of a video as a reader without any of our code gives it: a list of (H, W, 3), BGR."""
+    """Return every frame of a video, read by OpenCV alone: a list of (H, W, 3), BGR."""
     capture = cv2.VideoCapture(str(path))
     frames = []
     while True:
@@ -27,14 +27,14 @@ def plain_decode(path):
 
 
 def plain_clip(path, frame_count, length, height, width):
-    """The contract's frames of a plain decode: number k * max(n // T, 1), resized, RGB."""
+    """Return the frames with numbers k * max(frame_count // length, 1) of a plain decode, resized, RGB."""
     frames = plain_decode(path)
     step = max(frame_count // length, 1)
     return np.stack([cv2.resize(frames[k * step], (width, height))[..., ::-1] for k in range(length)])
 
 
 def write_video(path, frame_count, height=36, width=48, codec="MJPG"):
-    """A video whose frames differ: frame k is a ramp around grey level 4k, with a red left edge."""
+    """Write a video whose frame k has grey level 4k (mod 256) and a red left quarter."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 25, (width, height))
     for k in range(frame_count):
         frame = np.full((height, width, 3), 4 * k % 256, np.uint8)
@@ -45,7 +45,7 @@ def write_video(path, frame_count, height=36, width=48, codec="MJPG"):
 
 
 def claim_frames(path, claimed):
-    """Overwrites the frame counts that an AVI's two headers state; the frames stay as they are."""
+    """Overwrite the frame counts in the two headers of an AVI file."""
     data = bytearray(path.read_bytes())
     main, stream = data.index(b"avih"), data.index(b"strh")
     struct.pack_into("<I", data, main + 8 + 16, claimed)
@@ -65,20 +65,20 @@ def claim_frames(path, claimed):
     ],
 )
 def test_sampled_indices(frame_count, length, expected):
-    """Another rule would give other frames than the published pipeline, and accuracies would not compare."""
+    """The frames would differ from those of the published pipeline, and accuracies would not be comparable."""
     indices = sampled_indices(frame_count, length)
     assert indices.dtype == np.int64
     assert indices.tolist() == list(expected)
 
 
 def test_sampled_indices_of_too_short_a_video():
-    """Without the error a short video would repeat or overrun its frames."""
+    """Frames of a short video would be repeated or out of range."""
     with pytest.raises(ValueError, match="at least sequence_length 16, got 15"):
         sampled_indices(15, 16)
 
 
 def test_height_width_and_channels_keep_their_places(tmp_path):
-    """Swapped sides or channels train a network on pictures that no camera gives."""
+    """Networks would be trained on frames with swapped sides or colours."""
     clip = read_clip(write_video(tmp_path / "a.avi", 12), sequence_length=4, frame_height=20, frame_width=60)
     assert clip.shape == (4, 20, 60, 3)
     assert clip.dtype == np.uint8
@@ -89,7 +89,7 @@ def test_height_width_and_channels_keep_their_places(tmp_path):
 
 
 def test_real_clips_equal_a_plain_sequential_decode(shared_data):
-    """One byte of difference would mean that skipping frames unread changes what is decoded."""
+    """Skipping frames without decoding them would change the decoded frames."""
     folders = ("weizmann/walk", "weizmann/bend", "ucf11/basketball/v_shooting_01", "ucf11/diving/v_diving_01")
     paths = [sorted((shared_data / folder).iterdir())[0] for folder in folders]
     for path in (*paths, *sorted((shared_data / "clips" / "ucf101").iterdir())):
@@ -99,30 +99,30 @@ def test_real_clips_equal_a_plain_sequential_decode(shared_data):
 
 
 def test_header_that_overstates_beyond_a_wanted_frame(tmp_path):
-    """A damaged video still gives a whole clip, spread over the frames that are there."""
+    """A truncated video would be skipped, although its remaining frames suffice for a clip."""
     path = claim_frames(write_video(tmp_path / "a.avi", 20), 80)
     assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) == 80
     clip = read_clip(path, sequence_length=4, frame_height=36, frame_width=48)
     np.testing.assert_array_equal(clip, plain_clip(path, 20, 4, 36, 48))
 
 
-def test_header_that_overstates_harmlessly_is_believed(tmp_path):
-    """HMDB51 headers state one frame too many: counting each would double the time for no frame gained."""
+def test_header_that_overstates_beyond_the_last_sampled_frame_is_used(tmp_path):
+    """Extracting HMDB51, whose headers state one frame too many, would take twice as long."""
     path = claim_frames(write_video(tmp_path / "a.avi", 23), 24)
     clip = read_clip(path, sequence_length=4, frame_height=36, frame_width=48)
     np.testing.assert_array_equal(clip, plain_clip(path, 24, 4, 36, 48))
 
 
 @pytest.mark.parametrize("claimed", [0, 1, 3])
-def test_header_that_states_too_few_is_checked_by_counting(tmp_path, claimed):
-    """A good video would be thrown away on the word of its header."""
+def test_frames_are_counted_if_the_header_states_too_few(tmp_path, claimed):
+    """A good video with a wrong header would be skipped."""
     path = claim_frames(write_video(tmp_path / "a.avi", 20), claimed)
     clip = read_clip(path, sequence_length=4, frame_height=36, frame_width=48)
     np.testing.assert_array_equal(clip, plain_clip(path, 20, 4, 36, 48))
 
 
 def bad_files(folder):
-    """Files that give no clip of 16 frames, each with its reason."""
+    """Create files that yield no clip of 16 frames; return the reason for each."""
     short = write_video(folder / "short.avi", 15)
     single = write_video(folder / "single.avi", 1)
     text = folder / "text.avi"
@@ -152,7 +152,7 @@ def bad_files(folder):
 
 
 def test_each_bad_file_has_its_reason(tmp_path):
-    """A user could not tell a missing disk from a short clip, or would wait forever on a pipe."""
+    """A user could not tell a missing file from a short clip, or a pipe would block forever."""
     for path, reason in bad_files(tmp_path).items():
         with pytest.raises(VideoError) as raised:
             read_clip(path, sequence_length=16, frame_height=24, frame_width=24)
@@ -160,12 +160,14 @@ def test_each_bad_file_has_its_reason(tmp_path):
 
 
 def test_damaged_files_say_nothing_on_stderr(shared_data):
-    """FFmpeg's chatter would tear the progress bar apart and bury the one line that matters."""
+    """Messages of FFmpeg would break the progress bar and hide the reason for skipping a video."""
     path = shared_data / "odd" / "decord" / "corrupted.mp4"
     code = (
         "from utils.extraction.video import read_clip\n"
         f"print(read_clip({str(path)!r}, sequence_length=16, frame_height=24, frame_width=24).shape)"
     )
-    # a process of its own: FFmpeg's log level is settled when a process opens its first video
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    # In a new process, because FFmpeg's log level is set when a process opens its first video.
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
+    )
     assert (done.stdout, done.stderr) == ("(16, 24, 24, 3)\n", "")

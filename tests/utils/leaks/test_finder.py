@@ -1,4 +1,4 @@
-"""The leak report: what is shared, with whom, and what --fail_on_leak makes of it."""
+"""The leak report: shared clips, groups and films, and the exit code of --fail_on_leak."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ PROJECT = Path(__file__).parents[3]
 
 
 def find(tmp_path, paths, sets, *, planted=None, group_pattern=None, with_paths=True):
-    """The report on made-up clips of these sorted paths; sets: "train", "validation", "test" or "" for each."""
+    """Return the report on synthetic clips with sorted `paths`; sets: "train", "validation", "test" or "" for each."""
     clips = [clip_of(video(seed)) for seed in range(len(paths))]
     for row, clip in (planted or {}).items():
         clips[row] = clip
@@ -41,7 +41,7 @@ SETS = ["test", "train", "validation", *["test"] * 3, *["train"] * 3, *["train"]
 
 
 def test_groups_on_both_sides(tmp_path):
-    """Group 1 of class A stands in all three sets; group 1 of class B is another source."""
+    """Group 1 of class A is in all three sets; group 1 of class B is another video."""
     report = find(tmp_path, UCF, SETS)
     assert report.pairs[GROUP].tolist() == [[0, 1], [0, 2]]
     assert [(row["test"], row["seen"], row["set"]) for row in report.rows(GROUP)] == [
@@ -54,8 +54,8 @@ def test_groups_on_both_sides(tmp_path):
     assert FILM not in report.pairs
 
 
-def test_pairs_of_equal_keys_by_brute_force():
-    """The counts of groups rest on this."""
+def test_pairs_of_equal_keys_equal_a_brute_force_search():
+    """All counts of groups depend on these pairs."""
     rng = np.random.default_rng(0)
     keys = rng.choice(list("abcdefg"), 60)
     test, seen = np.sort(rng.permutation(60)[:25]), np.sort(rng.permutation(60)[:40])
@@ -67,8 +67,8 @@ def film(name, action, number):
     return f"{action}/{name}_{action}_f_cm_np1_fr_bad_{number}.avi"
 
 
-def test_hmdb51_films_in_this_and_in_another_class(tmp_path):
-    """A film's look is learnt from any of its classes; HMDB51's official lists divide films."""
+def test_hmdb51_films_in_the_same_and_in_other_classes(tmp_path):
+    """A network can learn the appearance of a film from any class; the official lists split films."""
     paths = [
         film("Goal_Part_2", "kick", 1),
         film("matrix", "kick", 2),
@@ -90,8 +90,8 @@ def test_hmdb51_films_in_this_and_in_another_class(tmp_path):
     assert (same.pairs[FILM].tolist(), same.pairs[FILM_ELSEWHERE].tolist()) == ([[0, 1]], [[0, 3]])
 
 
-def test_near_duplicates_say_whether_the_group_knew(tmp_path):
-    """A copy under another group's name is what no split by names can prevent."""
+def test_near_duplicates_show_whether_they_are_of_the_same_group(tmp_path):
+    """A split by groups cannot prevent copies with the name of another group."""
     copy = clip_of(copied(video(3), "flipped"))
     report = find(tmp_path, UCF, SETS, planted={10: copy, 1: clip_of(copied(video(0), "encoded"))})
     assert sorted(report.pairs[NEAR].tolist()) == [[0, 1], [3, 10]]
@@ -103,7 +103,7 @@ def test_near_duplicates_say_whether_the_group_knew(tmp_path):
 
 
 def test_a_clip_on_both_sides(tmp_path):
-    """As in a test that --force allowed."""
+    """As allowed by --force."""
     dataset = find(tmp_path, UCF, SETS).dataset
     rows = np.arange(4)
     report = LeakFinder(dataset).find(rows, np.array([2, 9]), np.array([3]))
@@ -112,8 +112,8 @@ def test_a_clip_on_both_sides(tmp_path):
         report.refuse()
 
 
-def test_unknown_groups_are_said_and_clips_named_by_row(tmp_path):
-    """ "None shared" would be wrong where nothing is known."""
+def test_unknown_groups_are_reported_and_clips_are_named_by_row(tmp_path):
+    """Without paths, groups are unknown, which must not be reported as no shared groups."""
     report = find(tmp_path, UCF, SETS, with_paths=False, planted={9: clip_of(video(0))})
     assert set(report.pairs) == {SAME, NEAR}
     assert [(row["test"], row["seen"], row["same_group"]) for row in report.rows(NEAR)] == [("row 0", "row 9", None)]
@@ -121,17 +121,17 @@ def test_unknown_groups_are_said_and_clips_named_by_row(tmp_path):
 
 
 def test_the_short_form_and_json(tmp_path):
-    """What stands in eval.py's output and in results.json."""
+    """eval.py prints the short form and writes the JSON to results.json."""
     report = find(tmp_path, UCF, SETS)
     lines = short_form(report.as_dict()).splitlines()
     assert lines[0] == "leaks: 1 of 4 test clips share something with 13 training and 1 validation clips"
     assert lines[1] == f"  group: 1 (1 with training, 1 with validation), for example {UCF[0]} and {UCF[1]}"
-    assert lines[2] == "  none by: same clip, near-duplicate"
+    assert lines[2] == "  no leaks by: same clip, near-duplicate"
     assert json.loads(json.dumps(report.as_dict())) == report.as_dict()
 
 
-def test_equal_questions_are_answered_once(tmp_path, monkeypatch):
-    """Several recognisers of one split are compared without looking for copies again."""
+def test_equal_reports_are_computed_once(tmp_path, monkeypatch):
+    """Comparing several recognisers on one split must not repeat the search."""
     dataset = find(tmp_path, UCF, SETS).dataset
     finder = LeakFinder(dataset)
     split = make_split(dataset.labels, dataset.paths, class_names=dataset.class_names, protocol="random")
@@ -143,11 +143,12 @@ def test_equal_questions_are_answered_once(tmp_path, monkeypatch):
 def run(folder, *arguments):
     arrays = ["--data", str(folder / "frames.npy"), "--annotations", str(folder / "labels.npy")]
     command = [sys.executable, "-m", "utils.leaks", *arrays, *map(str, arguments)]
-    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"})
+    environment = {**os.environ, "LC_ALL": "C"}
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, env=environment, timeout=120)
 
 
 def test_the_command(tmp_path):
-    """In a script, --fail_on_leak stops what comes after; a clean split must pass."""
+    """In a shell script, --fail_on_leak stops the following commands; a clean split must pass."""
     folder = find(tmp_path, UCF, SETS).dataset.frames.path.parent
     clean = run(folder, "--fail_on_leak", "--output_path", tmp_path / "report")
     assert clean.returncode == 0, clean.stderr
@@ -163,8 +164,8 @@ def test_the_command(tmp_path):
     assert all(row["test"].split("_c")[0] == row["seen"].split("_c")[0] for row in rows)
 
 
-def test_weizmann_does_not_cry_wolf(shared_data, tmp_path):
-    """All its clips show one wall: a user who is told of copies that are none stops reading the report."""
+def test_weizmann_has_no_false_alarms(shared_data, tmp_path):
+    """All clips show the same wall; after false alarms, users would ignore the report."""
     from utils.extraction.extract import extract
 
     size = {"sequence_length": 16, "frame_height": 112, "frame_width": 112}

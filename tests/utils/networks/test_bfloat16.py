@@ -1,4 +1,4 @@
-"""Answers in bfloat16: taken only where the CPU has it and they are those of float32."""
+"""Teacher logits in bfloat16, computed only if the CPU supports it and they agree with float32."""
 
 import keras
 import numpy as np
@@ -13,17 +13,17 @@ CLIPS = np.random.default_rng(0).integers(0, 256, (4, 16, 32, 32, 3), np.uint8)
 
 @pytest.fixture
 def model(monkeypatch):
-    """A narrow C3D of logits of deviation about 1, on a machine that is said to have bfloat16."""
+    """A narrow C3D, on a machine that reports bfloat16 support."""
     monkeypatch.setattr(bfloat16, "cpu_has_bfloat16", lambda: True)
     monkeypatch.setattr(bfloat16, "has_gpu", lambda: False)
     monkeypatch.setattr(bfloat16, "WORTHWHILE", 0)
-    monkeypatch.setattr(bfloat16, "TOLERANCE", 0.04)  # a CPU without these kernels rounds more
+    monkeypatch.setattr(bfloat16, "TOLERANCE", 0.04)  # emulated bfloat16 has larger rounding errors
     keras.utils.set_random_seed(0)
     return build_c3d(5, input_shape=(16, 32, 32, 3), width=0.1)
 
 
-def test_the_copy_answers_like_the_model_in_float32(model):
-    """Weights mixed up between layers, or logits rounded to three digits, would teach something else."""
+def test_the_copy_predicts_like_the_model_in_float32(model):
+    """Exchanged weights, or logits rounded to three digits, would be wrong targets."""
     copy = in_bfloat16(model)
     expected, found = model.predict_on_batch(CLIPS), copy.predict_on_batch(CLIPS)
     assert np.abs(found - expected).max() < 0.02 * np.ptp(expected)
@@ -33,8 +33,8 @@ def test_the_copy_answers_like_the_model_in_float32(model):
     assert all(variable.dtype == "float32" for variable in copy.weights)
 
 
-def test_it_is_used_where_it_agrees_and_not_where_it_does_not(model, monkeypatch, capsys):
-    """Speed that changes what the teacher says is not wanted."""
+def test_the_copy_is_used_only_if_it_agrees(model, monkeypatch, capsys):
+    """Speed must not change the teacher's predictions."""
     assert faster_if_equal(model, CLIPS) is not model
 
     def slightly_wrong(original):
@@ -45,11 +45,11 @@ def test_it_is_used_where_it_agrees_and_not_where_it_does_not(model, monkeypatch
 
     monkeypatch.setattr(bfloat16, "in_bfloat16", slightly_wrong)
     assert faster_if_equal(model, CLIPS) is model
-    assert "note: the teacher answers in float32, in bfloat16 its answers differ by" in capsys.readouterr().out
+    assert "note: computing the teacher in float32; its bfloat16 logits differ by" in capsys.readouterr().out
 
 
-class LayerOfOnesOwn(keras.layers.Layer):
-    """Its argument is no plain value and it has no get_config, so Keras cannot make it a second time."""
+class CustomLayer(keras.layers.Layer):
+    """A layer without get_config and with an argument that is not a plain value, so that Keras cannot copy it."""
 
     def __init__(self, anything):
         super().__init__()
@@ -60,30 +60,27 @@ class LayerOfOnesOwn(keras.layers.Layer):
 
 
 @pytest.mark.usefixtures("model")
-def test_a_model_that_cannot_be_copied_answers_itself(capsys):
-    """A layer of a user's own may have no configuration."""
+def test_a_model_that_cannot_be_copied_is_used_itself(capsys):
+    """Custom layers of a user may not be copyable."""
     pooling, dense = keras.layers.GlobalAveragePooling3D(), keras.layers.Dense(5)
-    own = keras.Sequential([keras.Input(CLIPS.shape[1:]), pooling, dense, LayerOfOnesOwn(object())])
+    own = keras.Sequential([keras.Input(CLIPS.shape[1:]), pooling, dense, CustomLayer(object())])
     assert faster_if_equal(own, CLIPS) is own
     printed = capsys.readouterr().out
-    assert printed.startswith(
-        "note: the teacher answers in float32, its copy in bfloat16 failed: Object LayerOfOnesOwn "
-    )
+    assert printed.startswith("note: computing the teacher in float32; its bfloat16 copy failed: Object CustomLayer ")
     assert printed.count("\n") == 1
 
 
 @pytest.mark.parametrize(("flags", "expected"), [("avx2 avx512_bf16", True), ("amx_bf16", True), ("avx512f", False)])
-def test_support_is_read_from_the_flags(tmp_path, flags, expected):
-    """Without it bfloat16 is emulated, and slower than float32."""
+def test_support_is_read_from_the_cpu_flags(tmp_path, flags, expected):
+    """Without hardware support, bfloat16 is emulated and slower than float32."""
     (tmp_path / "cpuinfo").write_text(f"flags\t\t: fpu {flags} sse\n")
     assert cpu_has_bfloat16(tmp_path / "cpuinfo") is expected
     assert cpu_has_bfloat16(tmp_path / "absent") is False
 
 
-def test_without_support_or_for_small_networks_nothing_changes(model, monkeypatch):
+def test_small_networks_and_cpus_without_support_use_float32(model, monkeypatch):
     monkeypatch.setattr(bfloat16, "WORTHWHILE", 1e12)
     assert faster_if_equal(model, CLIPS) is model
     monkeypatch.setattr(bfloat16, "WORTHWHILE", 0)
-    monkeypatch.setattr(bfloat16, "TOLERANCE", 0.04)  # a CPU without these kernels rounds more
     monkeypatch.setattr(bfloat16, "cpu_has_bfloat16", lambda: False)
     assert faster_if_equal(model, CLIPS) is model

@@ -1,4 +1,4 @@
-"""What a network costs, against the published figures and a count by hand."""
+"""Computational cost, compared with published figures and with a count by hand."""
 
 import keras
 import pytest
@@ -9,19 +9,19 @@ from utils.networks.cost import milliseconds_per_clip, multiply_accumulates
 
 
 def test_the_published_networks():
-    """The claim of the method is 1/25 of the arithmetic: 38.55 against 1.50 billion (38.57 with the biases)."""
+    """The method claims 1/25 of the arithmetic: 1.50 instead of 38.55 billion (38.57 with biases)."""
     assert multiply_accumulates(build_c3d(101)) / 1e9 == pytest.approx(38.547, abs=0.001)
     assert multiply_accumulates(build_student(101)) / 1e9 == pytest.approx(1.502, abs=0.001)
     assert multiply_accumulates(build_student_gap(101)) == 1_495_659_136
 
 
-def test_a_count_by_hand_in_a_nested_model():
+def test_a_nested_model_counted_by_hand():
     inner = keras.Sequential([keras.Input((4, 6, 6, 3)), keras.layers.Conv3D(5, 3, padding="same")])
     inputs = keras.Input((4, 6, 6, 3))
     model = keras.Model(inputs, keras.layers.Dense(7)(keras.layers.Flatten()(inner(inputs))))
     assert multiply_accumulates(model) == 4 * 6 * 6 * 5 * 27 * 3 + 4 * 6 * 6 * 5 * 7
 
 
-def test_time_is_of_one_clip():
+def test_time_per_clip_is_positive():
     model = build_student(3, input_shape=(16, 32, 32, 3), width=0.1)
     assert 0 < milliseconds_per_clip(model, runs=3) < 10_000

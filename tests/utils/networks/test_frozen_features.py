@@ -1,4 +1,4 @@
-"""Fine-tuning on stored features: the frozen layers stay, the others learn, the whole answers like the parts."""
+"""Fine-tuning on stored features: frozen layers keep their weights, and the whole model predicts like its parts."""
 
 import numpy as np
 import pytest
@@ -29,8 +29,8 @@ def model():
     return build_c3d(3, input_shape=SHAPE, width=0.1, block_dropout=0.0, sports1m_preprocessing=True)
 
 
-def test_features_lie_at_the_rows_of_their_clips(dataset, model, tmp_path):
-    """Features of another clip would train each label on a stranger; a clip not stored must not give the last one."""
+def test_features_belong_to_the_rows_of_their_clips(dataset, model, tmp_path):
+    """Features of other clips would be trained with wrong labels; reading a clip that is not stored must fail."""
     features, _ = split_at(model, "fc6")
     rows = np.array([7, 2, 25, 11])
     with feature_reader(features, dataset, rows, tmp_path / "made") as source:
@@ -40,10 +40,10 @@ def test_features_lie_at_the_rows_of_their_clips(dataset, model, tmp_path):
         assert (source.shape, source.read(wanted, VIEW_ZERO).dtype) == (expected.shape[1:], np.float32)
         with pytest.raises(IndexError):
             source.read(np.array([3]), VIEW_ZERO)
-    assert not list((tmp_path / "made").iterdir())  # nothing is left on the disk
+    assert not list((tmp_path / "made").iterdir())  # the temporary file is removed
 
 
-def test_a_full_disk_is_told_before_the_work(dataset, model, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_in_advance(dataset, model, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10})())
     with (
         pytest.raises(UserError, match="the file of frozen features needs"),
@@ -52,8 +52,8 @@ def test_a_full_disk_is_told_before_the_work(dataset, model, tmp_path, monkeypat
         pass
 
 
-def test_frozen_layers_stay_and_the_saved_whole_answers_like_the_parts(dataset, model, tmp_path):
-    """Sports-1M features that drift are lost; a saved model must answer like the parts that were trained."""
+def test_frozen_layers_keep_their_weights_and_the_saved_model_predicts_like_its_parts(dataset, model, tmp_path):
+    """Changed frozen layers would lose the Sports-1M features; the saved model must be the one that was trained."""
     split = make_split(dataset.labels, dataset.paths, class_names=dataset.class_names)
     before = {name: model.get_layer(name).get_weights() for name in WEIGHT_LAYERS}
     features, trained = split_at(model, "fc7")

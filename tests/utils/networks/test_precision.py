@@ -1,4 +1,4 @@
-"""Number formats: chosen by device, refused where they are wrong, and gone from what is saved."""
+"""Number formats: chosen by device, rejected if results would be wrong, and not part of saved models."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ OPTIONS = TrainingOptions(batch_size=4, epochs=4, learning_rate=0.01, schedule="
 
 
 def gpus(monkeypatch, *details):
-    """Makes TensorFlow say that it sees GPUs with these details."""
+    """Make TensorFlow report GPUs with these details."""
     names = [f"GPU:{number}" for number in range(len(details))]
     by_name = dict(zip(names, details))
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: names if kind == "GPU" else [])
@@ -41,12 +41,12 @@ def gpus(monkeypatch, *details):
         ([(7, 5)], "mixed_float16"),
         ([(8, 0)], "mixed_bfloat16"),
         ([(12, 0)], "mixed_bfloat16"),
-        ([(8, 6), (7, 5)], "mixed_float16"),  # the weakest decides
-        ([None], "float32"),  # not known
+        ([(8, 6), (7, 5)], "mixed_float16"),  # determined by the weakest GPU
+        ([None], "float32"),  # unknown
     ],
 )
-def test_auto_takes_what_the_device_does_right_and_fast(monkeypatch, capabilities, precision):
-    """Wrong on a CPU: training collapses without a sign. Too careful on a GPU: half its speed."""
+def test_auto_is_the_fastest_correct_format_of_the_device(monkeypatch, capabilities, precision):
+    """On a CPU a wrong choice makes training collapse unnoticed; on a GPU it halves the speed."""
     gpus(monkeypatch, *({"compute_capability": found} if found else {} for found in capabilities))
     assert training_precision("auto") == precision
     assert training_precision("float32") == "float32"
@@ -56,7 +56,7 @@ def test_auto_takes_what_the_device_does_right_and_fast(monkeypatch, capabilitie
     ("asked", "reason"),
     [("mixed_bfloat16", "gradients of 3D convolutions are wrong"), ("mixed_float16", "no 3D pooling in float16")],
 )
-def test_a_cpu_trains_in_float32_alone(asked, reason):
+def test_a_cpu_trains_only_in_float32(asked, reason):
     if devices.has_gpu():
         pytest.skip("there is a GPU")
     with pytest.raises(UserError, match=f"--precision {asked}: on a CPU .*{reason}.*use float32 or auto"):
@@ -65,9 +65,9 @@ def test_a_cpu_trains_in_float32_alone(asked, reason):
         fitted(replace(OPTIONS, precision=asked))
 
 
-def test_a_gpu_that_is_too_old_is_told_so(monkeypatch):
+def test_a_gpu_that_is_too_old_is_an_error(monkeypatch):
     gpus(monkeypatch, {"compute_capability": (7, 5)})
-    with pytest.raises(UserError, match=r"mixed_bfloat16: needs a GPU of compute capability 8, this one has 7\.5"):
+    with pytest.raises(UserError, match=r"mixed_bfloat16: needs a GPU of compute capability 8, found 7\.5"):
         training_precision("mixed_bfloat16")
     assert training_precision("mixed_float16") == "mixed_float16"
 
@@ -84,8 +84,8 @@ def fitted(options, *, distil=False):
     return model, fit(Distiller(model, alpha=1.0) if distil else model, source, SPLIT, {"labels": LABELS}, options)
 
 
-def test_layers_compute_in_the_format_and_answer_in_float32():
-    """Logits of 8 bits would make the loss coarse; a layer left out would make the format useless."""
+def test_layers_compute_in_the_format_and_output_float32():
+    """Logits with 8 bits would make the loss inexact; layers in float32 would be slow."""
     student = build_student(3, input_shape=(16, 32, 32, 3), width=0.1)
     with computing_in(Distiller(student), "mixed_bfloat16"):
         formats = {layer.name: layer.compute_dtype for layer in student.layers}
@@ -102,7 +102,7 @@ def test_layers_compute_in_the_format_and_answer_in_float32():
 @pytest.mark.parametrize("distil", [False, True], ids=["teacher", "student"])
 @pytest.mark.parametrize("capability", [(7, 0), (8, 0)], ids=["float16", "bfloat16"])
 def test_a_network_learns_in_the_format_and_is_saved_in_float32(monkeypatch, tmp_path, capability, distil):
-    """Dense layers compute in these formats on a CPU too. The file must answer on a machine without a GPU."""
+    """A saved model must work on a machine without a GPU. (Dense layers support these formats on a CPU, too.)"""
     _, plain_history = fitted(OPTIONS, distil=distil)
     gpus(monkeypatch, {"compute_capability": capability})
     monkeypatch.setattr("utils.training.fit.jit_compile", lambda: False)
@@ -110,7 +110,7 @@ def test_a_network_learns_in_the_format_and_is_saved_in_float32(monkeypatch, tmp
     monkeypatch.undo()
     assert history["val_accuracy"].max() == 1.0
     np.testing.assert_allclose(history["loss"], plain_history["loss"], rtol=0.02)
-    assert not np.array_equal(history["loss"], plain_history["loss"])  # something was computed in it
+    assert not np.array_equal(history["loss"], plain_history["loss"])  # the format was used
     for suffix in ("keras", "h5"):
         save_model(model, tmp_path / f"student.{suffix}")
         loaded = keras.models.load_model(tmp_path / f"student.{suffix}", compile=False)
@@ -119,8 +119,8 @@ def test_a_network_learns_in_the_format_and_is_saved_in_float32(monkeypatch, tmp
     assert model(INPUTS).dtype == "float32"
 
 
-def test_an_exception_leaves_float32_behind():
-    """An interrupted training is saved as well."""
+def test_an_exception_restores_float32():
+    """Interrupted training is saved as well."""
     model = network()
     with pytest.raises(KeyboardInterrupt), computing_in(model, "mixed_float16"):
         raise KeyboardInterrupt
@@ -130,6 +130,6 @@ def test_an_exception_leaves_float32_behind():
 
 @pytest.mark.parametrize(("details", "jit"), [([], False), ([{}], "auto")], ids=["CPU", "GPU"])
 def test_xla_is_for_gpus(monkeypatch, details, jit):
-    """On a CPU it makes 3D convolutions 20 times slower."""
+    """On a CPU, XLA makes 3D convolutions 20 times slower."""
     gpus(monkeypatch, *details)
     assert devices.jit_compile() == jit

@@ -1,4 +1,4 @@
-"""Recognisers on disk: the pair of model and record, and models made elsewhere."""
+"""Recognisers on disk: pairs of model and record, and models of other projects."""
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ def clips():
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
-def test_a_pair_comes_back_as_it_was(tmp_path, clips, suffix):
+def test_a_saved_pair_is_loaded_unchanged(tmp_path, clips, suffix):
     model = build_student(3, input_shape=SHAPE, width=0.1)
     path = tmp_path / "models" / f"student{suffix}"
     save_recognizer(model, path, {"class_names": ["a", "b", "c"]})
@@ -28,23 +28,23 @@ def test_a_pair_comes_back_as_it_was(tmp_path, clips, suffix):
     assert loaded.input_shape == SHAPE
 
 
-def test_a_record_of_another_file_is_refused(tmp_path):
-    """A record that survives the replacement of its model would vouch for test clips that the model has seen."""
+def test_a_record_of_another_file_is_rejected(tmp_path):
+    """After its model was replaced, a record would declare test clips unseen that the new model has seen."""
     model = build_student(3, input_shape=SHAPE, width=0.1)
     path = tmp_path / "student.h5"
     save_recognizer(model, path, {"class_names": ["a", "b", "c"]})
     build_student(3, input_shape=SHAPE, width=0.2).save(path)
-    with pytest.raises(UserError, match=r"--source: .*student\.json is the record of another file"):
+    with pytest.raises(UserError, match=r"--source: .*student\.json must be the record of .*student\.h5, but belongs"):
         load_recognizer(path, argument="--source")
-    record_path(path).write_text("[1, 2]")  # JSON of something else
-    with pytest.raises(UserError, match=r"student\.json is the record of another file"):
+    record_path(path).write_text("[1, 2]")  # valid JSON, but not a record
+    with pytest.raises(UserError, match=r"student\.json must be the record of"):
         load_recognizer(path, argument="--source")
     record_path(path).unlink()
     assert load_recognizer(path, argument="--source").record is None
 
 
 def keras2_student(activation_layer: bool):
-    """A model as Keras 2.7 code built it: Sequential, softmax head, no preprocessing inside, made for BGR 0..255."""
+    """Return a model as built with Keras 2.7: Sequential, with a final softmax, for BGR 0..255."""
     layers = [
         keras.Input(SHAPE),
         keras.layers.Conv3D(8, 3, strides=2, padding="same", activation="relu"),
@@ -57,20 +57,20 @@ def keras2_student(activation_layer: bool):
 
 
 @pytest.mark.parametrize("activation_layer", [True, False])
-def test_a_softmax_model_on_bgr_gives_its_logits_on_rgb(tmp_path, clips, activation_layer):
-    """A softmax left on would be applied twice, and the distillation term would vanish."""
+def test_a_softmax_model_for_bgr_outputs_logits_for_rgb(tmp_path, clips, activation_layer):
+    """If its softmax remained, the distillation term would vanish."""
     model = keras2_student(activation_layer)
     path = tmp_path / "old.h5"
     model.save(path)
     loaded = load_recognizer(path, argument="--source", channels="bgr")
     logits = np.asarray(loaded.model(clips))
-    expected = np.asarray(model(clips[..., ::-1]))  # probabilities, of BGR
+    expected = np.asarray(model(clips[..., ::-1]))  # probabilities for BGR
     np.testing.assert_allclose(np.asarray(keras.ops.softmax(logits)), expected, atol=1e-6)
     assert not np.allclose(logits.sum(axis=1), 1, atol=1e-2)
 
 
-def test_a_softmax_that_lies_deeper_is_undone(tmp_path, clips):
-    """A network wrapped in another still ends in probabilities; they are recognised by their sums."""
+def test_a_nested_softmax_is_inverted(tmp_path, clips):
+    """A model inside another model still outputs probabilities, recognised by their sums."""
     inner = keras2_student(activation_layer=False)
     inputs = keras.Input(SHAPE)
     path = tmp_path / "wrapped.keras"
@@ -81,7 +81,7 @@ def test_a_softmax_that_lies_deeper_is_undone(tmp_path, clips):
 
 
 @pytest.mark.parametrize(("scale", "expected"), [("0..1", lambda x: x / 255), ("-1..1", lambda x: x / 127.5 - 1)])
-def test_input_scale_says_what_a_model_from_elsewhere_takes(tmp_path, clips, scale, expected):
+def test_the_input_is_converted_to_the_input_scale_of_the_model(tmp_path, clips, scale, expected):
     model = keras.Sequential([keras.Input(SHAPE), keras.layers.GlobalAveragePooling3D(), keras.layers.Dense(4)])
     path = tmp_path / "old.keras"
     model.save(path)
@@ -89,16 +89,16 @@ def test_input_scale_says_what_a_model_from_elsewhere_takes(tmp_path, clips, sca
     np.testing.assert_allclose(np.asarray(loaded.model(clips)), np.asarray(model(expected(clips))), atol=1e-5)
 
 
-def test_files_that_are_no_recognisers_are_named(tmp_path):
+def test_files_that_are_not_recognisers_are_rejected(tmp_path):
     (tmp_path / "text.h5").write_text("hello")
-    with pytest.raises(UserError, match=r"--source: .*text\.h5 must be a whole Keras model"):
+    with pytest.raises(UserError, match=r"--source: .*text\.h5 must be a complete Keras model"):
         load_recognizer(tmp_path / "text.h5", argument="--source")
     keras.Sequential([keras.Input((10,)), keras.layers.Dense(3)]).save(tmp_path / "flat.keras")
     with pytest.raises(UserError, match="must take clips"):
         load_recognizer(tmp_path / "flat.keras", argument="--source")
 
 
-def test_conventions_beside_a_record_are_a_contradiction(tmp_path):
+def test_conventions_are_rejected_for_a_model_with_a_record(tmp_path):
     model = build_student(3, input_shape=SHAPE, width=0.1)
     save_recognizer(model, tmp_path / "student.h5", {"class_names": ["a", "b", "c"]})
     with pytest.raises(UserError, match="--channels and --input_scale are for models without a record"):
@@ -106,8 +106,8 @@ def test_conventions_beside_a_record_are_a_contradiction(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
-def test_the_file_holds_the_network_alone(tmp_path, clips, suffix):
-    """The optimiser's two variables a weight would triple the file that is shipped."""
+def test_the_file_holds_no_optimiser_variables(tmp_path, clips, suffix):
+    """Two optimiser variables per weight would triple the size of a deployed file."""
     model = build_student(3, input_shape=SHAPE, width=0.2)
     model.compile("adam", "mse", jit_compile=False)
     model.train_on_batch(clips, np.zeros((3, 3), "float32"))

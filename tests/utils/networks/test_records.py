@@ -1,4 +1,4 @@
-"""The record beside a model: what it was trained on, so that its test clips stay unseen."""
+"""The record next to a model: which data it was trained on, so that test clips stay unseen."""
 
 import json
 from pathlib import Path
@@ -31,8 +31,8 @@ def record_of(dataset, split):
     )
 
 
-def test_a_split_comes_back_from_json_as_it_was(dataset):
-    """eval.py tests on these rows; one row off and it tests on training clips."""
+def test_a_split_is_restored_from_json(dataset):
+    """eval.py tests on these rows; with wrong rows it would test on training clips."""
     split = make_split(dataset.labels, dataset.paths, class_names=dataset.class_names, protocol="logo:2")
     record = json.loads(json.dumps(record_of(dataset, split), allow_nan=False))
     back = recorded_split(record)
@@ -47,8 +47,8 @@ def test_a_split_comes_back_from_json_as_it_was(dataset):
     assert record["history"] == "logs/hist.npy"
 
 
-def test_the_same_videos_at_another_size_are_the_same_clips(dataset, make_arrays):
-    """A teacher at 112 and a student at 64 share test clips; other videos under the same row numbers do not."""
+def test_the_same_videos_with_another_frame_size_are_the_same_clips(dataset, make_arrays):
+    """A teacher at 112 pixels and a student at 64 pixels have the same test clips."""
     split = make_split(dataset.labels, dataset.paths, class_names=dataset.class_names)
     record = record_of(dataset, split)
     folder = make_arrays("larger", height=40, width=48)
@@ -57,8 +57,8 @@ def test_the_same_videos_at_another_size_are_the_same_clips(dataset, make_arrays
     assert not same_clips(record, open_clips(folder / "frames.npy", folder / "labels.npy"))
 
 
-def test_without_paths_the_frames_decide(make_arrays):
-    """Labels alone, five of each class, are the same for many sets of videos."""
+def test_without_paths_the_frames_are_compared(make_arrays):
+    """Many sets of videos have the same labels, for example five clips of each class."""
     folders = [make_arrays(name, height=32, width=32, seed=seed) for name, seed in (("a", 0), ("b", 1))]
     for folder in folders:
         (folder / "video_file_paths.npy").unlink()
@@ -68,12 +68,12 @@ def test_without_paths_the_frames_decide(make_arrays):
     assert not same_clips(record, other)
 
 
-def test_versions_of_what_is_installed(monkeypatch):
-    """A package under another name (tensorflow-cpu) must not cost the record of a finished training."""
+def test_versions_of_installed_packages(monkeypatch):
+    """A package with another name, such as tensorflow-cpu, must not make saving the record fail."""
     assert installed_versions()["numpy"] == np.__version__
     monkeypatch.setattr(devices, "PACKAGES", ("numpy", "no-such-package"))
     assert list(installed_versions()) == ["numpy"]
 
 
-def test_the_record_lies_beside_its_model():
+def test_the_record_is_next_to_its_model():
     assert record_path("a/student.v2.h5") == Path("a/student.v2.json")

@@ -1,4 +1,4 @@
-"""The Sports-1M weights: files in every layout that Keras has written, and errors with a way out."""
+"""The Sports-1M weights: files in all Keras layouts, and errors that name a remedy."""
 
 import h5py
 import keras
@@ -11,15 +11,15 @@ from utils.networks.sports1m import read_weights, weights_file
 from utils.runtime.errors import UserError
 
 
-def made_up(name):
-    """Kernel and bias of a layer, small and different for each."""
+def random_weights(name):
+    """Return a small kernel and bias that differ between layers."""
     rng = np.random.default_rng(WEIGHT_LAYERS.index(name))
     shape = (3, 3, 3, 2, 4) if name.startswith("conv") else (2, 4)
     return rng.normal(size=shape).astype("f4"), rng.normal(size=4).astype("f4")
 
 
 def write_layout(path, kernel_name, bias_name, *, below=None, layers=WEIGHT_LAYERS):
-    """A file as `save_weights` of Keras 1 and 2 writes it: a group a layer, its arrays named in `weight_names`."""
+    """Write a file like `save_weights` of Keras 1 and 2: a group per layer, with its arrays in `weight_names`."""
     with h5py.File(path, "w") as file:
         top = file.create_group(below) if below else file
         top.attrs["layer_names"] = [name.encode() for name in ("input_1", "pool1", *layers)]
@@ -29,7 +29,7 @@ def write_layout(path, kernel_name, bias_name, *, below=None, layers=WEIGHT_LAYE
             names = [kernel_name.format(name), bias_name.format(name)]
             group = top.create_group(name)
             group.attrs["weight_names"] = [text.encode() for text in names]
-            for text, array in zip(names, made_up(name)):
+            for text, array in zip(names, random_weights(name)):
                 group.create_dataset(text, data=array)
     return path
 
@@ -45,17 +45,17 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_gives_each_layer_its_own_kernel_and_bias(tmp_path, layout):
-    """A layer with another's weights of the same shape would train on, only worse."""
+def test_each_layer_gets_its_own_kernel_and_bias(tmp_path, layout):
+    """With exchanged weights of the same shape, training would still run, but with lower accuracy."""
     weights = read_weights(write_layout(tmp_path / "weights.h5", **LAYOUTS[layout]))
     assert list(weights) == list(WEIGHT_LAYERS)
     for name in WEIGHT_LAYERS:
-        for found, expected in zip(weights[name], made_up(name)):
+        for found, expected in zip(weights[name], random_weights(name)):
             np.testing.assert_array_equal(found, expected)
 
 
-def test_a_whole_model_of_this_keras_is_read(tmp_path):
-    """The layouts above are made by hand; this one is what Keras writes itself."""
+def test_a_model_saved_by_the_installed_keras_is_read(tmp_path):
+    """The layouts above are written by hand; Keras writes this file itself."""
     model = build_c3d(5, input_shape=(16, 32, 32, 3), width=0.1)
     model.save(tmp_path / "c3d.h5")
     for name, arrays in read_weights(tmp_path / "c3d.h5").items():
@@ -87,7 +87,7 @@ def write_third_array(path):
         (write_third_array, r"layer fc6 holds 3 arrays"),
     ],
 )
-def test_a_file_of_something_else_is_named(tmp_path, write, message):
+def test_a_file_without_c3d_weights_is_rejected(tmp_path, write, message):
     path = tmp_path / "weights.h5"
     write(path)
     with pytest.raises(UserError, match=rf"^--weights: .*weights\.h5 .*{message}") as error:
@@ -96,17 +96,17 @@ def test_a_file_of_something_else_is_named(tmp_path, write, message):
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
-def test_a_teacher_of_ours_is_refused(tmp_path, suffix):
-    """Its first layer takes RGB: turned round as Sports-1M's is, it would train on, only worse."""
+def test_a_teacher_of_this_project_is_rejected(tmp_path, suffix):
+    """It takes RGB; flipping its first layer as for Sports-1M weights would silently lower the accuracy."""
     path = tmp_path / f"teacher{suffix}"
     build_c3d(5, input_shape=(16, 32, 32, 3), width=0.1).save(path)
-    with pytest.raises(UserError, match=rf"^--weights: .*teacher\{suffix} must be a file of Sports-1M weights"):
+    with pytest.raises(UserError, match=rf"^--weights: .*teacher\{suffix} must hold Sports-1M weights"):
         weights_file(path)
 
 
 @pytest.mark.parametrize("problem", [TimeoutError(), Exception("URL fetch failure\non two lines")])
-def test_without_a_network_the_way_out_is_told(monkeypatch, problem):
-    """The file can be fetched on another machine; a user must learn where it is and which flag takes it."""
+def test_a_failed_download_names_the_url_and_the_alternatives(monkeypatch, problem):
+    """The file can be downloaded on another machine; a user needs its URL and the argument for it."""
 
     def no_network(**_):
         raise problem
@@ -120,7 +120,7 @@ def test_without_a_network_the_way_out_is_told(monkeypatch, problem):
 
 
 def test_the_download_is_checked_and_a_given_file_is_not_downloaded(monkeypatch, tmp_path):
-    """A damaged download would train as random weights do."""
+    """A damaged download would be no better than random weights."""
     asked = {}
     monkeypatch.setattr(keras.utils, "get_file", lambda **settings: asked.update(settings) or str(tmp_path / "got.h5"))
     assert weights_file(tmp_path / "given.h5") == tmp_path / "given.h5"

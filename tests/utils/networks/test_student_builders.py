@@ -1,4 +1,4 @@
-"""--student: the built-in networks by name, and a user's own function, checked before anything long starts."""
+"""--student: built-in networks by name, and a user's own function, checked before any long computation."""
 
 import keras
 import numpy as np
@@ -27,7 +27,7 @@ RIGHT = {"shape": "input_shape", "units": "num_classes", "activation": "None", "
 
 @pytest.fixture
 def own(tmp_path, monkeypatch, request):
-    """Writes a module of a user into the current folder, under a name that no test has imported; returns the name."""
+    """Write a user's module into the current folder, under a new name, and return the name."""
     monkeypatch.chdir(tmp_path)
 
     def write(text=None, **parts):
@@ -38,15 +38,15 @@ def own(tmp_path, monkeypatch, request):
     return write
 
 
-def test_the_names_give_the_networks_of_the_paper():
-    """A user who asks for no student gets the published one; both names build what they say."""
+def test_the_built_in_names_give_the_published_networks():
+    """The default student must be the published one."""
     assert DistillationOptions().student == "compact3d"
     assert student_builder("compact3d")(101, input_shape=(16, 112, 112, 3)).count_params() == 7_298_405
     assert student_builder("compact3d_gap")(101, input_shape=(16, 112, 112, 3)).count_params() == 913_381
 
 
 def test_a_function_in_the_current_folder_builds_the_student(own, tmp_path):
-    """Scripts look beside themselves only; a user's file lies where the user works."""
+    """By default, Python looks in the folder of the script, not in the folder where the user works."""
     name = own()
     model = student_builder(f"{name}:build")(4, **SIZE)
     assert model.input_shape == (None, 16, 32, 32, 3)
@@ -65,24 +65,24 @@ def test_a_function_in_the_current_folder_builds_the_student(own, tmp_path):
     ("parts", "message"),
     [
         ({"shape": "(16, 48, 48, 3)"}, r"must take clips .B, T, H, W, 3. .None, 16, 32, 32, 3., takes .None, 16, 48"),
-        ({"units": "7"}, r"must give logits .B, C. .None, 4., gives .None, 7."),
-        ({"activation": "'softmax'"}, "must give logits, gives probabilities; leave out the softmax"),
+        ({"units": "7"}, r"must output logits .B, C. .None, 4., outputs .None, 7."),
+        ({"activation": "'softmax'"}, "must output logits, outputs probabilities; remove the final softmax$"),
         ({"activation": "lambda x: 2 * x"}, "Keras' own layers and functions.* found a lambda$"),
         ({"returned": "keras.layers.Dense(3)"}, "must return a functional or sequential Keras model, returned Dense$"),
-        ({"returned": "keras.Model(clips, [x, x])"}, "must give logits"),
+        ({"returned": "keras.Model(clips, [x, x])"}, "must output logits"),
         ({"returned": "1 / 0"}, r"building it failed .own_\d+.py, line 9.: ZeroDivisionError: division by zero$"),
     ],
 )
-def test_what_could_not_be_a_student_is_one_line(own, parts, message):
-    """Each of these would otherwise fail after the teacher's hours, or train on probabilities and learn nothing."""
+def test_unsuitable_networks_are_rejected_in_one_line(own, parts, message):
+    """Otherwise they would fail after hours of computing teacher logits, or train on probabilities."""
     builder = student_builder(f"{own(**parts)}:build")
     with pytest.raises(UserError, match=message) as raised:
         builder(4, **SIZE)
     assert "\n" not in str(raised.value)
 
 
-def test_layers_of_ones_own_are_refused(own):
-    """A saved student with them could not be loaded by eval.py, which knows nothing of the user's module."""
+def test_custom_layers_are_rejected(own):
+    """eval.py does not import the user's module, so it could not load a student with custom layers."""
     own_layer = "\nclass Twice(keras.layers.Layer):\n    def call(self, x):\n        return 2 * x\n"
     name = own(OWN.format(**RIGHT | {"returned": "keras.Model(clips, Twice()(x))"}) + own_layer)
     with pytest.raises(UserError, match=r"found Twice$"):
@@ -102,13 +102,13 @@ def test_a_missing_module_or_function_is_one_line(own):
 
 
 @pytest.mark.parametrize("text", ["compact2d", "own", "my student:build", "a.b:", "../own:build", "a:b:c"])
-def test_other_names_are_refused_at_once(text):
+def test_other_names_are_rejected_by_the_argument_parser(text):
     with pytest.raises(cli.argparse.ArgumentTypeError, match=r"must be compact3d, compact3d_gap or package.module"):
         argument_types.student(text)
 
 
-def test_a_changed_function_is_not_continued(own, make_arrays, tmp_path):
-    """Half of the epochs by one network and half by another is a result of neither; the record says which it was."""
+def test_a_run_is_not_resumed_with_a_changed_function(own, make_arrays, tmp_path):
+    """Otherwise one network would be trained for the first epochs and another for the rest."""
     folder = make_arrays(height=32, width=32)
     name = own()
     student, output = f"{name}:build", OutputOptions(tmp_path / "student.keras", tmp_path / "history")
@@ -122,7 +122,7 @@ def test_a_changed_function_is_not_continued(own, make_arrays, tmp_path):
             output=output,
         )
 
-    trained = train(max_minutes=1e-9)  # ends after its first epoch, to be continued
+    trained = train(max_minutes=1e-9)  # stops after the first epoch
     assert trained.record["arguments"]["student"] == student
     assert len(trained.history) == 1
     with open(tmp_path / f"{name}.py", "a") as file:
@@ -131,8 +131,8 @@ def test_a_changed_function_is_not_continued(own, make_arrays, tmp_path):
         train()
 
 
-def test_a_network_of_other_layers_keeps_its_weights_as_drawn(own, make_arrays, capsys):
-    """Scaling by data walks a chain of layers; a branch or a normalisation would be scaled wrongly, or crash."""
+def test_a_network_with_branches_keeps_its_random_weights(own, make_arrays, capsys):
+    """Data-dependent initialisation is for chains of layers; branches would be scaled wrongly or crash."""
     from utils.data.loading import load
 
     folder = make_arrays(height=32, width=32)
@@ -146,14 +146,14 @@ def test_a_network_of_other_layers_keeps_its_weights_as_drawn(own, make_arrays, 
     assert all(np.array_equal(*pair) for pair in zip(before, model.get_weights()))
 
 
-def test_keras_own_operations_may_be_used(own):
-    """keras.ops inside a model are Keras' own: they load anywhere."""
+def test_keras_operations_may_be_used(own):
+    """Models with keras.ops can be loaded without the user's module."""
     model = student_builder(f"{own(returned='keras.Model(clips, keras.ops.tanh(x) * 3)')}:build")(4, **SIZE)
     assert isinstance(model, keras.Model)
 
 
-def test_an_experiment_trains_another_student_anew(own, tmp_path):
-    """Cells of two students under one key would give the table of one the other's numbers; teachers can be shared."""
+def test_an_experiment_with_another_student_trains_new_students(own, tmp_path):
+    """With equal keys, the results of one student would be reported for the other. Teachers can be shared."""
     import reproduce
     from utils.experiments.grid import cells_of, from_arguments
 

@@ -1,4 +1,4 @@
-"""Code that computes a result is part of what identifies it; comments and docstrings are not."""
+"""The digest depends on the code of a module and of its imports, not on comments or docstrings."""
 
 import sys
 
@@ -9,7 +9,7 @@ from utils.runtime.code_digest import code_digest
 
 @pytest.fixture
 def package(tmp_path, monkeypatch, request):
-    """Writes modules of a package of its own name, and returns the name and the writer."""
+    """Return the name of a new package, and a function that writes its modules."""
     name = f"package_{abs(hash(request.node.name))}"
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / name).mkdir()
@@ -23,7 +23,8 @@ def package(tmp_path, monkeypatch, request):
     return name, write
 
 
-def test_code_counts_and_comments_do_not(package):
+def test_code_changes_the_digest_and_comments_do_not(package):
+    """A result of old code would be reused, or a new comment would cost a training."""
     name, write = package
     write(net="def build():\n    return 1\n")
     before = code_digest(f"{name}.net")
@@ -33,8 +34,8 @@ def test_code_counts_and_comments_do_not(package):
     assert code_digest(f"{name}.net") != before
 
 
-def test_imported_modules_of_the_same_package_count(package):
-    """The student's topology is in another module than the student."""
+def test_imported_modules_of_the_same_package_change_the_digest(package):
+    """A change in a module that the student's module imports would go unnoticed."""
     name, write = package
     write(
         net=f"from {name}.parts import layer\nfrom . import other\n",
@@ -52,5 +53,6 @@ def test_imported_modules_of_the_same_package_count(package):
 
 
 def test_a_missing_module_is_an_error():
+    """A misspelt module name would give a valid digest."""
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
         code_digest("no_such_module")

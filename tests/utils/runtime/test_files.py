@@ -1,4 +1,4 @@
-"""Files are complete or absent, locks die with their owner, full disks are noticed before the work."""
+"""Atomic writes, JSON files, locks and checks of free disk space."""
 
 import json
 import multiprocessing
@@ -16,7 +16,7 @@ def fail_halfway(path):
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
-    """An error halfway must not cost a user the result of yesterday, nor leave litter."""
+    """A failed run would destroy an earlier result or leave temporary files behind."""
     path = tmp_path / "deep" / "result.json"
     write_text(path, "old")
     with pytest.raises(ZeroDivisionError):
@@ -26,7 +26,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 
 
 def test_the_temporary_name_keeps_the_suffix(tmp_path):
-    """Keras and NumPy choose the format by it."""
+    """Keras and NumPy would save in another format: they choose it by the suffix."""
     with written_beside(tmp_path / "model.h5") as temporary:
         assert temporary.suffix == ".h5"
         assert temporary.parent == tmp_path
@@ -34,6 +34,7 @@ def test_the_temporary_name_keeps_the_suffix(tmp_path):
 
 
 def test_json_round_trips_and_keeps_number_lists_on_one_line(tmp_path):
+    """A record would be unreadable: thousands of lines for the rows of a split, or invalid JSON for NaN."""
     content = {"rows": [1, 2, 3], "deep": {"x": [0.5, -1e-07], "names": ["a [1,\n 2]", "b"]}, "none": None, "empty": []}
     write_json(tmp_path / "a.json", content)
     assert read_json(tmp_path / "a.json") == content
@@ -43,13 +44,14 @@ def test_json_round_trips_and_keeps_number_lists_on_one_line(tmp_path):
     assert json.loads((tmp_path / "a.json").read_text()) == content
 
 
-def test_brackets_in_a_text_are_left_alone(tmp_path):
-    """A group pattern in a record must come back as it was given."""
+def test_brackets_in_strings_are_unchanged(tmp_path):
+    """A group pattern in a record would differ from the given one."""
     write_json(tmp_path / "a.json", {"group_pattern": "[ 0-9 ]", "rows": [1, 2]})
     assert read_json(tmp_path / "a.json") == {"group_pattern": "[ 0-9 ]", "rows": [1, 2]}
 
 
-def test_a_file_that_is_no_json_is_named(tmp_path):
+def test_an_invalid_json_file_is_named(tmp_path):
+    """The user would not know which file is damaged."""
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(UserError, match=r"a\.json is not a JSON file"):
         read_json(tmp_path / "a.json")
@@ -61,25 +63,26 @@ def hold_lock(path, ready, leave):
         leave.wait()
 
 
-def test_a_lock_refuses_a_second_run_and_dies_with_its_owner(tmp_path):
-    """Two runs on one output would mix their rows; a lock that outlives a killed run would block for ever."""
+def test_a_lock_refuses_a_second_run_and_ends_with_its_owner(tmp_path):
+    """Two runs would write to the same output, or the lock of a killed run would block every later run."""
     context = multiprocessing.get_context("spawn")
     ready, leave = context.Event(), context.Event()
     owner = context.Process(target=hold_lock, args=(tmp_path / "lock", ready, leave), daemon=True)
     owner.start()
-    assert ready.wait(300)
+    assert ready.wait(120)
     with (
         pytest.raises(UserError, match="the output is in use by another run"),
         exclusive_lock(tmp_path / "lock", what="the output"),
     ):
         pass
     owner.kill()
-    owner.join()
+    owner.join(60)
     with exclusive_lock(tmp_path / "lock", what="the output"):
         pass
 
 
-def test_a_full_disk_is_noticed_before_the_work(tmp_path):
+def test_free_space_is_checked_for_a_folder_that_does_not_exist_yet(tmp_path):
+    """A run would fail for lack of disk space after hours of work."""
     require_free_space(tmp_path / "not" / "yet", 1, what="the arrays")
     with pytest.raises(UserError, match=r"the arrays needs 1000000000\.00 GB but .* has .* GB free"):
         require_free_space(tmp_path, 10**18, what="the arrays")

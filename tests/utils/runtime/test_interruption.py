@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a process hears them: after a step, at once if asked twice, not at all if ignored."""
+"""Ctrl-C and SIGTERM in a process of its own: one signal, two signals, ignored signals."""
 
 import signal
 import subprocess
@@ -17,7 +17,7 @@ def main():
     {before}
     with interruption.between_steps() as check:
         print("ready", flush=True)
-        os.read(0, 1)  # a step: it goes on when a signal comes
+        os.read(0, 1)  # a step, which a signal does not end
         print("step done", flush=True)
         check()
         print("next step", flush=True)
@@ -27,7 +27,7 @@ cli.run(main)
 
 
 def interrupted(*signals, before="", finish_step=True):
-    """Sends signals to a process within a step, then lets the step end; returns exit code, output and errors."""
+    """Send signals to a process during a step, then let the step end; return exit code, stdout and stderr."""
     process = subprocess.Popen(
         [sys.executable, "-c", IN_A_STEP.format(before=before)],
         cwd=PROJECT,
@@ -36,29 +36,29 @@ def interrupted(*signals, before="", finish_step=True):
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout.readline() == "ready\n"
+    assert process.stdout.readline() == "ready\n", process.communicate(timeout=120)[1]
     for number in signals:
         process.send_signal(number)
     if not finish_step:
         process.wait(60)
-    printed, errors = process.communicate("x" if finish_step else None)
+    printed, errors = process.communicate("x" if finish_step else None, timeout=120)
     return process.returncode, printed, errors
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_step_ends_first(number, code):
-    """Half a step is a state that no undisturbed run has; schedulers tell Ctrl-C from SIGTERM by the exit code."""
+    """An incomplete step would be saved, or a scheduler could not tell Ctrl-C from SIGTERM by the exit code."""
     assert interrupted(number) == (code, "step done\n", "interrupted\n")
 
 
 def test_a_second_signal_does_not_wait_for_the_step():
-    """A step of a full-size network takes ten seconds; who asks twice means now."""
+    """A second Ctrl-C would have to wait for the step, which takes ten seconds with a full-size network."""
     code, printed, _ = interrupted(signal.SIGINT, signal.SIGTERM, finish_step=False)
-    assert code in (130, 143)  # of two that wait, the system delivers any first
+    assert code in (130, 143)  # the order of two pending signals is undefined
     assert printed == ""
 
 
 def test_an_ignored_signal_stays_ignored():
-    """A job that a script put in the background does not hear the Ctrl-C that is meant for another."""
+    """Ctrl-C would end a background job of a shell script together with the foreground job."""
     before = "signal.signal(signal.SIGINT, signal.SIG_IGN)"
     assert interrupted(signal.SIGINT, before=before) == (0, "step done\nnext step\n", "")

@@ -1,4 +1,4 @@
-"""A crash or a hang costs one task; results keep their order; no process is left behind."""
+"""A crash or hang costs one task, results keep their order and no process is left behind."""
 
 import concurrent.futures
 import contextlib
@@ -31,11 +31,11 @@ def double(number):
 
 
 def misbehave(how, folder):
-    """Notes that it was tried, then does `how`."""
+    """Append a byte to the file `how`, then behave as `how` says."""
     with open(Path(folder) / how, "a") as file:
         file.write("x")
     if how == "segfault":
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # to write the memory down may take long
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump may take long
         ctypes.string_at(0)
     if how == "hang":
         threading.Event().wait()
@@ -57,7 +57,7 @@ def workers_alive():
 
 
 def test_results_come_in_the_order_given():
-    """Rows would stand beside the labels of other rows."""
+    """Rows would get the labels of other rows."""
     results = list(run_isolated(double, [(k,) for k in range(40)], workers=2, seconds_allowed=600))
     assert [value for value, _ in results] == [2 * k for k in range(40)]
     processes = {process for _, process in results}
@@ -67,30 +67,30 @@ def test_results_come_in_the_order_given():
 
 
 def test_a_crash_or_hang_costs_its_own_task(tmp_path):
-    """One damaged video in a set of thousands would end the run or stop it for ever."""
+    """One damaged video among thousands would end the run or block it forever."""
     ways = ["fine", "segfault", "also fine", "hang", "stop", "exit", "lost once", "fine in the end"]
     tasks = [(way, str(tmp_path)) for way in ways]
-    preparation = {"initializer": double, "arguments": (0,)}  # imports this module before a task's time runs
+    preparation = {"initializer": double, "arguments": (0,)}  # imports this module before the first deadline starts
     results = list(run_isolated(misbehave, tasks, workers=2, seconds_allowed=10, **preparation))
     crashed, expired = Lost("crashed its process 2 times"), Lost("took longer than 10 s")
     assert results == ["fine", crashed, "also fine", expired, expired, crashed, "lost once", "fine in the end"]
     assert {way: (tmp_path / way).stat().st_size for way in ("segfault", "hang", "lost once")} == {
-        "segfault": 2,  # tried again, since the process may be lost to no fault of the task
-        "hang": 1,  # not tried again: it would cost the time twice
+        "segfault": 2,  # tried again: the system may have killed the process for another reason
+        "hang": 1,  # not tried again: it would take the time limit twice
         "lost once": 2,
     }
     assert not workers_alive()
 
 
 def test_an_exception_of_the_function_is_raised_and_ends_the_workers():
-    """A full disk would be taken for a damaged video, thousands of times."""
+    """A full disk would be reported as a damaged video, once per video."""
     with pytest.raises(OSError, match="No space for"):
         list(run_isolated(fail, [(k,) for k in range(9)], workers=2, seconds_allowed=600))
     assert not workers_alive()
 
 
 def test_closing_early_ends_the_workers(tmp_path):
-    """Ctrl-C would leave processes behind that hold the files."""
+    """Ctrl-C would leave processes behind that keep the files locked."""
     tasks = [(way, str(tmp_path)) for way in ("a", "hang", "hang")]
     with contextlib.closing(run_isolated(misbehave, tasks, workers=2, seconds_allowed=600)) as results:
         assert next(results) == "a"
@@ -103,8 +103,8 @@ def wait_for(path):
     return "done"
 
 
-def test_time_in_which_all_stood_still_does_not_count(tmp_path, monkeypatch):
-    """Ctrl-Z and fg, or a frozen machine, would cost the videos that were being read."""
+def test_suspended_time_does_not_count(tmp_path, monkeypatch):
+    """After Ctrl-Z and fg, or a suspended machine, the videos being read would count as timed out."""
 
     class Clock:
         frozen = 0
@@ -128,8 +128,8 @@ def test_time_in_which_all_stood_still_does_not_count(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("call", [1, 2, 3, 5])
-def test_a_check_ends_the_run_wherever_it_is(tmp_path, call):
-    """Ctrl-C would wait for a video that never ends."""
+def test_check_can_end_the_run_at_any_call(tmp_path, call):
+    """Ctrl-C would wait for a hanging video."""
     calls = itertools.count(1)
 
     def check():
@@ -141,8 +141,8 @@ def test_a_check_ends_the_run_wherever_it_is(tmp_path, call):
     assert not workers_alive()
 
 
-def test_ctrl_c_at_any_moment_leaves_no_worker(tmp_path, monkeypatch):
-    """It came between the start of a task and its entry in the books: the run hung, or left its worker behind."""
+def test_ctrl_c_right_after_a_submission_leaves_no_worker(tmp_path, monkeypatch):
+    """SIGINT between the submission of a task and its registration would hang the run or leave a worker behind."""
 
     class PressesAfterSubmit(ProcessPoolExecutor):
         def submit(self, function, *arguments):
@@ -161,14 +161,14 @@ def test_ctrl_c_at_any_moment_leaves_no_worker(tmp_path, monkeypatch):
 
 
 def test_workers_that_cannot_start_end_the_run():
-    """Every video would be reported as damaged where OpenCV is not installed."""
+    """Without OpenCV every video would be reported as damaged."""
     with pytest.raises(RuntimeError, match="does not start"):
         list(run_isolated(double, [(1,)], workers=1, seconds_allowed=600, initializer=os._exit, arguments=(3,)))
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM"])
 def test_workers_die_with_a_killed_parent(how):
-    """A killed run would leave workers that write into the file of the next."""
+    """The workers of a killed run would write to the files of the next run."""
     code = (
         "import json, os, signal, sys\n"
         "from utils.runtime.isolation import run_isolated\n"
@@ -177,8 +177,8 @@ def test_workers_die_with_a_killed_parent(how):
         "    print(json.dumps([next(results) for _ in range(5)]), flush=True)\n"
         f"    os.kill(os.getpid(), signal.{how})\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert done.returncode == -getattr(signal, how)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == -getattr(signal, how), done.stderr
     left = []
     for number in set(json.loads(done.stdout)):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -188,7 +188,7 @@ def test_workers_die_with_a_killed_parent(how):
 
 
 def test_memory_of_tree_counts_the_processes_below():
-    """The bound on memory would be checked on the one process that holds nothing."""
+    """The memory limit would ignore the memory of worker processes."""
     code = "block = bytearray(10**8); print(flush=True); input()"
     alone = memory_of_tree()
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:

@@ -1,4 +1,4 @@
-"""NAME.log: what ran, on what, and what it said, however it ended; without changing what a user sees."""
+"""The log of a run: header, printed lines and the way it ended, without changing the output on the terminal."""
 
 import io
 import re
@@ -24,8 +24,8 @@ def lines_of(path):
     return [STAMP.sub("", line) for line in lines]
 
 
-def test_it_tells_command_place_versions_device_and_settings(tmp_path, monkeypatch):
-    """A month later these answer: how did I make this model?"""
+def test_the_header_holds_command_folder_versions_device_and_settings(tmp_path, monkeypatch):
+    """A user could not reconstruct how a model was trained."""
     monkeypatch.setattr(sys, "argv", ["KD_training.py", "--data", "my frames.npy"])
     monkeypatch.chdir(tmp_path)
     with run_log(tmp_path / "logs" / "a.log", OPTIONS):
@@ -40,8 +40,8 @@ def test_it_tells_command_place_versions_device_and_settings(tmp_path, monkeypat
     assert re.fullmatch(r"finished after \d+ (s|min)", lines[-1])
 
 
-def test_what_is_printed_is_in_it_and_on_the_screen(tmp_path, capsys):
-    """The log must hold all that was seen, warnings included, and the screen must lose nothing."""
+def test_printed_lines_are_logged_and_still_printed(tmp_path, capsys):
+    """Output, warnings included, would be missing in the log or on the terminal."""
     with run_log(tmp_path / "a.log", OPTIONS):
         print("epoch 1/3")
         print("note:", "half a line", end="")
@@ -56,12 +56,12 @@ def test_what_is_printed_is_in_it_and_on_the_screen(tmp_path, capsys):
     ]
     seen = capsys.readouterr()
     assert (seen.out, seen.err) == ("epoch 1/3\nnote: half a line, the rest\n", "a warning\n")
-    log_only("nobody listens")
-    assert "nobody" not in (tmp_path / "a.log").read_text()
+    log_only("after the run")
+    assert "after the run" not in (tmp_path / "a.log").read_text()
 
 
-def test_a_bar_leaves_its_last_state_alone():
-    """A thousand states of a progress bar would bury the lines that matter."""
+def test_a_progress_bar_is_logged_in_its_final_state_only():
+    """Thousands of states of a progress bar would fill the log."""
     stream, lines = io.StringIO(), []
     tee = Tee(stream, lines.append)
     for text in ("\r10 %", "\r50 %", "\r100 %\n", "\r10 %", "\r      \r", "epoch 1\n"):
@@ -70,8 +70,8 @@ def test_a_bar_leaves_its_last_state_alone():
     assert stream.getvalue() == "\r10 %\r50 %\r100 %\n\r10 %\r      \repoch 1\n"
 
 
-def test_the_stream_behind_is_asked_whether_it_is_a_terminal():
-    """Otherwise no bar would be drawn for a person."""
+def test_isatty_is_that_of_the_stream():
+    """No progress bar would be shown on a terminal."""
     stream = io.StringIO()
     stream.isatty = lambda: True
     assert Tee(stream, print).isatty()
@@ -85,8 +85,8 @@ def test_the_stream_behind_is_asked_whether_it_is_a_terminal():
         (ZeroDivisionError("a bug"), "ZeroDivisionError: a bug"),
     ],
 )
-def test_it_tells_how_a_run_ended(tmp_path, raised, last):
-    """A log that stops in the middle of nothing would leave the reason to guesses."""
+def test_the_last_line_says_how_the_run_ended(tmp_path, raised, last):
+    """The log would not show why a run stopped."""
     with pytest.raises(type(raised)), run_log(tmp_path / "a.log", OPTIONS):
         raise raised
     assert lines_of(tmp_path / "a.log")[-1] == last
@@ -94,7 +94,8 @@ def test_it_tells_how_a_run_ended(tmp_path, raised, last):
     assert not isinstance(sys.stdout, Tee)
 
 
-def test_a_continued_run_appends(tmp_path):
+def test_a_resumed_run_appends_to_the_log(tmp_path):
+    """Resuming would erase the log of the interrupted run."""
     for _ in range(2):
         with run_log(tmp_path / "a.log", OPTIONS):
             print("epoch")
@@ -104,14 +105,14 @@ def test_a_continued_run_appends(tmp_path):
 
 
 def test_a_full_disk_does_not_end_the_run(capsys):
-    """The model is worth more than its log."""
+    """A log that cannot be written would end the training."""
     with run_log(Path("/dev/full"), OPTIONS):
         print("epoch 1")
     assert capsys.readouterr().out == "epoch 1\n"
 
 
-def test_a_training_leaves_its_log_beside_its_history(make_arrays, tmp_path):
-    """Data, split, every epoch, what was saved: in one file with the history's name."""
+def test_a_training_writes_its_log_next_to_its_history(make_arrays, tmp_path):
+    """Data, split, epochs or saved files would be missing in the log."""
     folder = make_arrays(height=32, width=32)
     data = DataOptions(folder / "frames.npy", folder / "labels.npy")
     training, network = TrainingOptions(batch_size=6, epochs=2), NetworkOptions(width=0.05, input_size=(32, 32))
@@ -126,6 +127,6 @@ def test_a_training_leaves_its_log_beside_its_history(make_arrays, tmp_path):
     assert [line[:9] for line in lines if line.startswith("epoch ")] == ["epoch 1/2", "epoch 2/2"]
     assert f"saved {tmp_path / 'student.keras'}" in text
     assert '"alpha": 1.0' in text
-    assert '"view_seed": 0' in text  # a setting that was not named
+    assert '"view_seed": 0' in text  # a default
     assert "training precision: float32" in lines
     assert lines[-1].startswith("finished after ")

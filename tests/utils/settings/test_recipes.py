@@ -1,4 +1,4 @@
-"""Recipes: settings in a file, under those of the command line."""
+"""Recipes: arguments from a YAML file."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def arguments_of(tmp_path, text):
 
 
 def test_settings_become_arguments(tmp_path):
-    """A recipe must mean what the same words on the command line mean."""
+    """A recipe would differ from the same arguments on the command line."""
     text = "epochs: 3\nseeds: [0, 1]\noverwrite: true\nwidth: null\n"
     assert arguments_of(tmp_path, text) == ["--epochs", "3", "--seeds", "0", "1", "--overwrite"]
 
@@ -22,14 +22,14 @@ def test_settings_become_arguments(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("epocs: 3", "names the unknown setting epocs; known are epochs, overwrite"),
+        ("epocs: 3", "has the unknown setting epocs, expected one of epochs, overwrite"),
         ("- epochs", "must map argument names to values, got list"),
         ("", "must map argument names to values, got NoneType"),
         ("a: [", "must be a YAML file"),
     ],
 )
-def test_a_recipe_that_means_nothing_is_refused(tmp_path, text, message):
-    """A misspelt setting that is silently ignored makes a table of something else."""
+def test_an_invalid_recipe_is_rejected(tmp_path, text, message):
+    """A misspelt setting would be silently ignored."""
     with pytest.raises(UserError, match=message) as error:
         arguments_of(tmp_path, text)
     assert "\n" not in str(error.value)

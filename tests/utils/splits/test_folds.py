@@ -1,4 +1,4 @@
-"""The folds of an experiment decide which people its table speaks of."""
+"""The folds of an experiment decide which clips its results are measured on."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ PATHS = np.array([f"c{c}/person{p:02d}_c{c}_d1.avi" for c in range(2) for p in (
     ],
 )
 def test_protocols(split, folds, expected):
-    """A fold left out, or tested twice, would change what the mean over folds means."""
+    """A fold that is missing or tested twice would change the mean over folds."""
     assert protocols(split, folds, paths=PATHS) == expected
 
 
@@ -32,17 +32,17 @@ def test_protocols(split, folds, expected):
     [
         ("logo", [4], "--folds must be among 1 2 3 for --split logo, got 4"),
         ("official", [0], "--folds must be among 1 2 3 for --split official, got 0"),
-        ("group", [1], "--folds chooses among the folds of --split logo, official or fold:N"),
-        ("fold:1/3", [1], "--folds chooses among the folds"),
+        ("group", [1], "--folds must go with --split logo, official or fold:N, got --split group"),
+        ("fold:1/3", [1], "--folds must go with --split"),
     ],
 )
 def test_folds_that_do_not_exist(split, folds, message):
-    """Otherwise a typing error would shorten the experiment in silence."""
+    """Otherwise a typing error would silently shorten the experiment."""
     with pytest.raises(UserError) as error:
         protocols(split, folds, paths=PATHS)
     assert str(error.value).startswith(message)
 
 
-def test_leaving_groups_out_needs_names():
-    with pytest.raises(UserError, match="needs --paths"):
+def test_logo_needs_clip_names():
+    with pytest.raises(UserError, match="--split logo needs the clip names in --paths"):
         protocols("logo", None, paths=None)

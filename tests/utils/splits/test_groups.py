@@ -1,4 +1,4 @@
-"""A wrong group puts one source on both sides of a split, and the accuracy becomes one of recognising sources."""
+"""With wrong groups, training and test sets share sources, and accuracy measures the recognition of sources."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def clips_of(folder: Path) -> np.ndarray:
     ("paths", "pattern", "keys", "numbers"),
     [
         (
-            # the folder of UCF101 is spelled unlike its files
+            # this folder of UCF101 is spelled differently from its files
             [
                 "HandstandPushups/v_HandStandPushups_g01_c01.avi",
                 "Biking/v_Biking_g01_c02.avi",
@@ -63,7 +63,7 @@ def clips_of(folder: Path) -> np.ndarray:
     ],
 )
 def test_known_names(paths, pattern, keys, numbers):
-    """Otherwise a data set of the field would be split at random by default, or by the wrong part of its names."""
+    """Otherwise a public data set would be split at random by default, or by the wrong part of its names."""
     groups = read_groups(np.array(paths))
     assert groups.pattern == pattern
     assert groups.keys.tolist() == keys
@@ -72,7 +72,7 @@ def test_known_names(paths, pattern, keys, numbers):
 
 
 def test_expression_reads_global_groups():
-    """Otherwise a person who acts in every class would be trained on in one class and tested in another."""
+    """Otherwise a person who acts in several classes could be in the training and the test set."""
     paths = np.array(["SitDown/v_SitDown_g03_c02.avi", "Wave/v_Wave_g03_c01.avi", "Wave/v_Wave_g10_c01.avi"])
     assert read_groups(paths, r"_g\d+_").keys.tolist() == ["_g03_", "_g03_", "_g10_"]
     assert read_groups(paths, r"_g(\d+)_").keys.tolist() == ["03", "03", "10"]
@@ -80,7 +80,7 @@ def test_expression_reads_global_groups():
     assert read_groups(paths, r"^(\w+)/.*_(g\d+)").keys.tolist() == ["SitDown/g03", "Wave/g03", "Wave/g10"]
 
 
-def test_numbers_follow_numbers_in_keys():
+def test_keys_are_ranked_in_natural_order():
     """Otherwise logo:2 would leave out person 10."""
     paths = np.array([f"walk/p{number}_x{clip}.avi" for number in (1, 2, 10) for clip in (1, 2)])
     assert read_groups(paths, r"p\d+").numbers.tolist() == [1, 1, 2, 2, 3, 3]
@@ -89,22 +89,22 @@ def test_numbers_follow_numbers_in_keys():
 @pytest.mark.parametrize(
     ("paths", "reason"),
     [
-        (["run/a.avi", "run/b.avi", "walk/c.avi"], "no known pattern fits, for example, run/a.avi"),
+        (["run/a.avi", "run/b.avi", "walk/c.avi"], "no known pattern matches, for example, run/a.avi"),
         (
             ["run/v_run_g01_c01.avi", "run/v_run_g01_c02.avi", "run/clip.avi"],
-            "2 of 3 follow the pattern UCF v_<class>_gNN_cNN, but run/clip.avi does not",
+            "2 of 3 match the pattern UCF v_<class>_gNN_cNN, but run/clip.avi does not",
         ),
-        (["run/v_run_g01_c01.avi", "run/v_run_g01_c02.avi"], "by the pattern UCF v_<class>_gNN_cNN they are one group"),
+        (["run/v_run_g01_c01.avi", "run/v_run_g01_c02.avi"], "the pattern UCF v_<class>_gNN_cNN gives one group"),
         (
             ["run/v_run_1_1.avi", "run/v_run_2_1.avi"],
-            "by the pattern UCF11 v_<class>_NN_NN they are as many groups as clips",
+            "the pattern UCF11 v_<class>_NN_NN gives as many groups as clips",
         ),
-        (["v_run_g01_c01.avi", "v_run_g01_c02.avi", "v_run_g02_c01.avi"], "no known pattern fits"),
-        (["run/001_run.avi", "walk/001_walk.avi", "run/002_run.avi"], "no known pattern fits"),
+        (["v_run_g01_c01.avi", "v_run_g01_c02.avi", "v_run_g02_c01.avi"], "no known pattern matches"),
+        (["run/001_run.avi", "walk/001_walk.avi", "run/002_run.avi"], "no known pattern matches"),
     ],
 )
-def test_accidents_are_not_groups(paths, reason):
-    """Otherwise names that happen to hold numbers would be split by a pattern that means nothing in them."""
+def test_accidental_matches_are_not_groups(paths, reason):
+    """Otherwise names that happen to contain numbers would be grouped by a meaningless pattern."""
     with pytest.raises(UserError) as error:
         read_groups(np.array(paths))
     assert reason in str(error.value)
@@ -115,19 +115,19 @@ def test_accidents_are_not_groups(paths, reason):
     ("expression", "message"),
     [
         ("g(\\d", "--group_pattern must be a regular expression, got g(\\d "),
-        ("g01", "--group_pattern must match every path, g01 does not match run/v_run_g02_c01.avi"),
+        ("g01", "--group_pattern must match every path, but g01 does not match run/v_run_g02_c01.avi"),
         ("run", "--group_pattern must give more than one group, got 'run' for all 2 clips"),
     ],
 )
 def test_expression_errors(expression, message):
-    """Otherwise a mistyped expression would end in a traceback or in one big group."""
+    """Otherwise a mistyped expression would cause a traceback or put all clips into one group."""
     with pytest.raises(UserError) as error:
         read_groups(np.array(["run/v_run_g01_c01.avi", "run/v_run_g02_c01.avi"]), expression)
     assert str(error.value).startswith(message)
 
 
 def test_ucf11_clips(shared_data):
-    """Otherwise the real folder layout of UCF11 would not be read."""
+    """Otherwise the original folder layout of UCF11 would not be supported."""
     paths = clips_of(shared_data / "ucf11")
     groups = read_groups(paths)
     assert groups.pattern.startswith("UCF11")
@@ -138,7 +138,7 @@ def test_ucf11_clips(shared_data):
 
 
 def test_weizmann_clips(shared_data):
-    """Otherwise the nine people of Weizmann would not be kept apart."""
+    """Otherwise a person of Weizmann could be in the training and the test set."""
     groups = read_groups(clips_of(shared_data / "weizmann"))
     assert groups.pattern.startswith("Weizmann")
     people = ["daria", "denis", "eli", "ido", "ira", "lena", "lyova", "moshe", "shahar"]
@@ -148,7 +148,7 @@ def test_weizmann_clips(shared_data):
 
 
 def test_hmdb51_films(shared_data):
-    """Otherwise clips of one film, cut for several classes or in several parts, would stand on both sides."""
+    """Otherwise clips of one film, which may be in several classes or parts, would be in training and test sets."""
     files = sorted((shared_data / "splits" / "hmdb51").glob("*_test_split1.txt"))
     clips = [(file.name.removesuffix("_test_split1.txt"), line.split()[0]) for file in files for line in file.open()]
     paths = np.array([f"{action}/{name}" for action, name in clips])
@@ -160,12 +160,12 @@ def test_hmdb51_films(shared_data):
         pairs = np.unique(np.char.add(np.char.add(keys, "\n"), actions))
         _, classes_of_film = np.unique([pair.partition("\n")[0] for pair in pairs.tolist()], return_counts=True)
         assert (len(classes_of_film), np.count_nonzero(classes_of_film > 1)) == (films, films_in_several_classes)
-    # a film as it is named is never divided
+    # clips with the same film name are always in one group
     assert len(set(zip(names, groups.keys.tolist()))) == 1407
 
 
 def test_groups_or_reason():
-    """Intervals by group need them; without groups there is a reason, and a wrong pattern is an error."""
+    """Otherwise an evaluation without groups would fail, or a wrong pattern would be ignored."""
     paths = np.array([f"Class{c}/v_Class{c}_g0{g}_c01.avi" for c in range(3) for g in (1, 1, 2)])
     groups, reason = groups_or_reason(paths)
     assert (len(set(groups.keys)), reason) == (6, "")

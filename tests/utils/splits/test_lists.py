@@ -1,4 +1,4 @@
-"""If lists are matched wrongly, a number that is called official is not comparable with any other."""
+"""If the lists are matched wrongly, results on an official split are not comparable with published ones."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def clips(action: str, groups=range(1, 6), count=2) -> list[str]:
 
 @pytest.mark.parametrize(("number", "train", "test"), [(1, 9537, 3783), (2, 9586, 3734), (3, 9624, 3696)])
 def test_ucf101_as_distributed(shared_data, number, train, test):
-    """Otherwise the three official numbers of UCF101 would be of other clips than everybody's."""
+    """Otherwise results on the three official splits of UCF101 would be measured on other clips than published ones."""
     folder = shared_data / "splits" / "ucf101"
     lines = [line for name in ("trainlist01.txt", "testlist01.txt") for line in (folder / name).open()]
     paths, split = split_of([line.split()[0] for line in lines], protocol=f"official:{number}", split_dir=folder)
@@ -45,7 +45,7 @@ def test_ucf101_as_distributed(shared_data, number, train, test):
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_hmdb51_as_distributed(shared_data, number):
-    """Otherwise clips that the lists leave out would be trained on, or tests be of the wrong thirty clips a class."""
+    """Otherwise unused clips would be trained on, or the wrong thirty clips per class would be tested."""
     folder = shared_data / "splits" / "hmdb51"
     flags = {}
     for file in folder.glob(f"*_test_split{number}.txt"):
@@ -56,13 +56,13 @@ def test_hmdb51_as_distributed(shared_data, number):
     assert len(split.test) == 1530
     assert {flags[path] for path in paths[split.test].tolist()} == {"2"}
     assert {flags[path] for path in paths[split.train].tolist()} == {"1"}
-    assert any(note.startswith("1666 of 6766 clips are left unused by the official lists") for note in split.notes)
-    # the official lists divide films between the sets; a user must be told
+    assert any(note.startswith("1666 of 6766 clips are marked as unused in the official lists") for note in split.notes)
+    # the official lists split films between the sets; the user must be told
     assert any("of 1530 test clips share a group with training" in note for note in split.notes)
 
 
-def test_other_endings_and_missing_clips_are_counted(tmp_path):
-    """Otherwise clips that were lost on the way, or added, would change an official number in silence."""
+def test_other_extensions_and_missing_clips_are_counted(tmp_path):
+    """Otherwise missing or additional clips would silently change a result on an official split."""
     write(tmp_path / "trainlist01.txt", *[f"{clip} 1" for clip in clips("Run", range(2, 6))], "Run/v_Run_g09_c01.avi 1")
     write(tmp_path / "testlist01.txt", *clips("Run", [1]))
     mine = [clip.replace(".avi", ".mp4") for clip in [*clips("Run"), "Run/v_Run_g07_c01.avi"]]
@@ -74,13 +74,11 @@ def test_other_endings_and_missing_clips_are_counted(tmp_path):
     assert (
         f"1 of 11 clips in the official lists in {tmp_path} are not in the arrays, for example v_Run_g09_c01." in text
     )
-    assert (
-        f"1 of 11 clips are not in the official lists in {tmp_path} and not used, for example Run/v_Run_g07_c01" in text
-    )
+    assert f"1 of 11 clips are unused (not in the official lists in {tmp_path}), for example Run/v_Run_g07_c01" in text
 
 
 def test_class_without_training_clips_is_reported(tmp_path):
-    """Otherwise a part of a data set could be tested on a class that was never trained."""
+    """Otherwise an incomplete data set could be tested on a class that was never trained."""
     write(tmp_path / "trainlist01.txt", *clips("Run"))
     write(tmp_path / "testlist01.txt", *clips("Run", [6]), *clips("Walk"))
     _, split = split_of([*clips("Run", range(1, 7)), *clips("Walk")], protocol="official:1", split_dir=tmp_path)
@@ -90,18 +88,15 @@ def test_class_without_training_clips_is_reported(tmp_path):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (
-            {},
-            "needs trainlist01.txt and testlist01.txt, or CLASS_test_split1.txt files, in --split_dir",
-        ),
+        ({}, "needs trainlist01.txt and testlist01.txt, or CLASS_test_split1.txt files, in --split_dir"),
         ({"trainlist01.txt": "Run/v_Run_g01_c01.avi 1"}, "--split official:1 needs trainlist01.txt and testlist01.txt"),
         (
             {"Run_test_split1.txt": "v_Run_g01_c01.avi 3"},
-            "Run_test_split1.txt must hold lines of a clip's name and 0, 1 or 2",
+            "Run_test_split1.txt must contain lines with a clip name and 0, 1 or 2",
         ),
         (
             {"Run_test_split1.txt": "other.avi 1"},
-            "must name clips of --paths, but names none of them, for example not Run/",
+            "must list clips of --paths, but lists none of them; the first is Run/",
         ),
         (
             {"Run_test_split1.txt": "v_Run_g01_c01.avi 1"},
@@ -109,16 +104,16 @@ def test_class_without_training_clips_is_reported(tmp_path):
         ),
         (
             {"trainlist01.txt": "Run/v_Run_g01_c01.avi 1", "testlist01.txt": "Run/v_Run_g01_c01.avi"},
-            "testlist01.txt puts v_Run_g01_c01 in test, but it is in train already",
+            "testlist01.txt assigns v_Run_g01_c01 to test, but it is already in train",
         ),
         (
             {"trainlist01.txt": "Run/v_Run_g01_c01.avi 1", "testlist01.txt": "Run/v_Run_g02_c01.avi"},
-            "needs at least 2 groups in each class for training and validation, class Run has 1",
+            "needs at least 2 groups in each class for training and validation, but class Run has 1",
         ),
     ],
 )
 def test_errors_of_official_lists(tmp_path, files, message):
-    """Otherwise a folder of other lists, or broken ones, would give an official number."""
+    """Otherwise a result on wrong or broken lists would pass for one on an official split."""
     for name, line in files.items():
         write(tmp_path / name, line)
     with pytest.raises(UserError) as error:
@@ -126,8 +121,8 @@ def test_errors_of_official_lists(tmp_path, files, message):
     assert message in str(error.value)
 
 
-def test_own_list(tmp_path):
-    """Otherwise a user could not repeat the split of another paper."""
+def test_list_file(tmp_path):
+    """Otherwise a user could not reproduce the split of a paper."""
     lines = ["Path,set", *[f"{clip},train" for clip in clips("Run", [1, 2])], f"./{clips('Run', [3])[0]}, validation"]
     file = write(tmp_path / "mine.csv", *lines, f"{clips('Run', [4])[0]},test", "Run/lost.avi,test")
     paths, split = split_of(clips("Run"), protocol=f"list:{file}")
@@ -137,11 +132,11 @@ def test_own_list(tmp_path):
     assert paths[split.test].tolist() == clips("Run", [4])[:1]
     text = " ".join(split.notes)
     assert f"1 of 7 clips in {file} are not in the arrays, for example Run/lost.avi." in text
-    assert f"4 of 10 clips are not in {file} and not used" in text
+    assert f"4 of 10 clips are unused (not in {file})" in text
 
 
-def test_own_list_without_validation(tmp_path):
-    """Otherwise a list of two sets would leave nothing to choose the best epoch by but the test clips."""
+def test_list_file_without_validation(tmp_path):
+    """Otherwise the best epoch could only be chosen on the test clips."""
     file = write(tmp_path / "mine.csv", *[f"{clip},{'test' if '_g01_' in clip else 'train'}" for clip in clips("Run")])
     paths, split = split_of(clips("Run"), protocol=f"list:{file}")
     assert paths[split.test].tolist() == clips("Run", [1])
@@ -153,16 +148,16 @@ def test_own_list_without_validation(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["Run/v_Run_g01_c01.avi,trian"], "must hold lines of a path and train, validation or test, got"),
-        (["Run/v_Run_g01_c01.avi"], "must hold lines of a path and train, validation or test, got"),
-        (["Run/v_Run_g01_c01.avi,test", "Run/v_Run_g01_c01.avi,train"], "in train, but it is in test already"),
-        (["Run/lost.avi,test"], "must name clips of --paths, but names none of them"),
+        (["Run/v_Run_g01_c01.avi,trian"], "must contain lines with a path and train, validation or test, got"),
+        (["Run/v_Run_g01_c01.avi"], "must contain lines with a path and train, validation or test, got"),
+        (["Run/v_Run_g01_c01.avi,test", "Run/v_Run_g01_c01.avi,train"], "to train, but it is already in test"),
+        (["Run/lost.avi,test"], "must list clips of --paths, but lists none of them"),
         (["Run/v_Run_g01_c01.avi,test"], "must leave clips for train, got none among 10 clips"),
-        ([], "must name clips of --paths"),
+        ([], "must list clips of --paths"),
     ],
 )
-def test_errors_of_an_own_list(tmp_path, lines, message):
-    """Otherwise a typing mistake in the list would move clips out of a set in silence."""
+def test_errors_of_a_list_file(tmp_path, lines, message):
+    """Otherwise a typing error in the list would silently remove clips from a set."""
     file = write(tmp_path / "mine.csv", *lines)
     with pytest.raises(UserError) as error:
         split_of(clips("Run"), protocol=f"list:{file}")
@@ -170,7 +165,7 @@ def test_errors_of_an_own_list(tmp_path, lines, message):
     assert message in str(error.value)
 
 
-def test_own_list_that_is_not_there(tmp_path):
-    """Otherwise a wrong path would end in a traceback."""
+def test_missing_list_file(tmp_path):
+    """Otherwise a wrong path would cause a traceback."""
     with pytest.raises(UserError, match=r"^--split list:FILE must name an existing file, got "):
         split_of(clips("Run"), protocol=f"list:{tmp_path / 'none.csv'}")

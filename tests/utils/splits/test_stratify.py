@@ -1,4 +1,4 @@
-"""A part that lacks classes, or that is far from a fifth, gives a number of another problem than the one asked for."""
+"""A test set without some classes, or far from a fifth of the clips, measures a different problem."""
 
 import itertools
 
@@ -9,7 +9,7 @@ from utils.splits.stratify import part_of_clips, part_of_groups
 
 
 def random_clips(generator):
-    """Labels and groups of up to 7 classes and 9 shared groups, at least 3 in each class, of very unequal sizes."""
+    """Draw labels and groups: up to 7 classes, up to 9 shared groups (3 or more per class) of very unequal sizes."""
     group_count = generator.integers(3, 10)
     labels, keys = [], []
     for label in range(generator.integers(1, 8)):
@@ -21,7 +21,7 @@ def random_clips(generator):
 
 
 def test_parts_are_nearly_the_best_of_all_parts():
-    """Otherwise a class would go untested, or most clips be tested, although the groups allow better."""
+    """Otherwise a class would not be tested, or most clips would be, although the groups allow a better split."""
     generator = np.random.default_rng(0)
     larger_than_needed = 0
     for seed in range(100):
@@ -37,10 +37,10 @@ def test_parts_are_nearly_the_best_of_all_parts():
         chosen = part_of_groups(labels, keys, keep=2, seed=[seed])
         part = np.isin(names, keys[chosen])
         assert chosen.tolist() == np.isin(keys, names[part]).tolist()
-        (place,) = np.flatnonzero(np.all(parts == part, axis=1))  # it keeps two groups of each class outside
+        (place,) = np.flatnonzero(np.all(parts == part, axis=1))  # two groups of each class stay outside
         assert missing[place] == missing.min()
         larger_than_needed += shares[place] > 0.35 and shares[missing == missing.min()].min() <= 0.35
-    assert larger_than_needed <= 2  # single moves do not always find the best sizes; of 100 hard cases, most
+    assert larger_than_needed <= 2  # the greedy search may miss the best size in a few of 100 hard cases
 
 
 @pytest.mark.parametrize(("count", "chosen"), [(1, 1), (3, 1), (7, 1), (8, 2), (100, 20)])
@@ -52,7 +52,7 @@ def test_part_of_clips_is_a_fifth_of_each_class(count, chosen):
 
 
 def test_seeds_choose_clips():
-    """Otherwise each split seed would give the same clips, and validation the places of the test clips."""
+    """Otherwise all split seeds would give the same test clips."""
     labels = np.zeros(50, int)
     parts = {
         tuple(np.flatnonzero(part_of_clips(labels, seed=[seed, stage]))) for seed in range(5) for stage in range(2)

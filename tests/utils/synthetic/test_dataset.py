@@ -1,4 +1,4 @@
-"""The synthetic set: motion decides, a seed decides, and what lies on disk is what was asked for."""
+"""Synthetic videos: only motion determines the class, a seed gives the same files, and sets are reused or refused."""
 
 import itertools
 import json
@@ -31,7 +31,7 @@ def plans(action, *, look, count=200):
 
 
 @pytest.fixture(scope="module")
-def usual_plans():
+def default_plans():
     return {action: plans(action, look=Look()) for action in ACTIONS}
 
 
@@ -40,31 +40,31 @@ def shares(values):
 
 
 def total_variation(first, second):
-    """0 for equal distributions; an ideal reader tells two classes apart in a share of (1 + this) / 2 of the cases."""
+    """Return the total variation distance d. An ideal classifier of two classes has an accuracy of (1 + d) / 2."""
     return np.abs(first - second).sum() / 2
 
 
-def test_every_rhythm_spends_its_time_alike():
-    """A pair told apart by how often a pose is seen would not be told apart by motion."""
+def test_every_rhythm_has_the_same_distribution_of_positions():
+    """Classes could be distinguished by the frequency of poses instead of by motion."""
     moments = (np.arange(20000) + 0.5) / 20000
     expected = shares(loop_position(moments, "rises", 0.1))
-    assert expected == pytest.approx([0.3, 0.2, 0.2, 0.3], abs=0.002)  # a tenth rests at either end
+    assert expected == pytest.approx([0.3, 0.2, 0.2, 0.3], abs=0.002)  # a tenth of the time is spent at each end
     for rhythm in ("falls", "slow", "fast"):
         assert shares(loop_position(moments, rhythm, 0.1)) == pytest.approx(expected, abs=0.002)
 
 
-def test_a_loop_that_falls_is_one_that_rises_played_backwards():
-    """Otherwise a pair differs in more than the direction of its motion."""
+def test_falls_is_rises_reversed_in_time():
+    """A pair of classes would differ in more than the direction of motion."""
     moments = np.linspace(-2, 2, 401)
     np.testing.assert_allclose(loop_position(moments, "falls", 0.1), loop_position(-moments, "rises", 0.1), atol=1e-9)
-    slow_way = loop_position(np.linspace(-0.3, 0.3, 50), "rises", 0.1)
-    assert (np.diff(slow_way) > 0).all()
+    slow_part = loop_position(np.linspace(-0.3, 0.3, 50), "rises", 0.1)
+    assert (np.diff(slow_part) > 0).all()
     assert loop_position(np.array([0.0]), "rises", 0.1) == pytest.approx(0.5)
 
 
-def test_a_random_frame_has_the_same_poses_in_every_class(usual_plans):
-    """If the pose in a still told the class, the set would not test whether a network sees motion."""
-    poses = {name: np.concatenate([plan.poses[::3] for plan in plans]) for name, plans in usual_plans.items()}
+def test_random_frames_have_the_same_poses_in_every_class(default_plans):
+    """The class would be visible in a single frame, and a network could ignore motion."""
+    poses = {name: np.concatenate([plan.poses[::3] for plan in plans]) for name, plans in default_plans.items()}
     everything = np.concatenate(list(poses.values()))
     for name, channel in itertools.product(ACTIONS, range(len(CHANNELS))):
         distance = total_variation(shares(poses[name][:, channel]), shares(everything[:, channel]))
@@ -72,28 +72,28 @@ def test_a_random_frame_has_the_same_poses_in_every_class(usual_plans):
 
 
 @pytest.mark.parametrize(("rising", "falling", "channel"), [("StandUp", "SitDown", 0), ("RaiseArms", "LowerArms", 1)])
-def test_the_ends_of_a_clip_tell_little_and_with_a_full_spread_no_frame_does(usual_plans, rising, falling, channel):
-    """Videos that begin at rest would give a class away in their first frame."""
-    free = {name: plans(name, look=Look(phase_spread=1.0)) for name in (rising, falling)}
-    for found, places, bound in ((usual_plans, (0, -1), 0.6), (free, (0, 10, 20, -1), 0.17)):
-        for place in places:
-            up, down = (shares([plan.poses[place, channel] for plan in found[name]]) for name in (rising, falling))
+def test_single_frames_reveal_little_and_with_full_phase_spread_nothing(default_plans, rising, falling, channel):
+    """The first frame of a clip would reveal its class."""
+    spread = {name: plans(name, look=Look(phase_spread=1.0)) for name in (rising, falling)}
+    for found, frames, bound in ((default_plans, (0, -1), 0.6), (spread, (0, 10, 20, -1), 0.17)):
+        for frame in frames:
+            up, down = (shares([plan.poses[frame, channel] for plan in found[name]]) for name in (rising, falling))
             assert total_variation(up, down) < bound
 
 
-def test_one_channel_moves_and_the_others_do_not(usual_plans):
-    """The class must be there to be seen, and be the only thing the body does."""
+def test_exactly_one_channel_moves(default_plans):
+    """The motion of a class would be missing, or other motion would distract from it."""
     for action, (moving, _) in ACTIONS.items():
-        for plan in usual_plans[action]:
+        for plan in default_plans[action]:
             travel = np.ptp(plan.poses, axis=0)
             assert travel[CHANNELS.index(moving)] > 0.6
             assert np.delete(travel, CHANNELS.index(moving)).max() < 0.07
 
 
-def test_length_and_subject_do_not_depend_on_the_class(usual_plans):
-    """Clip length, or a person who acts only some classes, would be a short cut to the class."""
+def test_length_and_subject_do_not_depend_on_the_class(default_plans):
+    """A network could infer the class from the clip length or the person."""
     lengths = []
-    for clips in usual_plans.values():
+    for clips in default_plans.values():
         counts = [len(plan.poses) for plan in clips]
         assert (min(counts), max(counts)) == FRAME_COUNTS
         lengths.append(np.mean(counts))
@@ -101,8 +101,8 @@ def test_length_and_subject_do_not_depend_on_the_class(usual_plans):
     assert np.ptp(lengths) < 3.5  # the standard error of one mean is 0.6
 
 
-def test_videos_lie_in_class_folders_and_can_be_read(small_set):
-    """Extraction and splits read class, subject and clip from these names."""
+def test_videos_are_in_class_folders_and_readable(small_set):
+    """Extraction and splits could not read class, subject and clip from the names, or decode the videos."""
     assert small_set.video_paths[:3] == (
         "SitDown/v_SitDown_g01_c01.avi",
         "SitDown/v_SitDown_g01_c02.avi",
@@ -117,11 +117,11 @@ def test_videos_lie_in_class_folders_and_can_be_read(small_set):
     read, decoded = capture.read()
     assert read
     error = decoded[..., ::-1].astype(float) - frames[0]
-    assert np.abs(error).mean() < 10  # grey levels: compression, and no swapped colours
+    assert np.abs(error).mean() < 10  # grey levels, from compression
 
 
-def test_colours_are_rgb_in_memory_and_survive_the_file(small_set):
-    """Red and blue swapped on the way to the file would go unnoticed in every accuracy."""
+def test_colours_are_rgb_in_memory_and_in_the_file(small_set):
+    """Red and blue would be swapped in the videos, which no accuracy would reveal."""
     frames = render_clip("StandUp", subject=2, clip=1, look=Look(frame_height=48, frame_width=64))
     capture = cv2.VideoCapture(str(small_set.folder / "StandUp/v_StandUp_g02_c01.avi"))
     decoded = capture.read()[1][..., ::-1].astype(float)
@@ -129,8 +129,8 @@ def test_colours_are_rgb_in_memory_and_survive_the_file(small_set):
     assert right < swapped
 
 
-def test_a_seed_gives_equal_files_and_a_larger_set_holds_the_smaller(small_set, tmp_path):
-    """Numbers in the README could not be had again otherwise."""
+def test_a_seed_gives_equal_files_and_a_larger_set_contains_a_smaller_one(small_set, tmp_path):
+    """Results in the README could not be reproduced."""
     larger = render_dataset(tmp_path / "larger", **SMALL | {"classes": 4, "subjects": 2, "clips": 3})
     again = file_bytes(larger.folder)
     assert len(again) == 24
@@ -141,14 +141,14 @@ def test_a_seed_gives_equal_files_and_a_larger_set_holds_the_smaller(small_set, 
 
 
 def test_workers_do_not_change_the_files(small_set, tmp_path, monkeypatch):
-    """A set must not depend on the machine that rendered it."""
+    """The videos would depend on the machine."""
     monkeypatch.setattr("utils.synthetic.dataset.CLIPS_PER_WORKER", 4)
     shared = render_dataset(tmp_path / "shared", **SMALL | {"workers": 2})
     assert file_bytes(shared.folder) == file_bytes(small_set.folder)
 
 
-def test_a_complete_set_is_reused_and_a_deleted_video_made_again(small_set, monkeypatch):
-    """A second demo should not wait for the same pictures."""
+def test_a_complete_set_is_reused_and_a_deleted_video_rendered_again(small_set, monkeypatch):
+    """Every run would render all videos again, or a deleted video would stay missing."""
     before = file_bytes(small_set.folder)
     (small_set.folder / small_set.video_paths[3]).unlink()
     assert not render_dataset(small_set.folder, **SMALL).reused
@@ -157,8 +157,8 @@ def test_a_complete_set_is_reused_and_a_deleted_video_made_again(small_set, monk
     assert render_dataset(small_set.folder, **SMALL).reused
 
 
-def test_a_killed_rendering_is_not_taken_for_complete(tmp_path, small_set):
-    """Half a set under the name of a whole one would silently shift every number."""
+def test_an_interrupted_rendering_is_not_reused(tmp_path, small_set):
+    """Videos of other settings would silently be part of the set."""
     folder = tmp_path / "killed"
     (folder / "SitDown").mkdir(parents=True)
     (folder / small_set.video_paths[0]).write_bytes(b"of other settings")
@@ -169,7 +169,7 @@ def test_a_killed_rendering_is_not_taken_for_complete(tmp_path, small_set):
 
 
 def test_progress_counts_every_video(tmp_path):
-    """A person who waits wants to know how long."""
+    """The progress bar would stand still or not reach its end."""
     seen = []
 
     class Progress:
@@ -187,7 +187,7 @@ def test_progress_counts_every_video(tmp_path):
 
 
 def test_other_settings_are_refused(small_set):
-    """Two sets mixed in one folder would be neither."""
+    """Videos of two sets would be mixed in one folder."""
     with pytest.raises(UserError, match=r"holds a synthetic set with noise 5\.0, expected 9\.0"):
         render_dataset(small_set.folder, **SMALL | {"noise": 9.0})
     settings = json.loads((small_set.folder / "synthetic.json").read_text())
@@ -195,7 +195,7 @@ def test_other_settings_are_refused(small_set):
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path):
-    """A user's own videos must be neither overwritten nor mixed with ours."""
+    """A user's own videos would be overwritten or mixed with synthetic ones."""
     (tmp_path / "SitDown").mkdir()
     (tmp_path / "SitDown" / "holiday.avi").write_bytes(b"mine")
     with pytest.raises(UserError, match=r"found SitDown/holiday\.avi"):
@@ -216,14 +216,14 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
     ],
 )
 def test_a_setting_out_of_range_is_named(tmp_path, setting, value):
-    """The user should read which argument to change."""
+    """The user would not know which argument to change."""
     with pytest.raises(UserError, match=f"--{setting} must be .*{value}"):
         render_dataset(tmp_path / "set", **SMALL | {setting: value})
     assert not (tmp_path / "set").exists()
 
 
-def test_a_contact_sheet_shows_first_and_last_frames_in_their_places():
-    """A sheet with frames out of order would show another action."""
+def test_a_contact_sheet_shows_first_and_last_frames_in_order():
+    """Frames out of order would show another action."""
     clips = [np.full((9, 6, 8, 3), 10, np.uint8), np.full((5, 6, 8, 3), 20, np.uint8)]
     clips[1][-1] = 200
     sheet = contact_sheet(clips, ["first", "second"], columns=3, frame_width=8)

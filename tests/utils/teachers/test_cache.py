@@ -1,4 +1,4 @@
-"""A teacher's stored answers: computed once, continued after a kill, and never used for anything else."""
+"""Cached teacher logits: computed once, resumed after a kill, and never used for other inputs."""
 
 from dataclasses import dataclass, field, replace
 
@@ -21,12 +21,12 @@ from utils.teachers.teacher import Teacher
 
 
 class Killed(BaseException):
-    """Stands for a kill: nothing in the code under test may catch it."""
+    """Simulates a kill: an exception that the tested code does not catch."""
 
 
 @dataclass(frozen=True)
-class Mortal(FakeRecognizer):
-    """Answers as often as `left` is long, then is killed, or ends as `stop` says."""
+class KillableRecognizer(FakeRecognizer):
+    """Returns logits as often as `left` is long, then raises `stop`."""
 
     left: list = field(default_factory=list)
     stop: type[BaseException] = Killed
@@ -40,7 +40,7 @@ class Mortal(FakeRecognizer):
 
 @dataclass(frozen=True)
 class WorldTeacher(Teacher):
-    """A teacher whose network is that of a World."""
+    """A teacher with the network of a World."""
 
     world: "World | None" = None
 
@@ -49,7 +49,7 @@ class WorldTeacher(Teacher):
 
 
 class World:
-    """Arrays, a teacher's file, what is asked, and a fake network whose scores are known."""
+    """Arrays, a teacher's file, a question, and a fake network with known scores."""
 
     def __init__(self, arrays, folder, views=2):
         self.arrays, self.source = arrays, folder / "teacher.h5"
@@ -67,7 +67,7 @@ class World:
 
     def load(self, dataset):
         left = [None] * (1000 if self.stop_after is None else self.stop_after)
-        teacher = Mortal(self.source, FakeModel(3), None, self.scores, left=left, stop=self.stop)
+        teacher = KillableRecognizer(self.source, FakeModel(3), None, self.scores, left=left, stop=self.stop)
         self.loads.append(teacher)
         return teacher
 
@@ -75,16 +75,16 @@ class World:
         teacher = WorldTeacher(self.source, file_fingerprint(self.source), world=self)
         return cached_logits(teacher, self.question, cache=cache)
 
-    def check(self, answers):
-        """The fake's answer for view v is its score plus v; what nobody trains or validates on is NaN."""
+    def check(self, logits):
+        """Check that logits for view v are scores plus v, and NaN for clips without training or validation."""
         split, views = self.question.split, self.views.views
-        assert answers.shape == (30, views + 1, 3)
-        assert answers.dtype == np.float32
+        assert logits.shape == (30, views + 1, 3)
+        assert logits.dtype == np.float32
         for view in range(views + 1):
-            np.testing.assert_array_equal(answers[split.train, view], self.scores[split.train] + np.float32(view))
-        np.testing.assert_array_equal(answers[split.validation, 0], self.scores[split.validation])
-        assert np.isnan(answers[split.validation, 1:]).all()
-        assert np.isnan(answers[split.test]).all()
+            np.testing.assert_array_equal(logits[split.train, view], self.scores[split.train] + np.float32(view))
+        np.testing.assert_array_equal(logits[split.validation, 0], self.scores[split.validation])
+        assert np.isnan(logits[split.validation, 1:]).all()
+        assert np.isnan(logits[split.test]).all()
 
 
 @pytest.fixture
@@ -92,8 +92,8 @@ def world(make_arrays, tmp_path):
     return World(make_arrays(height=32, width=32), tmp_path)
 
 
-def test_answers_lie_at_their_clips_and_views_and_are_computed_once(world, capsys):
-    """Each further temperature, alpha and seed would cost the teacher's time again."""
+def test_logits_belong_to_their_clips_and_views_and_are_computed_once(world, capsys):
+    """Otherwise each temperature, alpha and seed would need the teacher's time again."""
     world.check(world.ask())
     assert not set(world.loads[0].asked) & set(world.question.split.test)
     world.check(world.ask())
@@ -109,7 +109,7 @@ def other_teacher(world, monkeypatch):
 
 def other_frames(world, monkeypatch):
     frames = np.load(world.arrays / "frames.npy")
-    frames[:, 5] = 0  # the first frames are the same
+    frames[:, 5] = 0  # the first frames are unchanged
     np.save(world.arrays / "frames.npy", frames)
     return "frames differs"
 
@@ -138,11 +138,11 @@ CHANGES = [other_teacher, other_frames, other_view_seed, other_flip, other_crop,
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_answers_to_something_else_are_computed_anew(world, monkeypatch, capsys, change):
-    """A student taught with them would be wrong without a sign."""
+def test_logits_for_other_inputs_are_recomputed(world, monkeypatch, capsys, change):
+    """A student trained with the old logits would be wrong unnoticed."""
     world.ask()
     problem = change(world, monkeypatch)
-    world.scores = world.scores[::-1]  # what the other teacher, or the other views, would be answered
+    world.scores = world.scores[::-1]  # the logits of the other teacher or views
     world.check(world.ask())
     assert len(world.loads) == 2
     printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note:")]
@@ -151,33 +151,33 @@ def test_answers_to_something_else_are_computed_anew(world, monkeypatch, capsys,
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_named_file_of_other_answers_is_refused_and_kept(world, monkeypatch, tmp_path, change):
-    """Who names a file means it: neither to use it wrongly nor to overwrite it is what they want."""
-    cache = tmp_path / "kept" / "answers.npy"
+def test_a_named_file_with_other_logits_is_rejected_and_kept(world, monkeypatch, tmp_path, change):
+    """A file that the user named must be neither used for other inputs nor overwritten."""
+    cache = tmp_path / "kept" / "logits.npy"
     world.check(world.ask(cache))
-    world.check(world.ask(cache))  # the right one passes
+    world.check(world.ask(cache))  # the matching file is accepted
     before = cache.read_bytes()
     problem = change(world, monkeypatch)
-    with pytest.raises(UserError, match=f"--cache: .*answers.npy holds logits for something else: {problem}"):
+    with pytest.raises(UserError, match=f"--cache: .*logits.npy must hold this teacher's logits for .*, but {problem}"):
         world.ask(cache)
     assert len(world.loads) == 1
     assert cache.read_bytes() == before
 
 
-def test_scores_that_the_json_does_not_know_are_not_used(world, tmp_path):
-    """A file copied over the cache, or half of a pair, has another content than its .json says."""
+def test_logits_that_do_not_match_their_json_are_not_used(world, tmp_path):
+    """A file that was copied over the cache, or without its .json, may hold anything."""
     world.ask()
     (path,) = world.source.with_suffix(".scores").glob("*.npy")
     np.save(path, np.load(path) + 1)
     world.check(world.ask())
     assert len(world.loads) == 2
-    np.save(tmp_path / "answers.npy", np.zeros((30, 3, 3), np.float32))
-    with pytest.raises(UserError, match=r"--cache: .*answers.json does not belong to it"):
-        world.ask(tmp_path / "answers.npy")
+    np.save(tmp_path / "logits.npy", np.zeros((30, 3, 3), np.float32))
+    with pytest.raises(UserError, match=r"--cache: .*logits.json does not belong to it"):
+        world.ask(tmp_path / "logits.npy")
 
 
-def test_more_views_extend_what_is_there_and_fewer_read_a_part(world):
-    """The first views keep their answers; only the new ones cost the teacher's time."""
+def test_more_views_extend_the_cache_and_fewer_views_read_a_part_of_it(world):
+    """Only new views may need the teacher's time."""
     world.views = ViewOptions(views=1)
     world.ask()
     world.views = ViewOptions(views=3)
@@ -190,13 +190,13 @@ def test_more_views_extend_what_is_there_and_fewer_read_a_part(world):
 
 
 @pytest.mark.parametrize("finished", [0, 1, 3])
-def test_a_killed_computation_goes_on_where_it_was(world, monkeypatch, finished):
-    """The teacher's answers for a large set take hours; what was finished must not be computed again."""
+def test_a_killed_computation_is_resumed(world, monkeypatch, finished):
+    """The logits of a large data set take hours; finished parts must not be recomputed."""
     monkeypatch.setattr(teacher_cache, "PART", 10)
     world.stop_after = finished
     with pytest.raises(Killed):
         world.ask()
-    assert not list(world.source.with_suffix(".scores").glob("*.npy"))  # nothing under a final name
+    assert not list(world.source.with_suffix(".scores").glob("*.npy"))  # no incomplete file under its final name
     world.stop_after = None
     world.check(world.ask())
     rows = [len(world.question.rows(view)) for view in range(3)]
@@ -205,17 +205,17 @@ def test_a_killed_computation_goes_on_where_it_was(world, monkeypatch, finished)
     assert sorted(path.suffix for path in world.source.with_suffix(".scores").iterdir()) == [".json", ".npy"]
 
 
-def test_an_interruption_says_what_is_kept(world, monkeypatch, capsys):
-    """A user would think that hours of answers are lost, and not go on."""
+def test_an_interruption_reports_what_is_cached(world, monkeypatch, capsys):
+    """Otherwise a user would assume that hours of work are lost."""
     monkeypatch.setattr(teacher_cache, "PART", 10)
     world.stop_after, world.stop = 2, Interrupted
     with pytest.raises(Interrupted):
         world.ask()
-    assert "2 parts of the teacher logits are cached; rerun the same command to resume" in capsys.readouterr().err
+    assert "2 parts of the logits are cached; rerun the same command to resume" in capsys.readouterr().err
 
 
-def test_parts_of_another_teacher_are_not_continued(world, monkeypatch):
-    """Half of the clips would be answered by one teacher, half by the other."""
+def test_parts_of_another_teacher_are_discarded(world, monkeypatch):
+    """Otherwise some logits would be of one teacher and some of the other."""
     monkeypatch.setattr(teacher_cache, "PART", 10)
     world.stop_after = 2
     with pytest.raises(Killed):
@@ -225,15 +225,15 @@ def test_parts_of_another_teacher_are_not_continued(world, monkeypatch):
     world.check(world.ask())
 
 
-def test_scores_that_are_not_finite_are_refused(world):
-    """A NaN in one answer makes the student's loss NaN, epochs later and without a cause."""
+def test_logits_that_are_not_finite_are_rejected(world):
+    """A single NaN would make the student's loss NaN later, without a visible cause."""
     world.scores[world.question.split.train[4]] = np.inf
     row = world.question.split.train[4]
-    with pytest.raises(UserError, match=f"teacher.h5 outputs scores that are not finite, first for clip {row}$"):
+    with pytest.raises(UserError, match=f"teacher.h5 must output finite logits, but those for clip {row} are not$"):
         world.ask()
 
 
-def test_a_full_disk_is_told_before_the_work(world, monkeypatch):
+def test_a_full_disk_is_reported_in_advance(world, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10})())
     with pytest.raises(UserError, match=r"the logits in .* needs"):
         world.ask()

@@ -1,4 +1,4 @@
-"""Teachers before their student starts: who may teach, and what several of them say together."""
+"""Checks of teachers before training, and the average of several teachers."""
 
 from pathlib import Path
 
@@ -34,8 +34,8 @@ def split_of(dataset, protocol="group", seed=0):
     )
 
 
-def test_a_teacher_that_has_seen_test_clips_is_refused(dataset):
-    """What it knows of the test clips would reach the student, and the test would measure memory."""
+def test_a_teacher_that_has_seen_test_clips_is_rejected(dataset):
+    """The student would learn about test clips from the teacher, and its test accuracy would be too high."""
     split = split_of(dataset)
     for protocol, seed, differing in (("random", 0, "--split is random"), ("group", 1, "--split_seed is 1")):
         record = record_of(dataset, split_of(dataset, protocol, seed))
@@ -43,15 +43,15 @@ def test_a_teacher_that_has_seen_test_clips_is_refused(dataset):
             check_record(record, dataset, split)
 
 
-def test_a_clean_teacher_passes_without_a_word(dataset, capsys):
+def test_a_valid_teacher_is_accepted_without_a_message(dataset, capsys):
     split = split_of(dataset)
     check_record(record_of(dataset, split), dataset, split)
     check_network(fake_recognizer("t.h5"), dataset)
     assert capsys.readouterr().out == ""
 
 
-def test_what_cannot_be_known_is_said(dataset, make_arrays, capsys):
-    """Silence would read as a clean bill of health."""
+def test_unknown_training_clips_are_reported(dataset, make_arrays, capsys):
+    """Without a message a user would assume that the teacher has not seen test clips."""
     split = split_of(dataset)
     check_record(None, dataset, split)
     assert "t.h5 has no record, so it is unknown" in capsys.readouterr().out
@@ -64,13 +64,13 @@ def test_what_cannot_be_known_is_said(dataset, make_arrays, capsys):
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        (["Class0", "Class1", "Class2", "Jump"], r"--source: t\.h5 knows 4 classes but --data holds 3"),
-        (["Class0", "Jump", "Class2"], r"but 1 differ \(its class / that of --data: Jump / Class1\)"),
-        (["Class1", "Class0", "Class2"], r"but 2 differ \(its class / that of --data: Class1 / Class0, "),
+        (["Class0", "Class1", "Class2", "Jump"], r"--source: t\.h5 has 4 classes but --data has 3"),
+        (["Class0", "Jump", "Class2"], r"but 1 differ \(teacher / --data: Jump / Class1\)"),
+        (["Class1", "Class0", "Class2"], r"but 2 differ \(teacher / --data: Class1 / Class0, "),
     ],
 )
-def test_a_teacher_of_other_classes_is_refused(dataset, classes, message):
-    """Its third score would be taught as the third class of these arrays, whatever it means."""
+def test_a_teacher_with_other_classes_is_rejected(dataset, classes, message):
+    """Its scores would be used for the classes of these arrays, although they mean something else."""
     split = split_of(dataset)
     with pytest.raises(UserError, match=message) as error:
         check_record(record_of(dataset, split) | {"class_names": classes}, dataset, split)
@@ -80,12 +80,12 @@ def test_a_teacher_of_other_classes_is_refused(dataset, classes, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"num_classes": 4}, r"--source: t\.h5 knows 4 classes but --data holds 3"),
-        ({"frames": 20}, r"--source: t\.h5 takes 20 frames but --data holds clips of 16"),
+        ({"num_classes": 4}, r"--source: t\.h5 has 4 classes but --data has 3"),
+        ({"frames": 20}, r"--source: t\.h5 takes 20 frames but the clips of --data have 16"),
     ],
 )
-def test_a_network_that_does_not_fit_is_refused(dataset, change, message):
-    """A file without a record says nothing of its classes but their number."""
+def test_a_network_that_does_not_fit_the_data_is_rejected(dataset, change, message):
+    """Without a record only the number of classes and the clip length are known."""
     with pytest.raises(UserError, match=message):
         check_network(fake_recognizer("t.h5", **change), dataset)
 
@@ -96,19 +96,19 @@ def softmax(logits):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0, 20.0])
-def test_the_average_is_of_softened_probabilities(temperature):
-    """A mean of logits, or of probabilities at another temperature, is another teacher than the documented one."""
+def test_softened_probabilities_are_averaged(temperature):
+    """A mean of logits, or of probabilities at another temperature, would give other targets than documented."""
     logits = np.random.default_rng(0).normal(0, 5, (3, 7, 2, 4)).astype(np.float32)
     expected = softmax(logits.astype(np.float64) / temperature).mean(axis=0)
     averaged = average(list(logits), temperature)
     np.testing.assert_allclose(softmax(averaged.astype(np.float64) / temperature), expected, rtol=1e-5)
     assert averaged.dtype == np.float32
-    same = average([logits[0], logits[0]], temperature)  # teachers of one mind say what each says
+    same = average([logits[0], logits[0]], temperature)  # of equal teachers
     np.testing.assert_allclose(softmax(same), softmax(logits[0]), rtol=1e-4, atol=1e-7)
 
 
-def test_several_sources_are_averaged_row_by_row(dataset, tmp_path, capsys):
-    """A network and a file of scores teach together; rows that are not asked for stay unknown."""
+def test_several_sources_are_averaged_by_row(dataset, tmp_path, capsys):
+    """A network and a file of scores can be combined; rows that are not needed stay NaN."""
     split, rng = split_of(dataset), np.random.default_rng(0)
     first, second = (rng.normal(size=(len(dataset), 3)).astype(np.float32) for _ in range(2))
     first[split.train] += 9 * np.eye(3)[dataset.labels[split.train]]
@@ -131,23 +131,23 @@ def test_several_sources_are_averaged_row_by_row(dataset, tmp_path, capsys):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(teacher_module, "open_network", load)
         question = Question(SplitDataset(dataset, split), ViewOptions(views=1))
-        answers = teacher_logits(resolve_teachers(options), question, options)
+        logits = teacher_logits(resolve_teachers(options), question, options)
     for view in range(2):
         rows = split.train
         expected = (softmax((first[rows] + view) / 4) + softmax(second[rows] / 4)) / 2
-        np.testing.assert_allclose(softmax(answers[rows, view] / 4), expected, rtol=1e-4)
-    assert np.isnan(answers[split.test]).all()
-    assert asked == [{"argument": "--source", "channels": "rgb", "input_scale": "0..255"}]  # as its record says
+        np.testing.assert_allclose(softmax(logits[rows, view] / 4), expected, rtol=1e-4)
+    assert np.isnan(logits[split.test]).all()
+    assert asked == [{"argument": "--source", "channels": "rgb", "input_scale": "0..255"}]  # from its record
     assert "average of 2: accuracy 100.0 % on training clips" in capsys.readouterr().out
 
 
-def test_no_teacher_is_one_error():
+def test_a_missing_teacher_is_an_error():
     with pytest.raises(UserError, match="--source must name a teacher unless --alpha is 1, got none"):
         resolve_teachers(DistillationOptions())
 
 
-def test_scores_cannot_answer_live(tmp_path):
-    """A file has no answers for views that nobody has seen."""
+def test_scores_cannot_be_a_live_teacher(tmp_path):
+    """A file has no scores for new views."""
     np.save(tmp_path / "s.npy", np.zeros((30, 3), np.float32))
     options = DistillationOptions(source=tmp_path / "s.npy", teacher_mode="live")
     with pytest.raises(UserError, match=r"--teacher live must have one network as --source, got .*s\.npy"):

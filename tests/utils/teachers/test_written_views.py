@@ -1,4 +1,4 @@
-"""Views as files: a teacher of any framework answers them, and its scores come back to the right clips."""
+"""Views as files for teachers of any framework, and their scores for the right clips."""
 
 import json
 import re
@@ -19,7 +19,7 @@ SHAPE = (16, 24, 20, 3)
 
 @pytest.fixture
 def written(make_arrays, tmp_path):
-    """What is asked, and the folder that --write_views made."""
+    """The question, and the folder that --write_views wrote."""
     folder = make_arrays(height=32, width=40)
     data = DataOptions(folder / "frames.npy", folder / "labels.npy")
     network, views = NetworkOptions(input_size=SHAPE[1:3]), ViewOptions(views=2, view_seed=7)
@@ -28,7 +28,7 @@ def written(make_arrays, tmp_path):
 
 
 def test_files_hold_the_views_of_their_rows_and_no_test_clip(written):
-    """Another order than rows_K.npy says would give each clip its neighbour's answer."""
+    """If the order differed from rows_K.npy, each clip would get the scores of another clip."""
     question, folder = written
     for view in range(3):
         rows, clips = np.load(folder / f"rows_{view}.npy"), np.load(folder / f"view_{view}.npy")
@@ -40,50 +40,46 @@ def test_files_hold_the_views_of_their_rows_and_no_test_clip(written):
     assert not list(folder.glob(".*"))
 
 
-def test_the_code_in_its_readme_makes_scores_that_are_accepted(written, monkeypatch):
-    """Who follows the instructions must get a file that fits, and one for other views must be refused."""
+def test_the_code_in_the_readme_writes_scores_that_are_accepted(written, monkeypatch):
+    """Following the instructions must give a valid file, which is rejected for other views."""
     question, folder = written
     code = re.search(r"(?m)^    import shutil\n(?:    .*\n|\n)+", (folder / "README.txt").read_text())[0]
     monkeypatch.chdir(folder)
     seen = []
 
-    def answer(clips):
-        """Says the colour of the square, which is the class; the mean tells one clip from another."""
+    def predict(clips):
+        """Predict the class from the mean colour, which differs between clips."""
         seen.append(clips.shape[1:])
         colours = np.asarray(clips, np.float64).mean(axis=(1, 2, 3))
         return 10 * colours / colours.sum(axis=1, keepdims=True)
 
-    exec(textwrap.dedent(code), {"answer": answer})
+    exec(textwrap.dedent(code), {"predict": predict})
     scores = read_scores(folder / "scores.npy", question)
     train = question.split.train
     clips = question.dataset.view(train, np.full(len(train), 2), SHAPE, question.views)
-    np.testing.assert_allclose(scores[train, 2], answer(clips), rtol=1e-5)
+    np.testing.assert_allclose(scores[train, 2], predict(clips), rtol=1e-5)
     assert set(seen) == {SHAPE}
     other = Question(question.data, ViewOptions(views=2, view_seed=8))
-    with pytest.raises(UserError, match="answered for something else: view_seed is 7 there and 8 here"):
+    with pytest.raises(UserError, match="scores for these clips and views, but view_seed is 7 there and 8 here"):
         read_scores(folder / "scores.npy", other)
 
 
-def test_the_json_says_what_the_views_are(written):
+def test_the_json_describes_the_views(written):
     question, folder = written
     about = json.loads((folder / "views.json").read_text())
     assert about["key"] == question.key()
-    assert [about[name] for name in ("views", "clips", "classes", "frames", "height", "width")] == [
-        2,
-        30,
-        3,
-        *SHAPE[:3],
-    ]
+    counts = [about[name] for name in ("views", "clips", "classes", "frames", "height", "width")]
+    assert counts == [2, 30, 3, *SHAPE[:3]]
 
 
-def test_a_folder_with_content_is_left_alone(written, tmp_path):
-    """Views of two settings in one folder could not be told apart."""
+def test_a_folder_with_content_is_not_changed(written, tmp_path):
+    """Views with different settings in one folder could not be distinguished."""
     question, folder = written
-    with pytest.raises(UserError, match=r"--write_views: .*views must be a new or an empty folder"):
+    with pytest.raises(UserError, match=r"--write_views: .*views must be a new or empty folder"):
         stages.exchange.write_views(folder, question, SHAPE)
 
 
-def test_a_full_disk_is_told_before_the_work(written, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_in_advance(written, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10})())
     with pytest.raises(UserError, match=r"--write_views: .*new needs 0\.00 GB"):
         stages.exchange.write_views(tmp_path / "new", written[0], SHAPE)

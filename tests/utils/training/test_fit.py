@@ -1,4 +1,4 @@
-"""The fit loop: it learns what the labels say, on training clips alone, and keeps the best epoch, by seed."""
+"""The fit loop: it learns from labels and teachers, only on training clips, keeps the best epoch, and is repeatable."""
 
 import importlib.util
 from dataclasses import replace
@@ -6,6 +6,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 
 from models.distiller import Distiller
 from utils.data.batches import RowReader, clip_reader
@@ -20,7 +21,7 @@ OPTIONS = TrainingOptions(batch_size=6, epochs=2, learning_rate=0.03)
 
 
 def tiny_network():
-    """A network that sees colours: a convolution, dropout, logits of 3 classes."""
+    """Return a network that can distinguish colours: a convolution, dropout, logits of 3 classes."""
     return keras.Sequential(
         [
             keras.Input(SHAPE),
@@ -34,7 +35,7 @@ def tiny_network():
 
 
 def trained(arrays, options, *, distil=None, targets=None):
-    """A tiny network after `fit`, and its history; distilled if `distil` holds the arguments of a Distiller."""
+    """Return a tiny network after `fit`, and its history; distilled if `distil` holds arguments of a Distiller."""
     dataset, split = arrays
     set_seeds(options)
     model = tiny_network()
@@ -52,10 +53,7 @@ def without_times(history):
 
 
 class Probe(keras.Model):
-    """A network whose answers for validation clips follow a script: `right[e]` of them are right in epoch e.
-
-    It remembers which values it was trained and tested on, so that a clip in the wrong place shows.
-    """
+    """A network that predicts `right[e]` validation clips correctly in epoch e."""
 
     def __init__(self, right):
         super().__init__()
@@ -65,14 +63,14 @@ class Probe(keras.Model):
 
     def call(self, rows, training=None):
         if training:
-            self.epoch_number.assign_add(1.0)  # one step an epoch
+            self.epoch_number.assign_add(1.0)  # one step per epoch
         shares = keras.ops.take(keras.ops.array(self.right, "float32"), keras.ops.cast(self.epoch_number, "int32") - 1)
-        is_right = keras.ops.cast(rows[:, 0] < shares, "float32")  # labels are all 1 here
+        is_right = keras.ops.cast(rows[:, 0] < shares, "float32")  # all labels are 1
         return self.slope * keras.ops.stack([1 - is_right, is_right], axis=-1)
 
 
 def probe_fit(right, **changed):
-    """Fits a Probe for len(right) epochs on rows 10..15, tested on rows 0..9; returns it with its history."""
+    """Fit a Probe for len(right) epochs on rows 10..15, validated on rows 0..9; return it with its history."""
     model = Probe(right)
     source = RowReader(lambda rows, _: np.asarray(rows, np.float32)[:, None], (1,), np.float32)
     split = Split("random", 0, np.arange(10, 16), np.arange(10), np.arange(16, 20), ())
@@ -80,40 +78,39 @@ def probe_fit(right, **changed):
     return model, fit(model, source, split, {"labels": np.ones(20, np.int64)}, options)
 
 
-def test_the_best_epoch_on_validation_is_what_is_left():
-    """Saving the last epoch instead would report one network and deliver another."""
+def test_the_model_has_the_weights_of_the_best_epoch():
+    """With the weights of the last epoch, the saved network would not have the reported accuracy."""
     model, history = probe_fit([3, 7, 9, 4])
     np.testing.assert_allclose(history["val_accuracy"], [0.3, 0.7, 0.9, 0.4], atol=1e-6)
     assert float(model.epoch_number) == 3
     assert history["epoch"].tolist() == [1, 2, 3, 4]
 
 
-def test_of_equal_epochs_the_first_is_left():
-    """The kept epoch of the history and of the network must be one and the same, ties included."""
+def test_of_equal_epochs_the_first_is_best():
+    """History and weights must agree on the best epoch, also for equal epochs."""
     model, history = probe_fit([3, 8, 8])
     assert float(model.epoch_number) == 2 == best_epoch(history) + 1
 
 
 @pytest.mark.parametrize("distil", [None, {"alpha": 1.0}], ids=["teacher", "baseline"])
-def test_a_tiny_network_learns_and_its_history_is_that_of_its_weights(arrays, distil):
-    """Labels beside other clips' frames would leave it at chance, 33 %; the loss is that of logits, in nats."""
+def test_a_tiny_network_learns_and_its_history_belongs_to_its_weights(arrays, distil):
+    """With the labels of other clips it would stay at chance, 33 %. The loss is computed from logits, in nats."""
     dataset, split = arrays
     options = replace(OPTIONS, epochs=15)
     model, history = trained(arrays, options, distil=distil)
     best = history[best_epoch(history)]
-    answers = logits_of(model, dataset, split.validation)
+    logits = logits_of(model, dataset, split.validation)
     labels = dataset.labels[split.validation]
-    assert np.mean(answers.argmax(axis=1) == labels) == pytest.approx(best["val_accuracy"])
-    exponentials = np.exp(answers.astype(float))
-    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
-    assert -np.log(probabilities[np.arange(len(labels)), labels]).mean() == pytest.approx(best["val_loss"], rel=1e-4)
+    assert np.mean(logits.argmax(axis=1) == labels) == pytest.approx(best["val_accuracy"])
+    loss = -log_softmax(logits.astype(float), axis=1)[np.arange(len(labels)), labels].mean()
+    assert loss == pytest.approx(best["val_loss"], rel=1e-4)
     assert best["val_accuracy"] == 1.0
     unseen = logits_of(model, dataset, split.test).argmax(axis=1)
     assert np.mean(unseen == dataset.labels[split.test]) == 1.0
 
 
 def test_test_clips_are_never_read_and_validation_clips_never_trained_on(arrays):
-    """A test clip that was seen makes every number worthless."""
+    """Results on test clips that were used in training are worthless."""
     dataset, split = arrays
     source = clip_reader(dataset, SHAPE)
     read = []
@@ -138,12 +135,12 @@ def test_test_clips_are_never_read_and_validation_clips_never_trained_on(arrays)
         assert np.isfinite(history["val_loss"]).all()
         weights.append(model.get_weights())
     assert set(read) == set(split.train) | set(split.validation)
-    for one, other in zip(*weights):  # other validation labels change no weight
+    for one, other in zip(*weights):  # weights do not depend on validation labels
         np.testing.assert_array_equal(one, other)
 
 
-def test_equal_seeds_give_equal_trainings(arrays):
-    """A result that cannot be repeated cannot be checked; dropout, order and initialisation all follow the seed."""
+def test_equal_seeds_give_equal_results(arrays):
+    """Results must be repeatable: dropout, order of batches and initialisation depend on the seed."""
     first, first_history = trained(arrays, OPTIONS)
     again, again_history = trained(arrays, OPTIONS)
     other, other_history = trained(arrays, replace(OPTIONS, seed=1))
@@ -154,11 +151,11 @@ def test_equal_seeds_give_equal_trainings(arrays):
     assert not np.array_equal(first_history["loss"], other_history["loss"])
 
 
-def test_the_student_learns_what_the_teacher_says(arrays):
-    """Distillation from another row's answers, or from none, would follow the labels or nothing."""
+def test_the_student_learns_from_the_teacher(arrays):
+    """With missing or wrong teacher logits, it would learn the labels or nothing."""
     dataset, _ = arrays
-    said = (dataset.labels + 1) % 3  # a teacher that is always wrong, in one and the same way
-    targets = {"labels": dataset.labels, "teacher_logits": 8 * np.eye(3, dtype=np.float32)[said]}
+    predicted = (dataset.labels + 1) % 3  # a teacher that is always wrong in the same way
+    targets = {"labels": dataset.labels, "teacher_logits": 8 * np.eye(3, dtype=np.float32)[predicted]}
     options = replace(OPTIONS, epochs=15)
     _, history = trained(arrays, options, distil={"alpha": 0.0, "temperature": 2.0}, targets=targets)
     assert history["val_agreement"].max() >= 0.8
@@ -171,27 +168,27 @@ def rates_of(options, steps_per_epoch):
     return np.array([float(rate(step)) for step in range(options.epochs * steps_per_epoch + 1)])
 
 
-def test_the_rate_warms_up_for_a_tenth_and_decays_to_nothing():
-    """As --help says; the student leaves its plateau at once only with the warm-up."""
+def test_the_learning_rate_warms_up_for_a_tenth_and_decays_to_0():
+    """As documented; without warm-up, the student stays on a plateau for some epochs."""
     rates = rates_of(TrainingOptions(epochs=10, learning_rate=3e-4), 20)  # 200 steps
-    np.testing.assert_allclose(rates[[0, 10, 20]], [3e-5, 1.65e-4, 3e-4], rtol=1e-5)  # a straight line
+    np.testing.assert_allclose(rates[[0, 10, 20]], [3e-5, 1.65e-4, 3e-4], rtol=1e-5)  # linear
     expected = 3e-4 * 0.5 * (1 + np.cos(np.pi * np.arange(181) / 180))
     np.testing.assert_allclose(rates[20:], expected, atol=1e-9)
     assert rates.argmax() == 20
 
 
-def test_a_run_of_a_few_steps_has_no_warm_up():
+def test_a_few_steps_have_no_warm_up():
     rates = rates_of(TrainingOptions(epochs=1, learning_rate=1e-3), 4)
     np.testing.assert_allclose(rates, 1e-3 * 0.5 * (1 + np.cos(np.pi * np.arange(5) / 4)), atol=1e-9)
 
 
-def test_a_constant_rate_is_constant(arrays):
+def test_a_constant_learning_rate_is_constant(arrays):
     _, history = trained(arrays, replace(OPTIONS, schedule="constant"))
     np.testing.assert_allclose(history["learning_rate"], [0.03, 0.03], rtol=1e-6)
 
 
-def test_weight_decay_shrinks_kernels_and_leaves_biases():
-    """Each step takes the share rate x decay off a kernel (Loshchilov & Hutter, arXiv:1711.05101), and off no bias."""
+def test_weight_decay_applies_to_kernels_and_not_to_biases():
+    """Each step multiplies kernels by 1 - rate x decay (Loshchilov & Hutter, arXiv:1711.05101)."""
     layer = keras.layers.Dense(2, kernel_initializer="ones", bias_initializer="ones")
     layer.build((None, 3))
     decaying = optimizer(replace(OPTIONS, learning_rate=0.1, schedule="constant", weight_decay=0.5), 1)
@@ -201,8 +198,8 @@ def test_weight_decay_shrinks_kernels_and_leaves_biases():
     assert type(optimizer(OPTIONS, 1)) is keras.optimizers.Adam
 
 
-def test_training_ends_early_and_says_why(capsys):
-    """--patience and --max_minutes must reach the loop, and leave the best epoch there too."""
+def test_early_ends_print_the_reason_and_keep_the_best_epoch(capsys):
+    """--patience and --max_minutes must take effect."""
     model, history = probe_fit([3, 7, 6, 6, 9], patience=2)
     assert history["epoch"].tolist() == [1, 2, 3, 4]
     assert float(model.epoch_number) == 2
@@ -212,14 +209,14 @@ def test_training_ends_early_and_says_why(capsys):
     assert "note: stopped after epoch 1: epoch 2 of 3 would exceed --max_minutes 1e-09" in capsys.readouterr().out
 
 
-def test_a_rate_that_is_too_high_is_one_error(arrays):
-    """Hours of NaN, and a network that answers NaN under a good name, help nobody."""
+def test_a_learning_rate_that_is_too_high_is_an_error(arrays):
+    """Otherwise training would continue for hours with NaN and save a useless network."""
     with pytest.raises(UserError, match=r"the loss is \S+ in step \d of epoch 1: --learning_rate 1e\+30 is likely too"):
         trained(arrays, replace(OPTIONS, learning_rate=1e30))
 
 
-def test_tensorboard_scalars_are_written_or_their_package_asked_for(arrays, tmp_path):
-    """TensorFlow no longer brings TensorBoard along; a missing package is one line before the first step."""
+def test_tensorboard_scalars_are_written_or_the_missing_package_is_named(arrays, tmp_path):
+    """TensorFlow no longer installs TensorBoard; a missing package must be reported before the first step."""
     options = replace(OPTIONS, epochs=1, tensorboard=tmp_path / "board")
     if importlib.util.find_spec("tensorboard") is None:
         with pytest.raises(UserError, match="--tensorboard needs the package tensorboard"):

@@ -1,8 +1,9 @@
-"""The ratio of the two terms' gradients, against a closed form."""
+"""The ratio of the gradient norms of the two loss terms, compared with a closed form."""
 
 import keras
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from models.distiller import Distiller
 from utils.data.batches import RowReader
@@ -10,16 +11,11 @@ from utils.splits.protocols import Split
 from utils.training.gradient_ratio import gradient_log, gradient_norms
 
 
-def softmax(logits):
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
-
-
 def expected_ratio(inputs, weights, labels, teacher, temperature, alpha):
     """For logits z = x W: dCE/dW = x^T (p - y) / B and d(T^2 KL)/dW = T x^T (p_T - q_T) / B."""
     logits = inputs @ weights
-    hard = (softmax(logits) - np.eye(3)[labels]) * (labels >= 0)[:, None]
-    soft = temperature * (softmax(logits / temperature) - softmax(teacher / temperature))
+    hard = (softmax(logits, axis=1) - np.eye(3)[labels]) * (labels >= 0)[:, None]
+    soft = temperature * (softmax(logits / temperature, axis=1) - softmax(teacher / temperature, axis=1))
     norms = [np.linalg.norm(inputs.T @ part) for part in ((1 - alpha) * soft, alpha * hard)]
     return norms[0] / norms[1]
 
@@ -34,8 +30,8 @@ def problem():
     return inputs.astype(np.float32), rng.integers(0, 3, 20), teacher.astype(np.float32), student
 
 
-def test_the_ratio_is_that_of_the_weighted_terms(problem):
-    """It says whether the labels have any say; without the weights or T^2, or with dropout, it would mislead."""
+def test_the_ratio_is_of_the_weighted_terms_without_dropout(problem):
+    """Without the weights or T^2, or with dropout, the ratio would not show which term dominates."""
     inputs, labels, teacher, student = problem
     labels[:7] = -1
     for temperature, alpha in ((1.0, 0.5), (8.0, 0.1)):
@@ -47,8 +43,8 @@ def test_the_ratio_is_that_of_the_weighted_terms(problem):
         )
 
 
-def test_the_fixed_batch_is_of_labelled_training_clips(problem):
-    """Other clips in each epoch would move the ratio by themselves; unlabelled ones have no hard term."""
+def test_the_fixed_batch_has_labelled_training_clips(problem):
+    """With other clips in each epoch the ratio would vary; unlabelled clips have no hard term."""
     inputs, labels, teacher, student = problem
     labels[[0, 1, 9]] = -1
     source = RowReader(lambda rows, _: inputs[rows], (5,), np.float32)

@@ -1,4 +1,4 @@
-"""Each guard speaks in the case made for it, and all are silent while a network learns."""
+"""Each guard detects its case, and none gives a false alarm while a network learns."""
 
 import math
 from dataclasses import replace
@@ -43,8 +43,8 @@ def fitted(model, options=OPTIONS, *, inputs=INPUTS, labels=LABELS, split=SPLIT)
     return fit(model, source_of(inputs), split, {"labels": labels}, options)
 
 
-class Sudden(keras.layers.Layer):
-    """Passes values on, and from the given call of training on adds NaN."""
+class NanFromStep(keras.layers.Layer):
+    """The identity, which adds NaN from the given training step on."""
 
     def __init__(self, step, **kwargs):
         super().__init__(**kwargs)
@@ -58,21 +58,21 @@ class Sudden(keras.layers.Layer):
 
 
 def network_with_nan(step):
-    """A network whose scores are NaN from the given step of training on."""
+    """Return a network with NaN scores from the given training step on."""
     model = network()
-    return keras.Sequential([keras.Input((4,)), model.layers[0], Sudden(step), model.layers[1]])
+    return keras.Sequential([keras.Input((4,)), model.layers[0], NanFromStep(step), model.layers[1]])
 
 
 def dead_network():
-    """Its hidden units give 0 for every clip, as after a step that was far too long."""
+    """Return a network whose hidden units are 0 for every clip, as after a step that was too large."""
     model = network()
     kernel, bias = model.get_layer("hidden").get_weights()
     model.get_layer("hidden").set_weights([kernel, bias - 1e3])
     return model
 
 
-def test_a_healthy_training_hears_nothing(capsys):
-    """A guard that cries wolf is switched off; here one learns, and another distils from few labels."""
+def test_successful_training_gives_no_message(capsys):
+    """Users disable guards that give false alarms. Trained from all labels, and distilled with few labels."""
     history = fitted(network(), replace(OPTIONS, epochs=12))
     labels = np.where(np.arange(40) < 16, -1, LABELS)
     teacher = np.eye(2, dtype=np.float32)[LABELS] * 4
@@ -83,28 +83,28 @@ def test_a_healthy_training_hears_nothing(capsys):
     assert "note" not in capsys.readouterr().out
 
 
-def test_a_loss_that_is_not_finite_ends_the_training_in_that_step():
-    """An epoch of C3D takes hours; none is worth waiting for once the loss is NaN."""
+def test_a_loss_that_is_not_finite_ends_training_in_that_step():
+    """An epoch of C3D takes hours, which are lost once the loss is NaN."""
     with pytest.raises(UserError, match=r"^the loss is nan in step 3 of epoch 1: --learning_rate 0.01 is likely too"):
         fitted(network_with_nan(3))
 
 
 def test_a_loss_that_was_never_finite_is_not_blamed_on_the_learning_rate():
-    with pytest.raises(UserError, match=r"in step 1 of epoch 1: before any weight has changed, so clips or starting"):
+    with pytest.raises(UserError, match=r"in step 1 of epoch 1: no weight has changed yet, so the clips or"):
         fitted(network(kernel_initializer=keras.initializers.Constant(math.nan)))
 
 
-def test_what_was_learned_before_is_kept(capsys):
-    """The steps of two good epochs must not be lost with the third."""
-    model = network_with_nan(14)  # 6 steps an epoch
+def test_finished_epochs_are_kept(capsys):
+    """Two successful epochs must not be lost because the third one fails."""
+    model = network_with_nan(14)  # 6 steps per epoch
     history = fitted(model, replace(OPTIONS, epochs=4))
     assert history["epoch"].tolist() == [1, 2]
     assert np.isfinite(np.concatenate([weights.ravel() for weights in model.get_weights()])).all()
-    assert "note: stopped, the loss is nan in step 2 of epoch 3: --learning_rate" in capsys.readouterr().out
+    assert "note: stopped: the loss is nan in step 2 of epoch 3: --learning_rate" in capsys.readouterr().out
 
 
 class NanGradient(keras.Model):
-    """Its loss is finite and so are its scores; the gradient of one weight is not (that of a root at 0)."""
+    """A network with finite loss and scores, in which one gradient, of a square root at 0, is not finite."""
 
     def __init__(self):
         super().__init__()
@@ -116,15 +116,15 @@ class NanGradient(keras.Model):
         return self.network(x) + keras.ops.where(keras.ops.isfinite(zero), zero, 0.0)
 
 
-def test_gradients_that_are_not_finite_are_noticed_though_the_loss_is(monkeypatch):
-    """A pooling can swallow NaN: the loss looks well while a layer is lost. Noticed within the epoch."""
+def test_gradients_that_are_not_finite_are_detected_if_the_loss_is_finite(monkeypatch):
+    """Pooling can hide NaN: the loss looks normal although a layer is lost."""
     monkeypatch.setattr("utils.training.guards.STEPS_BETWEEN_WEIGHTS", 2)
     with pytest.raises(UserError, match=r"hurt is not finite in step 2 of epoch 1, nor was its gradient"):
         fitted(NanGradient())
     assert STEPS_BETWEEN_WEIGHTS == 10
 
 
-def test_non_finite_variables_are_found_by_name():
+def test_variables_that_are_not_finite_are_named():
     model = network()
     assert non_finite_variable(model.variables) is None
     for value in (math.nan, math.inf, -math.inf):
@@ -132,14 +132,14 @@ def test_non_finite_variables_are_found_by_name():
         assert non_finite_variable(model.variables).endswith("last/bias")
 
 
-def test_a_dead_network_is_not_trained_for_hours():
-    """It gives every clip the same scores, and no gradient will wake it."""
-    message = r"^the network gives all clips the same scores in epoch 1: its units are dead; try --learning_rate 0.001"
+def test_training_of_a_dead_network_ends():
+    """It outputs the same scores for all clips and has no gradient, so it cannot learn."""
+    message = r"^all clips have the same scores in epoch 1: the network's units are dead; try --learning_rate 0.001"
     with pytest.raises(UserError, match=message):
         fitted(dead_network())
 
 
-def test_a_dead_network_is_noticed_within_a_long_epoch():
+def test_a_dead_network_is_detected_within_a_long_epoch():
     many = np.tile(INPUTS, (20, 1))
     split = Split("random", 0, np.arange(32, 800), np.arange(32), np.array([], np.int64), ())
     assert STEPS_BETWEEN_PROBES == 100
@@ -147,13 +147,13 @@ def test_a_dead_network_is_noticed_within_a_long_epoch():
         fitted(dead_network(), inputs=many, labels=np.arange(800) % 2, split=split)
 
 
-def test_a_network_that_differs_for_some_clips_is_not_dead(capsys):
-    """All validation clips may look alike to it; as long as training clips do not, it can learn."""
+def test_a_network_with_different_scores_for_training_clips_is_not_dead(capsys):
+    """Equal scores for all validation clips do not prevent it from learning."""
     model = network()
     kernel, bias = model.get_layer("hidden").get_weights()
     model.get_layer("hidden").set_weights([np.abs(kernel), bias])
     inputs = np.abs(INPUTS) + 1
-    inputs[24:32] *= -1  # no unit answers to them
+    inputs[24:32] *= -1  # all units are 0 for them
     options = replace(OPTIONS, epochs=1)
     history = fitted(model, options, inputs=inputs)
     assert is_constant(model(inputs[24:32]))
@@ -168,16 +168,16 @@ def test_a_network_that_differs_for_some_clips_is_not_dead(capsys):
         ([[1.0, 2.0], [1.0 + 1e-7, 2.0]], True),
         ([[0.0, 0.0], [0.0, 0.0]], True),
         ([[1.0, 2.0], [1.0, 2.001]], False),
-        ([[1e-6, 0.0], [0.0, 1e-6]], False),  # small scores that differ, as at the start
+        ([[1e-6, 0.0], [0.0, 1e-6]], False),  # small differences, as at the start of training
         ([[1.0, 2.0]], False),
     ],
 )
-def test_constant_means_equal_but_for_rounding(scores, constant):
+def test_constant_means_equal_up_to_rounding(scores, constant):
     assert is_constant(np.array(scores)) == constant
 
 
-def test_clips_that_are_all_equal_are_an_error_in_the_data():
-    """A broken extraction (all black) must not be taken for a hard problem."""
+def test_equal_clips_are_an_error_in_the_data():
+    """A failed extraction, for example of black frames, must not look like a difficult data set."""
     with pytest.raises(UserError, match=r"^--data: 8 validation clips are equal in every frame"):
         fitted(network(), inputs=np.zeros_like(INPUTS))
 
@@ -186,8 +186,8 @@ def plateau(epochs, loss=0.693, accuracy=0.5):
     return [loss] * epochs, [accuracy] * epochs
 
 
-def test_no_progress_is_said_once_after_ten_epochs():
-    """A user comes back after a night; what had come to nothing by ten in the evening should have been said then."""
+def test_no_progress_is_reported_once_after_ten_epochs():
+    """Otherwise a user would notice only after hours that training is stuck."""
     labels = np.arange(1000) % 2
     assert PATIENT_EPOCHS == 10
     assert no_progress(*plateau(9), labels) is None
@@ -196,18 +196,18 @@ def test_no_progress_is_said_once_after_ten_epochs():
 
 
 def test_progress_in_loss_or_accuracy_is_progress():
-    """The published networks sit on a plateau for some epochs; then the loss falls first."""
+    """The published networks stay on a plateau for some epochs, after which the loss falls first."""
     labels = np.arange(1000) % 2
     losses, accuracies = plateau(10)
     assert no_progress([*losses[:-1], 0.67], accuracies, labels) is None
     assert no_progress(losses, [*accuracies[:-1], 0.6], labels) is None
-    assert no_progress(losses, [*accuracies[:-1], 0.54], labels) is not None  # what chance does among 1,000 clips
+    assert no_progress(losses, [*accuracies[:-1], 0.54], labels) is not None  # three standard errors are 0.047
     mostly_zero = np.arange(1000) % 5 == 0
-    assert no_progress(losses, [0.8] * 10, mostly_zero.astype(int)) is not None  # always naming the largest class
+    assert no_progress(losses, [0.8] * 10, mostly_zero.astype(int)) is not None  # always predicting the largest class
 
 
-def test_the_note_reaches_a_training(capsys):
-    """Labels without any relation to the clips, and hardly a step: training comes to nothing."""
+def test_training_without_progress_prints_the_note(capsys):
+    """Random labels and a tiny learning rate, so that nothing can be learned."""
     options = replace(OPTIONS, epochs=11, learning_rate=1e-9)
     labels = np.random.default_rng(2).integers(0, 2, 40)
     fitted(network(kernel_initializer="zeros"), options, labels=labels, inputs=INPUTS - 2 * LABELS[:, None])
@@ -217,31 +217,31 @@ def test_the_note_reaches_a_training(capsys):
 @pytest.mark.parametrize(
     ("label", "distil", "message"),
     [
-        (2, False, "labels must be 0 to 1 for a network of 2 classes, got 2 in row 5"),
-        (-1, False, "labels must be 0 to 1 for a network of 2 classes, got -1 in row 5"),
-        (-2, True, "labels must be -1 to 1 for a network of 2 classes, got -2 in row 5"),
-        (2, True, "labels must be -1 to 1 for a network of 2 classes, got 2 in row 5"),
+        (2, False, "labels must be 0 to 1 for a network with 2 classes, got 2 in row 5"),
+        (-1, False, "labels must be 0 to 1 for a network with 2 classes, got -1 in row 5"),
+        (-2, True, "labels must be -1 to 1 for a network with 2 classes, got -2 in row 5"),
+        (2, True, "labels must be -1 to 1 for a network with 2 classes, got 2 in row 5"),
     ],
 )
-def test_labels_that_the_network_cannot_output_are_refused(label, distil, message):
-    """TensorFlow gives NaN, or silently no gradient, for such a label."""
+def test_labels_out_of_range_are_rejected(label, distil, message):
+    """For such labels TensorFlow gives NaN, or silently no gradient."""
     labels = LABELS.copy()
     labels[5] = label
     with pytest.raises(UserError, match=message):
         fitted(Distiller(network(), alpha=1.0) if distil else network(), labels=labels)
 
 
-def test_teacher_answers_that_cannot_be_learned_are_refused():
-    """A teacher that answers NaN, or for other classes, must not cost a training."""
+def test_unsuitable_teacher_logits_are_rejected():
+    """NaN logits, or logits of other classes, must be detected before training."""
     good = np.zeros((40, 3, 2), np.float32)  # three views
-    good[32:] = np.nan  # test clips: never asked
-    good[24:32, 1:] = np.nan  # validation clips have view 0 alone
+    good[32:] = np.nan  # test clips are never used
+    good[24:32, 1:] = np.nan  # validation clips have only view 0
     check_targets(2, {"labels": LABELS, "teacher_logits": good}, SPLIT, may_lack_labels=True)
-    with pytest.raises(UserError, match="--source: must answer for 3 classes, answers for 2"):
+    with pytest.raises(UserError, match="--source: logits must be of 3 classes, got 2"):
         check_targets(3, {"labels": LABELS, "teacher_logits": good}, SPLIT, may_lack_labels=True)
     bad = good.copy()
     bad[7, 2, 1] = np.inf
-    with pytest.raises(UserError, match="--source: answers must be finite, those for 1 clips are not: row 7"):
+    with pytest.raises(UserError, match=r"--source: logits must be finite, but 1 rows are not \(first: 7\)"):
         check_targets(2, {"labels": LABELS, "teacher_logits": bad}, SPLIT, may_lack_labels=True)
 
 
@@ -249,12 +249,12 @@ def test_teacher_answers_that_cannot_be_learned_are_refused():
     ("model", "note"),
     [
         (lambda: network_with_nan(3), "note: the loss is nan in step 3 of epoch 1"),
-        (dead_network, "note: the network gives all clips the same scores in epoch 1"),
+        (dead_network, "note: all clips have the same scores in epoch 1"),
     ],
     ids=["nan", "dead"],
 )
-def test_keep_going_says_it_once_and_trains_on(model, note, capsys):
-    """Who knows better must be able to go on, to the last epoch."""
+def test_keep_going_reports_once_and_continues(model, note, capsys):
+    """Users must be able to continue to the last epoch if they disagree with a guard."""
     history = fitted(model(), replace(OPTIONS, keep_going=True))
     assert history["epoch"].tolist() == [1, 2, 3]
     printed = capsys.readouterr().out

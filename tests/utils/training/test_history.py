@@ -1,4 +1,4 @@
-"""The history of a training: what is written, where, and which epoch it says was kept."""
+"""The history of a training: its files, and the best epoch."""
 
 import csv
 
@@ -16,7 +16,7 @@ EPOCHS = [
 
 @pytest.mark.parametrize("name", ["run.1/hist_50", "run.1/hist_50.npy"])
 def test_three_files_that_any_reader_can_open(tmp_path, name):
-    """The contract: a structured array without pickle, the same numbers as CSV, a picture; `.npy` is not doubled."""
+    """A structured array without pickle, the same numbers as CSV, and a figure; `.npy` is appended at most once."""
     path = save_history(history_array(EPOCHS), tmp_path / name, title="a student")
     assert path == tmp_path / "run.1" / "hist_50.npy"
     loaded = np.load(path, allow_pickle=False)
@@ -28,8 +28,8 @@ def test_three_files_that_any_reader_can_open(tmp_path, name):
     assert len(list(path.parent.iterdir())) == 3
 
 
-def test_a_dot_in_the_name_is_no_suffix(tmp_path):
-    """`--log_path hist_lr0.001` must not lose its digits and overwrite the history of another rate."""
+def test_a_dot_in_the_name_is_not_a_suffix(tmp_path):
+    """Otherwise `--log_path hist_lr0.001` would overwrite the history of another learning rate."""
     assert history_paths(tmp_path / "hist_lr0.001")[0] == tmp_path / "hist_lr0.001.npy"
 
 
@@ -41,20 +41,20 @@ def rows(*pairs, name="val_loss"):
     ("history", "expected"),
     [
         (rows((0.5, 0.1), (0.8, 2.0), (0.7, 0.1)), 1),  # accuracy first
-        (rows((0.8, 0.9), (0.8, 0.5), (0.8, 0.7)), 1),  # of equals the lower loss
-        (rows((0.8, 0.5), (0.8, 0.5)), 0),  # of equals in both the earlier
+        (rows((0.8, 0.9), (0.8, 0.5), (0.8, 0.7)), 1),  # then the lower loss
+        (rows((0.8, 0.5), (0.8, 0.5)), 0),  # then the earlier epoch
         (rows((0.8, 0.9), (0.8, 0.5), name="val_hard_loss"), 1),
-        (rows((0.2, 0.9), (0.5, np.nan), (0.5, np.inf)), 0),  # a network of NaN answers class 0, and may be often right
+        (rows((0.2, 0.9), (0.5, np.nan), (0.5, np.inf)), 0),  # NaN predicts class 0
         (rows((0.5, np.nan)), 0),
     ],
 )
-def test_the_kept_epoch(history, expected):
-    """What is saved is this epoch; a wrong rule saves a worse network, or one that answers NaN."""
+def test_the_best_epoch(history, expected):
+    """A wrong rule would save a worse network, or one that outputs NaN."""
     assert best_epoch(history) == expected
 
 
-def test_of_a_distilled_student_the_hard_loss_decides():
-    """The weighted loss is not comparable over temperatures; the cross entropy of the labels is."""
+def test_the_best_epoch_of_a_distilled_student_has_the_lowest_hard_loss():
+    """The distillation loss depends on the temperature; the cross entropy of the labels does not."""
     history = np.array(
         [(0.8, 0.1, 0.9), (0.8, 0.2, 0.5)],
         dtype=[("val_accuracy", float), ("val_loss", float), ("val_hard_loss", float)],

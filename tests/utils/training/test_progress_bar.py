@@ -1,4 +1,4 @@
-"""Progress of a training: a bar where a person watches, nothing but the epochs' lines elsewhere."""
+"""Progress of training: a bar on a terminal, only a line per epoch elsewhere."""
 
 import io
 from functools import partial
@@ -35,12 +35,12 @@ def train(epochs=2):
     ("seconds", "text"),
     [(0, "0 s"), (99.4, "99 s"), (99.6, "2 min"), (720, "12 min"), (5990, "1 h 40 min"), (12000, "3 h 20 min")],
 )
-def test_a_time_is_told_as_a_person_would(seconds, text):
+def test_durations_are_rounded_for_readers(seconds, text):
     assert duration(seconds) == text
 
 
-def test_a_step_tells_terms_speed_wait_and_time_left():
-    """Whether to wait for it, or to stop it now, is decided by these."""
+def test_a_step_shows_losses_speed_waiting_time_and_time_left():
+    """From these a user decides whether to wait or to stop."""
     logs = {"loss": 1.2345, "hard_loss": 2.0, "soft_loss": 1.1, "accuracy": 0.345}
     text = step_text(logs, clips_per_second=17.84, wait_share=0.021, seconds_left=1500)
     assert text == (
@@ -48,23 +48,23 @@ def test_a_step_tells_terms_speed_wait_and_time_left():
     )
 
 
-def test_a_terminal_shows_a_bar_an_epoch_and_is_left_clean(monkeypatch, capsys):
-    """The bar moves with the steps and leaves the screen to the epoch's line."""
+def test_a_terminal_shows_a_bar_that_is_erased_after_each_epoch(monkeypatch, capsys):
+    """The bar must not remain between the lines of the epochs."""
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
-    monkeypatch.setattr("utils.training.progress_bar.tqdm", partial(tqdm, mininterval=0, ascii=True))  # draws each step
+    monkeypatch.setattr("utils.training.progress_bar.tqdm", partial(tqdm, mininterval=0, ascii=True))  # every step
     train()
     drawn = terminal.getvalue()
     assert "  0 %|                    | epoch 1/2" in drawn
     assert "100 %|####################| epoch 2/2  loss" in drawn
     assert "100 %|####################| epoch 2/2  validation" in drawn
-    assert drawn.split("\r")[-2].strip() == ""  # drawn over with blanks
+    assert drawn.split("\r")[-2].strip() == ""  # overwritten with blanks
     assert "\n" not in drawn
     assert capsys.readouterr().out.count("epoch ") == 2
 
 
 def test_elsewhere_an_epoch_is_one_line(capsys):
-    """A log file of a job must not fill with control characters."""
+    """Log files must not contain control characters."""
     train()
     printed = capsys.readouterr()
     assert printed.err == ""
@@ -72,7 +72,7 @@ def test_elsewhere_an_epoch_is_one_line(capsys):
     assert "\r" not in printed.out
 
 
-def test_the_epochs_line_tells_the_time_left():
+def test_the_line_of_an_epoch_shows_the_time_left():
     epoch = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5, "seconds": 60.0}
     epoch |= {"clips_per_second": 10.0, "wait_share": 0.04}
     assert "10.0 clips/s, waiting for data 4.0 %, 47 min left" in epoch_line({"epoch": 3} | epoch, 50, is_best=False)

@@ -1,4 +1,4 @@
-"""A training that was stopped goes on as if it had not been; what it keeps is whole, small, and of its own settings."""
+"""Resuming: the result equals that of an uninterrupted run; states are complete, small and of the same settings."""
 
 import os
 import resource
@@ -27,13 +27,13 @@ HISTORY = [("epoch", "i8"), *((name, "f8") for name in ("loss", "accuracy", "val
 
 
 class Killed(BaseException):
-    """Ends a training where it stands, as a kill does."""
+    """Ends training immediately, like a kill."""
 
 
 def run(arrays, options, folder, *, distil=None, few=None, teacher=None, during=None, overwrite=False):
-    """Trains a tiny network under a state in `folder`; returns its weights and history.
+    """Train a tiny network with a state in `folder`; return its weights and history.
 
-    `during(state)` runs first and may spoil the run. `few`: so many training rows, epochs as long as with all.
+    `during(state)` runs first and may make the run fail. few: number of training rows, with epochs as long as with all.
     """
     dataset, split = arrays
     taught = split if few is None else replace(split, train=split.train[:few])
@@ -52,22 +52,44 @@ def run(arrays, options, folder, *, distil=None, few=None, teacher=None, during=
 
 
 def killed_in_save(number):
-    """Spoils a run: it is killed in its `number`-th save, when half of the file is written."""
+    """Return a `during` that kills a run in its `number`-th save, after half of the file."""
 
     def half_of(values):
         yield from values[:1]
         raise Killed
 
-    def spoil(state):
+    def kill(state):
         save, times = state.save, []
 
-        def dying(model, history, best, *, ending):
+        def dying(model, history, best):
             times.append(1)
-            save(model, history, half_of(own_variables(model)) if len(times) == number else best, ending=ending)
+            save(model, history, half_of(own_variables(model)) if len(times) == number else best)
 
         state.save = dying
 
-    return spoil
+    return kill
+
+
+def after_save(action):
+    """Return a `during` that calls `action(state, history)` after each save."""
+
+    def extend(state):
+        save = state.save
+
+        def saving(model, history, best):
+            save(model, history, best)
+            action(state, history)
+
+        state.save = saving
+
+    return extend
+
+
+def assert_equal_results(found, expected):
+    """Check weights and history, the results of `run`, for equality."""
+    np.testing.assert_array_equal(without_times(found[1]), without_times(expected[1]))
+    for one, other in zip(found[0], expected[0]):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(
@@ -75,24 +97,22 @@ def killed_in_save(number):
     [{}, {"distil": {"alpha": 1.0}}, {"distil": {"alpha": 1.0}, "few": 13}],
     ids=["teacher", "student", "few labels"],
 )
-def test_a_killed_and_continued_training_ends_as_an_undisturbed_one(arrays, tmp_path, capsys, how):
-    """Other weights than without the kill: lost dropout seeds, optimiser state, order of batches, or best epoch."""
+def test_a_killed_and_resumed_run_equals_an_uninterrupted_run(arrays, tmp_path, capsys, how):
+    """Weights would differ if dropout seeds, optimiser state, order of batches or the best epoch were lost."""
     options = replace(OPTIONS, epochs=4)
-    weights, history = run(arrays, options, tmp_path / "whole", **how)
-    for number in (3, 2):  # of the second run's epochs, the first is kept
+    expected = run(arrays, options, tmp_path / "whole", **how)
+    for number in (3, 2):  # the first run finishes two epochs, the second run one more
         with pytest.raises(Killed):
             run(arrays, options, tmp_path / "killed", during=killed_in_save(number), **how)
     capsys.readouterr()
-    again, continued = run(arrays, options, tmp_path / "killed", **how)
+    found = run(arrays, options, tmp_path / "killed", **how)
     assert "resuming from epoch 4 of 4" in capsys.readouterr().out
-    np.testing.assert_array_equal(without_times(continued), without_times(history))
-    for expected, found in zip(weights, again):
-        np.testing.assert_array_equal(found, expected)
+    assert_equal_results(found, expected)
     assert list((tmp_path / "killed").iterdir()) == []
 
 
-def test_an_ended_training_is_only_saved_again(arrays, tmp_path):
-    """Killed between the last epoch and the saved model, hours of training must not be repeated, nor an epoch added."""
+def test_finished_training_is_not_repeated(arrays, tmp_path):
+    """After a kill between the last epoch and the saved model, no epoch may be repeated or added."""
 
     def killed_at_the_end(state):
         def dying():
@@ -101,27 +121,24 @@ def test_an_ended_training_is_only_saved_again(arrays, tmp_path):
         state.remove = dying
 
     def no_step(state):
-        state.save = None  # an epoch more would fail
+        state.save = None  # another epoch would fail
 
     options = replace(OPTIONS, epochs=2)
     with pytest.raises(Killed):
         run(arrays, options, tmp_path, during=killed_at_the_end)
-    weights, history = run(arrays, options, tmp_path, during=no_step)
-    whole, whole_history = run(arrays, options, tmp_path)
-    np.testing.assert_array_equal(without_times(history), without_times(whole_history))
-    for expected, found in zip(whole, weights):
-        np.testing.assert_array_equal(found, expected)
+    found = run(arrays, options, tmp_path, during=no_step)
+    assert_equal_results(found, run(arrays, options, tmp_path))
 
 
 def unfinished(arrays, options, folder):
-    """Leaves the state of a training that was killed in its second save."""
+    """Return the state file of a run that was killed in its second save."""
     with pytest.raises(Killed):
         run(arrays, options, folder, during=killed_in_save(2))
     return folder / "net.training"
 
 
-def test_other_settings_are_not_mixed_in(arrays, tmp_path, capsys):
-    """Half a training at one rate and half at another is a result that nobody can repeat."""
+def test_training_is_not_resumed_with_other_settings(arrays, tmp_path, capsys):
+    """Epochs with different learning rates would give results that cannot be repeated."""
     dataset, split = arrays
     state = unfinished(arrays, OPTIONS, tmp_path)
     kept = state.read_bytes()
@@ -142,121 +159,85 @@ def test_other_settings_are_not_mixed_in(arrays, tmp_path, capsys):
     assert not state.exists()
 
 
-def test_a_spoilt_state_is_one_line(arrays, tmp_path):
-    """A disk error must be told from a fault of the program, with the way out."""
+def test_a_damaged_state_is_an_error_with_a_remedy(arrays, tmp_path):
+    """A user must see that the file is damaged, and how to continue."""
     state = unfinished(arrays, OPTIONS, tmp_path)
     state.write_bytes(state.read_bytes()[:-100])
-    with pytest.raises(UserError, match=r"net\.training must be a whole training state, but .*; use --over"):
+    with pytest.raises(UserError, match=r"net\.training must be a complete training state, but .*; use --over"):
         run(arrays, OPTIONS, tmp_path)
 
 
-def test_a_teacher_in_the_step_is_not_kept(arrays, tmp_path):
-    """A C3D of 300 MB written at each epoch's end would cost more than the student's epoch."""
-    sizes = {}
-
-    def watched(state):
-        save = state.save
-
-        def weighed(model, history, best, *, ending):
-            save(model, history, best, ending=ending)
-            sizes[len(history)] = state.path.stat().st_size
-
-        state.save = weighed
-
+def test_a_live_teacher_is_not_saved(arrays, tmp_path):
+    """Writing a C3D of 300 MB after each epoch would take longer than an epoch of the student."""
+    sizes = []
     teacher = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(3)])
     assert 4 * teacher.count_params() > 500_000
-    run(arrays, OPTIONS, tmp_path, distil={"temperature": 2.0}, teacher=teacher, during=watched)
-    assert 10_000 < max(sizes.values()) < 60_000
+    during = after_save(lambda state, history: sizes.append(state.path.stat().st_size))
+    run(arrays, OPTIONS, tmp_path, distil={"temperature": 2.0}, teacher=teacher, during=during)
+    assert 10_000 < max(sizes) < 60_000
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_training_after_its_step(arrays, tmp_path, number):
-    """Ctrl-C and a cluster's SIGTERM: what is kept is said, and the next run ends as if nothing had been."""
+def test_a_signal_ends_training_after_its_step(arrays, tmp_path, number):
+    """Ctrl-C and a cluster's SIGTERM: a message says what is saved, and the resumed run gives the same result."""
     options = replace(OPTIONS, epochs=3)
-    weights, history = run(arrays, options, tmp_path / "whole")
     steps = []
 
-    def interrupting(state):
-        save = state.save
-
-        def saving(model, history, best, *, ending):
-            save(model, history, best, ending=ending)
-            if len(history) == 2:
-                os.kill(os.getpid(), number)
-                steps.append(len(history))  # it is not raised here, within the epoch's end
-
-        state.save = saving
+    def interrupt(state, history):
+        if len(history) == 2:
+            os.kill(os.getpid(), number)
+            steps.append(len(history))  # the signal does not raise here, before the end of the epoch
 
     with pytest.raises(Interrupted, match=r"epochs 1 to 2 are saved in .*net\.training; rerun the same") as stop:
-        run(arrays, options, tmp_path / "cut", during=interrupting)
+        run(arrays, options, tmp_path / "cut", during=after_save(interrupt))
     assert stop.value.number == number
     assert steps == [2]
-    again, continued = run(arrays, options, tmp_path / "cut")
-    np.testing.assert_array_equal(without_times(continued), without_times(history))
-    for expected, found in zip(weights, again):
-        np.testing.assert_array_equal(found, expected)
+    assert_equal_results(run(arrays, options, tmp_path / "cut"), run(arrays, options, tmp_path / "whole"))
 
 
-def test_a_training_out_of_time_is_saved_and_continues(arrays, tmp_path):
-    """Nights of --max_minutes must add up to the training that one long night would have given."""
+def test_training_out_of_time_can_be_resumed(arrays, tmp_path):
+    """Several runs with --max_minutes must give the result of one long run."""
     options = replace(OPTIONS, epochs=3)
-    weights, history = run(arrays, options, tmp_path / "whole")
     _, first = run(arrays, replace(options, max_minutes=1e-9), tmp_path / "nights")
     assert len(first) == 1
-    again, continued = run(arrays, replace(options, max_minutes=100), tmp_path / "nights")
-    np.testing.assert_array_equal(without_times(continued), without_times(history))
-    for expected, found in zip(weights, again):
-        np.testing.assert_array_equal(found, expected)
+    found = run(arrays, replace(options, max_minutes=100), tmp_path / "nights")
+    assert_equal_results(found, run(arrays, options, tmp_path / "whole"))
 
 
 @pytest.fixture
 def small_disk():
-    """A function that limits the size of files until the test ends."""
+    """Return a function that limits the size of files until the test ends."""
     before, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (limits[0] if size < 0 else size, limits[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     signal.signal(signal.SIGXFSZ, before)
 
 
-def test_a_full_disk_leaves_the_epochs_before(arrays, tmp_path, small_disk):
-    """The save that fails must not take the one before it along; one line says what is left."""
+def test_a_full_disk_keeps_the_epochs_before(arrays, tmp_path, small_disk):
+    """A failing save must not destroy the previous one; one line says what is saved."""
     options = replace(OPTIONS, epochs=3)
-    weights, history = run(arrays, options, tmp_path / "whole")
-
-    def full_in_second_save(state):
-        save = state.save
-
-        def saving(model, history, best, *, ending):
-            if len(history) == 2:
-                small_disk(state.path.stat().st_size // 2)
-            save(model, history, best, ending=ending)
-
-        state.save = saving
-
+    during = after_save(lambda state, history: small_disk(state.path.stat().st_size // 2))
     with pytest.raises(UserError, match=r"net\.training: File too large: epoch 1 is saved in .*net\.training; rer"):
-        run(arrays, options, tmp_path / "full", during=full_in_second_save)
+        run(arrays, options, tmp_path / "full", during=during)
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["net.training"]
     small_disk(-1)
-    again, continued = run(arrays, options, tmp_path / "full")
-    np.testing.assert_array_equal(without_times(continued), without_times(history))
-    for expected, found in zip(weights, again):
-        np.testing.assert_array_equal(found, expected)
+    assert_equal_results(run(arrays, options, tmp_path / "full"), run(arrays, options, tmp_path / "whole"))
 
 
-def write_answers(path):
+def write_array(path):
     with written_beside(path) as temporary:
         np.save(temporary, np.zeros(10_000))
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 @pytest.mark.parametrize("size", [100, 3000])
-def test_no_writer_of_a_training_hides_a_full_disk(tmp_path, small_disk, suffix, size):
-    """HDF5, zip, NumPy and PNG fail each in their way; a user needs one line with the file, and the old file intact."""
+def test_all_writers_report_a_full_disk(tmp_path, small_disk, suffix, size):
+    """HDF5, zip, NumPy and PNG fail differently; a user needs one line with the file name, and the old file."""
     history = np.array([(epoch, 1.0, 0.5, 1.0, 0.5) for epoch in range(1, 1000)], dtype=HISTORY)
     writers = {
         f"net{suffix}": lambda: save_model(tiny_network(), tmp_path / f"net{suffix}"),
         "net.npy": lambda: save_history(history, tmp_path / "net", title="net"),
-        "answers.npy": lambda: write_answers(tmp_path / "answers.npy"),
+        "logits.npy": lambda: write_array(tmp_path / "logits.npy"),
         "net.csv": lambda: write_text(tmp_path / "net.csv", "1," * 3000),
         "net.png": lambda: save_figure(TrainingCurves(history, "net"), tmp_path / "net.png"),
     }
@@ -271,26 +252,17 @@ def test_no_writer_of_a_training_hides_a_full_disk(tmp_path, small_disk, suffix,
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(writers)
 
 
-def test_frames_cut_while_training_are_one_line(arrays, tmp_path):
-    """TensorFlow's account of it is forty lines; the epochs before are kept."""
+def test_frames_truncated_during_training_are_an_error_of_one_line(arrays, tmp_path):
+    """TensorFlow's message has forty lines; finished epochs must be kept."""
     dataset, _ = arrays
-
-    def cut_after_an_epoch(state):
-        save = state.save
-
-        def saving(model, history, best, *, ending):
-            save(model, history, best, ending=ending)
-            os.truncate(dataset.frames.path, 1000)
-
-        state.save = saving
-
-    with pytest.raises(UserError, match=r"^--data: .*frames\.npy was changed or cut while it was in use$"):
-        run(arrays, replace(OPTIONS, epochs=9), tmp_path / "cut", during=cut_after_an_epoch)
+    truncate = after_save(lambda state, history: os.truncate(dataset.frames.path, 1000))
+    with pytest.raises(UserError, match=r"^--data: .*frames\.npy was changed or truncated while in use$"):
+        run(arrays, replace(OPTIONS, epochs=9), tmp_path / "cut", during=truncate)
     assert [path.name for path in (tmp_path / "cut").iterdir()] == ["net.training"]
 
 
-def test_a_second_training_of_the_same_output_is_refused(arrays, tmp_path):
-    """Two runs that replace each other's state would both be lost."""
+def test_a_second_run_with_the_same_output_is_rejected(arrays, tmp_path):
+    """Two runs would overwrite each other's state."""
     with (
         exclusive_lock(tmp_path / ".net.training.lock", what="it"),
         pytest.raises(UserError, match=r"net\.keras is in use by another run"),

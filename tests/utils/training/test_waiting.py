@@ -1,4 +1,4 @@
-"""Time lost waiting for data: counted where nothing computes, and without changing what is computed."""
+"""Time lost waiting for data, measured without changing what is computed."""
 
 import threading
 
@@ -25,11 +25,10 @@ def compiled_model():
 
 
 def waited_for(read, monkeypatch, now):
-    """Seconds that the clock shows after a step on the one batch of `read`, by a time that `now[0]` tells."""
+    """Return the seconds on the clock after a step on the batch of `read`; the time is `now[0]`."""
     monkeypatch.setattr(waiting.time, "perf_counter", lambda: now[0])
     model, asked = compiled_model(), threading.Event()
-    clock = WaitClock()
-    clock.attach(model)
+    clock = WaitClock(model)
     timed_step = model.train_function
 
     def step(iterator):
@@ -43,8 +42,8 @@ def waited_for(read, monkeypatch, now):
     return clock.seconds
 
 
-def test_a_batch_that_is_late_is_waited_for(monkeypatch):
-    """The clock must run where the step stands still: a source that takes 5 seconds after it was asked costs 5."""
+def test_waiting_for_a_late_batch_is_measured(monkeypatch):
+    """If reading takes 5 seconds after the step has asked for the batch, the step waits for 5 seconds."""
     now = [100.0]
 
     def slow(asked):
@@ -55,17 +54,17 @@ def test_a_batch_that_is_late_is_waited_for(monkeypatch):
     assert waited_for(slow, monkeypatch, now) == 5.0
 
 
-def test_a_batch_that_was_read_ahead_costs_nothing(monkeypatch):
-    """Reading while the network computes is what the pipeline is for."""
+def test_a_prefetched_batch_needs_no_waiting(monkeypatch):
+    """Reading during computation is the purpose of the pipeline."""
     now = [100.0]
     assert waited_for(lambda asked: INPUTS, monkeypatch, now) == 0.0
 
 
-def test_it_changes_no_number():
-    """The step must stay what Keras makes of it."""
+def test_measuring_does_not_change_results():
+    """The training step must remain that of Keras."""
     batches = tf.data.Dataset.from_tensor_slices((INPUTS, LABELS)).batch(4)
     plain, timed = compiled_model(), compiled_model()
-    WaitClock().attach(timed)
+    WaitClock(timed)
     losses = [model.fit(batches, epochs=3, verbose=0, shuffle=False).history["loss"] for model in (plain, timed)]
     assert losses[0] == losses[1]
     assert len(losses[1]) == 3
@@ -73,11 +72,12 @@ def test_it_changes_no_number():
         np.testing.assert_array_equal(one, other)
 
 
-def test_the_history_holds_the_share_of_each_epoch(monkeypatch, capsys):
-    """It tells whether a faster disk or a faster processor would help; here each step waits a second by the clock."""
+def test_the_history_holds_the_waiting_share_of_each_epoch(monkeypatch, capsys):
+    """It shows whether a faster disk or a faster processor would help. Here each step waits for a second."""
 
-    class SecondAStep(WaitClock):
-        def attach(self, model):
+    class SecondPerStep(WaitClock):
+        def __init__(self, model):
+            self.seconds = 0.0
             model.make_train_function()
             step = model.train_function
 
@@ -87,7 +87,7 @@ def test_the_history_holds_the_share_of_each_epoch(monkeypatch, capsys):
 
             model.train_function = waiting_step
 
-    monkeypatch.setattr(training, "WaitClock", SecondAStep)
+    monkeypatch.setattr(training, "WaitClock", SecondPerStep)
     source = RowReader(lambda rows, _: INPUTS[rows], (3,), np.float32)
     split = Split("random", 0, np.arange(8), np.arange(8, 12), np.array([], np.int64), ())
     options = TrainingOptions(batch_size=4, epochs=2)
