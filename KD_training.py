@@ -28,7 +28,7 @@ from utils.settings.options import (
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.ArgumentParser(__doc__)
-    arguments.add_data_arguments(parser)
+    arguments.add_unlabelled_argument(arguments.add_data_arguments(parser))
     arguments.add_split_arguments(parser, default="auto")
     distillation = parser.add_argument_group("distillation")
     distillation.add_argument(
@@ -54,6 +54,7 @@ def parse_arguments() -> argparse.Namespace:
     distillation.add_argument(
         "--source_input_scale", choices=INPUT_SCALES, default="0..255", help=arguments.SCALES_HELP
     )
+    arguments.add_auxiliary_arguments(distillation)
     arguments.add_model_arguments(parser, with_student=True)
     arguments.add_training_arguments(parser, epochs=100)
     arguments.add_view_arguments(parser, views_help=arguments.VIEWS_HELP)
@@ -63,6 +64,9 @@ def parse_arguments() -> argparse.Namespace:
         "--log_path", type=output_stem, default="KD_training_histories/student", help="history: .npy, .csv, .png, .log"
     )
     arguments.add_overwrite_argument(output)
+    output.add_argument(
+        "--fail_on_leak", action="store_true", help="fail if test clips leak into the clips of --unlabelled"
+    )
     output.add_argument(
         "--write_views",
         type=output_folder,
@@ -85,6 +89,8 @@ def check_together(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
         parser.error(f"--cache: must not replace scores that are a --source, got {args.cache}")
     if args.teacher_mode == "live" and sources and (len(sources) > 1 or not models):
         parser.error("--teacher live: must have one model as --source, got " + " ".join(map(str, sources)))
+    if args.teacher_mode == "live" and args.auxiliary_source:
+        parser.error("--auxiliary_source: must go with --teacher cached, got live")
 
 
 def main() -> None:
@@ -94,7 +100,7 @@ def main() -> None:
 
     inputs = arguments.settings_by_name(args, data=DataOptions, views=ViewOptions, network=NetworkOptions)
     if args.write_views:
-        stages.write_views(**inputs, output_path=args.write_views)
+        stages.write_views(**inputs, unlabelled=args.unlabelled, output_path=args.write_views)
         return
     training = arguments.settings_by_name(
         args, training=TrainingOptions, distillation=DistillationOptions, output=OutputOptions

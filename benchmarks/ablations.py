@@ -1,11 +1,11 @@
-"""Measure the parts of distillation: students that differ in one setting from a student of reproduce.py.
+"""Train students that differ in one setting from a distilled student of reproduce.py, and compare their accuracies.
 
     python reproduce.py --output_path results/synthetic --views 8 --seeds 0 1 2 ...
     python benchmarks/ablations.py --experiment results/synthetic --temperature 4 --alpha 0.1
 
 Uses the arrays, the settings and the C3D teachers of the experiment, on its first fold. For each seed, trains a student
-with the experiment's own settings and one for each of ABLATIONS; finished students are not trained again. Prints test
-accuracies, with differences paired by seed, and writes ablations.json. No setting is chosen by this table.
+with the settings of the experiment and one for each of ABLATIONS; finished students are not trained again. Prints test
+accuracies, with differences paired by seed, and writes ablations.json. Do not choose settings by these accuracies.
 """
 
 import json
@@ -21,20 +21,20 @@ from utils.runtime.errors import UserError
 from utils.runtime.files import read_json, write_json
 from utils.settings import argument_types, cli
 
-AS_IT_IS = "as in the experiment"
+UNCHANGED = "none"
 ABLATIONS = {
-    AS_IT_IS: "",
-    "answers alone": "--alpha 0",
+    UNCHANGED: "",
+    "alpha 0 (no labels)": "--alpha 0",
     "alpha 0.5": "--alpha 0.5",
     "T 1": "--temperature 1",
     "T 10": "--temperature 10",
-    "the whole clip alone": "--views 0",
+    "no augmented views": "--views 0",
     "24 views": "--views 24",
     "24 views, 72 epochs": "--views 24 --epochs 72",
-    "teacher in every step": "--teacher live",
-    "mean over time and picture": "--student compact3d_gap",
-    "labels alone": "--alpha 1",
-    "labels alone, 24 views, 72 epochs": "--alpha 1 --views 24 --epochs 72",
+    "live teacher": "--teacher live",
+    "compact3d_gap": "--student compact3d_gap",
+    "student alone": "--alpha 1",
+    "student alone, 24 views, 72 epochs": "--alpha 1 --views 24 --epochs 72",
 }
 COPIED = ("split_seed", "student", "dropout", "batch_size", "learning_rate", "schedule", "clip_norm")
 COPIED += ("initialisation", "weight_decay", "class_weights", "views", "view_seed")
@@ -72,7 +72,9 @@ def main() -> None:
     parser.add_argument("--experiment", type=existing, required=True, help="output folder of reproduce.py")
     parser.add_argument("--temperature", type=positive, required=True, help="temperature of the varied student")
     parser.add_argument("--alpha", type=argument_types.share, required=True, help="alpha of the varied student")
-    parser.add_argument("--only", choices=list(ABLATIONS), metavar="NAME", nargs="+", help="by default all")
+    parser.add_argument(
+        "--only", choices=list(ABLATIONS), metavar="NAME", nargs="+", help="changes to train, by default all"
+    )
     parser.add_argument("--output_path", type=argument_types.output_folder, default="ablations", help="output folder")
     args = parser.parse_args()
     args.experiment, args.output_path = args.experiment.resolve(), args.output_path.resolve()
@@ -91,16 +93,16 @@ def main() -> None:
             folder = args.output_path / "_".join([*name.split(), f"seed{seed}"])
             teacher = args.experiment / "cells" / cell / "teacher.keras"
             found[name][seed, fold] = test_accuracy(base, name, seed, teacher, folder)
-        if name == AS_IT_IS:
+        if name == UNCHANGED:
             require_equal(found[name], lines, args)
         print(f"{name}: " + " ".join(f"{100 * value:.1f}" for value in found[name].values()) + " %", flush=True)
 
     rows = []
     for name, values in found.items():
-        is_compared = AS_IT_IS in found and name != AS_IT_IS
-        change = percent(paired_over_runs(values, found[AS_IT_IS]), "+") if is_compared else "-"
+        is_compared = UNCHANGED in found and name != UNCHANGED
+        change = percent(paired_over_runs(values, found[UNCHANGED]), "+") if is_compared else "-"
         rows.append([name, percent(over_runs(values)), change])
-    print("\n" + markdown_table(["student", "test accuracy, % (95 % interval)", f"minus {AS_IT_IS}, points"], rows))
+    print("\n" + markdown_table(["change", "test accuracy, % (95 % interval)", "minus unchanged, points"], rows))
     accuracies = {name: list(values.values()) for name, values in found.items()}
     content = {"settings": base, "seeds": list(teachers), "test_accuracy": accuracies}
     write_json(args.output_path / "ablations.json", content)
@@ -114,10 +116,8 @@ def require_equal(found: dict, lines: list[dict], args) -> None:
     expected = {int(student["seed"]): float(student["test_accuracy"]) for student in students}
     for (seed, _), accuracy in found.items():
         if expected.get(seed, accuracy) != accuracy:
-            raise UserError(
-                f"--experiment: its student with seed {seed} has a test accuracy of {expected[seed]}, trained again "
-                f"{accuracy}; was it trained on another machine or number of cores?"
-            )
+            values = f"test accuracy {expected[seed]}, trained again {accuracy}"
+            raise UserError(f"--experiment: its student of seed {seed} has {values}; was it trained on other hardware?")
 
 
 def percent(interval: Interval, sign: str = "") -> str:

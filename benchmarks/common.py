@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.runtime.devices import memory_of_tree
+from utils.runtime.errors import UserError
 from utils.runtime.files import read_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,12 +50,13 @@ def printed_json(*command) -> dict:
 
 
 def run_logged(log: Path, *commands: Iterable) -> None:
-    """Run Python scripts of the project with their output in the file `log`. Raises CalledProcessError if one fails."""
+    """Run Python scripts of the project with their output in the file `log`. Raises UserError if one fails."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "w", encoding="utf-8") as output:
         for script, *arguments in commands:
             command = [sys.executable, str(ROOT / script), *map(str, arguments)]
-            subprocess.run(command, check=True, stdout=output, stderr=output)
+            if subprocess.run(command, stdout=output, stderr=output, check=False).returncode:
+                raise UserError(f"{script} failed; its output is in {log}")
 
 
 def read_experiment(folder: Path) -> tuple[dict, Path, Path, list[dict]]:

@@ -10,7 +10,6 @@ from utils.synthetic.stick_figure import CHANNELS
 
 NAME_WIDTH = 118
 GAP = 3
-INK = (30, 30, 30)
 
 
 def contact_sheet(clips: list[np.ndarray], names: list[str], *, columns: int = 8, frame_width: int = 104) -> np.ndarray:
@@ -29,7 +28,7 @@ def contact_sheet(clips: list[np.ndarray], names: list[str], *, columns: int = 8
     for row, (clip, name) in enumerate(zip(clips, names)):
         top = GAP + row * row_height
         baseline = (6, top + frame_height // 2 + 5)
-        cv2.putText(sheet, name, baseline, cv2.FONT_HERSHEY_SIMPLEX, 0.5, INK, 1, cv2.LINE_AA)
+        cv2.putText(sheet, name, baseline, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (30, 30, 30), 1, cv2.LINE_AA)
         for column, number in enumerate(np.linspace(0, len(clip) - 1, columns).round().astype(int)):
             left = NAME_WIDTH + column * (frame_width + GAP)
             small = cv2.resize(clip[number], (frame_width, frame_height), interpolation=cv2.INTER_AREA)

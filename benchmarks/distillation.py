@@ -1,11 +1,11 @@
-"""Measure the overhead of distillation: epochs on cached teacher logits, and with the teacher in every step.
+"""Measure the overhead of distillation with a cached teacher and with a live teacher.
 
     python benchmarks/distillation.py          (about 15 minutes on 2 idle CPU cores)
     python benchmarks/distillation.py --short  (about 2 minutes; narrow networks, small frames)
 
 Trains the same student on the same clips of noise alone, on cached logits, and with the teacher in every step. Each
-training is a process of its own. Training alone and on cached logits take turns, so that other work on the machine
-slows both. Prints a table and, as its last line, JSON.
+training is a separate process. Training alone and on cached logits take turns, so that other work on the machine slows
+both. Prints a table and, as its last line, JSON.
 """
 
 import argparse
@@ -25,9 +25,9 @@ from utils.settings import argument_types, cli
 
 ROLES = {
     "alone": "student alone",
-    "answers": "teacher logits, computed once",
-    "cached": "student on cached logits",
-    "live": "teacher in every step",
+    "answers": "computing the teacher's logits, once",
+    "cached": "cached teacher",
+    "live": "live teacher",
 }
 EPOCHS = 4  # the first one includes tracing and is not counted
 SHORT = {"clips": 160, "input_size": (56, 56), "teacher_width": 0.25, "student_width": 0.25, "rounds": 2}
@@ -47,15 +47,12 @@ def play(args: argparse.Namespace) -> None:
     data = options.DataOptions(arrays / "frames.npy", arrays / "labels.npy")
     network = options.NetworkOptions(width=args.student_width, input_size=args.input_size)
     views = options.ViewOptions(views=args.views)
-    distillation = options.DistillationOptions(source=args.folder / "teacher.keras")
+    settings = {"alone": {"source": None, "alpha": 1.0}, "live": {"teacher_mode": "live"}}.get(args.role, {})
+    distillation = options.DistillationOptions(**{"source": args.folder / "teacher.keras", **settings})
     found = {}
     if args.role == "answers":
         teacher_logits(resolve_teachers(distillation), Question(load(data, network.input_shape), views), distillation)
     else:
-        if args.role == "alone":
-            distillation = options.DistillationOptions(source=None, alpha=1.0)
-        elif args.role == "live":
-            distillation = options.DistillationOptions(source=distillation.source, teacher_mode="live")
         output = options.OutputOptions(args.folder / f"{args.role}.keras", args.folder / args.role, overwrite=True)
         spent = []
         for epochs in (1, 2 if args.role == "live" else EPOCHS):
@@ -70,7 +67,7 @@ def play(args: argparse.Namespace) -> None:
 
 
 def run(role: str, args: argparse.Namespace, folder: Path) -> dict:
-    """Run a role in a process of its own."""
+    """Perform a role in a separate process."""
     print(f"{ROLES[role]} ...", file=sys.stderr, flush=True)
     settings = {"role": role, "folder": folder, "input_size": "x".join(map(str, args.input_size))}
     settings |= {name: getattr(args, name) for name in ("views", "teacher_width", "student_width")}
@@ -138,7 +135,7 @@ def report(found: dict[str, list[dict]]) -> None:
     for role, name in ROLES.items():
         speed = [f"{rates[role]:.1f}", f"{rates['alone'] / rates[role]:.2f}"] if role in rates else ["", ""]
         rows.append([name, *speed, f"{summary['megabytes'][role]:.0f}"])
-    print(markdown_table(["way", "training clips/s", "step time / alone", "peak MB"], rows))
+    print(markdown_table(["run", "training clips/s", "step time / alone", "peak MB"], rows))
     print(
         f"\nAn epoch on cached logits, with validation and the ratio of gradients, takes {summary['epoch_ratio']:.3f} "
         f"times as long as an epoch of the student alone (median of {len(ratios)} rounds: "

@@ -1,13 +1,13 @@
-"""Measure speed and memory of reading videos into arrays, against a plain way and against decoding alone.
+"""Compare speed and memory of reading videos into arrays with a plain method and with decoding only.
 
     python benchmarks/extraction.py --input_path VIDEOS --output_path bench/extraction
     python benchmarks/extraction.py --short                       synthetic videos, a minute
 
-The plain way seeks to each wanted frame and keeps all clips in RAM, in one process. Decoding alone grabs the frames up
-to the last wanted one. Each way runs in a process of its own, in turn, --repeats times; the table shows medians. The
-time of an extraction includes starting its workers, that of decoding alone does not; CPU time always does. For more
-clips than VIDEOS holds, videos are read several times. Writes results.jsonl (a line per run), table.txt and curve.png.
-Exits with code 1 if a row is missing or a pixel differs.
+The plain method seeks to each sampled frame and keeps all clips in memory, in one process. Decoding only grabs the
+frames up to the last sampled one. Each run is a separate process; the methods take turns, --repeats times, and the
+table shows medians. The time of an extraction includes starting its workers, that of decoding only does not; CPU time
+always does. For more clips than VIDEOS holds, videos are read several times. Writes results.jsonl (a line per run),
+table.txt and curve.png. Exits with code 1 if a row is missing or a pixel differs.
 """
 
 import argparse
@@ -37,12 +37,12 @@ from utils.extraction.extract import extract
 from utils.extraction.video import sampled_indices, use_one_thread
 from utils.synthetic.dataset import render_dataset
 
-OURS, PLAIN, DECODING = "one forward pass", "a seek per frame, in RAM", "decoding alone"
+OURS, PLAIN, DECODING = "video_to_frames.py", "plain", "decoding only"
 LENGTH, SIDE = 16, 224
 
 
 def opened(path: Path):
-    """Return a video decoded by one thread, and the numbers of its wanted frames."""
+    """Open a video for decoding by one thread; return it and the indices of its sampled frames."""
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     return capture, sampled_indices(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), LENGTH).tolist()
 
@@ -53,7 +53,7 @@ def resized(frame: np.ndarray) -> np.ndarray:
 
 
 def read_by_seeks(path: Path) -> np.ndarray:
-    """Return the clip of a video, read with a seek per wanted frame."""
+    """Return the clip of a video, read with a seek per sampled frame."""
     capture = cv2.VideoCapture(str(path))
     frames = []
     for index in sampled_indices(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), LENGTH).tolist():
@@ -69,8 +69,8 @@ def read_all_frames(path: Path) -> np.ndarray:
     return np.array([resized(frame) for index, frame in enumerate(frames) if index in wanted])
 
 
-def decode_alone(path: Path) -> None:
-    """Grab the frames of a video up to the last wanted one."""
+def decode_only(path: Path) -> None:
+    """Grab the frames of a video up to the last sampled one."""
     capture, wanted = opened(path)
     for _ in range(wanted[-1] + 1):
         capture.grab()
@@ -110,13 +110,13 @@ def milliseconds_by_step(folder: Path, output: Path) -> dict[str, float]:
 
 
 def run_one(way: str, workers: int, folder: Path, output: Path) -> None:
-    """Read a folder in one way, and print its speed after all imports and its CPU time as JSON."""
+    """Read a folder with a method; print its speed, without imports, and its CPU time as JSON."""
     paths = [folder / video.path for video in find_videos(folder)]
     if way == DECODING:
         with multiprocessing.get_context("spawn").Pool(workers, initializer=use_one_thread) as pool:
-            pool.map(decode_alone, paths[: 2 * workers], chunksize=1)  # starts the processes
+            pool.map(decode_only, paths[: 2 * workers], chunksize=1)  # starts the processes
             start = time.monotonic()
-            clips = len(pool.map(decode_alone, paths, chunksize=2))
+            clips = len(pool.map(decode_only, paths, chunksize=2))
             seconds = time.monotonic() - start
             pool.close()
             pool.join()
@@ -134,7 +134,7 @@ def run_one(way: str, workers: int, folder: Path, output: Path) -> None:
 
 
 def measure(way: str, workers: int, folder: Path, output: Path) -> dict:
-    """Run one way in a process of its own, and return its speed and the peak memory of its process tree."""
+    """Run a method in a separate process; return its speed and the peak memory of its process tree."""
     command = [sys.executable, __file__, "--run", json.dumps([way, workers, str(folder), str(output)])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process, sampled_memory(process.pid) as memory:
         printed = process.communicate()[0]
@@ -153,13 +153,6 @@ def make_set(videos: list[Path], clips: int, folder: Path) -> Path:
     return folder
 
 
-def compare_pixels(folder: Path, frames: Path, workers: int) -> dict:
-    """Return how many rows of frames.npy equal a decode of every frame, byte for byte."""
-    rows, videos = np.load(frames, mmap_mode="r"), find_videos(folder)
-    equal = sum(np.array_equal(row, read_all_frames(folder / video.path)) for row, video in zip(rows, videos))
-    return {"way": "pixels", "equal_to_sequential_decode": equal, "of": len(videos), "workers": workers}
-
-
 def medians(results: list[dict]) -> dict[tuple[str, int, int], dict[str, float]]:
     """Return the medians of the numbers of all repeats, by (way, workers, clips)."""
     repeats = defaultdict(list)
@@ -172,7 +165,7 @@ def medians(results: list[dict]) -> dict[tuple[str, int, int], dict[str, float]]
 
 
 def table(found: dict) -> str:
-    """Return the medians as a table, a row per way, number of workers and number of clips."""
+    """Return the medians as a table, a row per method, number of workers and number of clips."""
     rows = []
     for (way, workers, clips), own in sorted(found.items(), key=lambda item: item[0][2]):
         rate = own["clips_per_second"]
@@ -180,12 +173,12 @@ def table(found: dict) -> str:
         for other in ((PLAIN, 1, clips), (DECODING, workers, clips)):
             row.append(f"{rate / found[other]['clips_per_second']:.2f}" if other in found else "-")
         rows.append([*row, f"{own['cpu_ms_per_clip']:.1f}", f"{own['peak_memory_mb']:.0f}"])
-    header = ["way", "workers", "clips", "clips/s", "x plain", "of decoding", "CPU ms/clip", "peak MB"]
+    header = ["method", "workers", "clips", "clips/s", "x plain", "x decoding only", "CPU ms per clip", "peak MB"]
     return markdown_table(header, rows)
 
 
 def draw(found: dict, path: Path) -> None:
-    """Draw speed and memory against the number of clips, a line per way."""
+    """Draw speed and memory against the number of clips, a line per method and number of workers."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4.2), layout="constrained")
@@ -202,14 +195,14 @@ def draw(found: dict, path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
-def main() -> int:
+def main() -> int | str:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--input_path", type=Path, help="folder of class folders of videos, by default synthetic ones")
     parser.add_argument("--output_path", type=Path, default=Path("bench/extraction"), help="output folder")
     parser.add_argument("--clips", type=int, nargs="+", default=[100, 200, 500, 1000, 2000], help="sizes of the sets")
-    parser.add_argument("--plain_up_to", type=int, default=500, help="largest set that the plain way reads")
+    parser.add_argument("--plain_up_to", type=int, default=500, help="largest set that the plain method reads")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="numbers of worker processes")
-    parser.add_argument("--repeats", type=int, default=3, help="number of runs of each way")
+    parser.add_argument("--repeats", type=int, default=3, help="number of runs of each method")
     parser.add_argument("--short", action="store_true", help="60 clips, once")
     parser.add_argument("--run", type=json.loads, help=argparse.SUPPRESS)  # for the processes of `measure`
     args = parser.parse_args()
@@ -239,20 +232,20 @@ def main() -> int:
                 results.append(note(measure(way, workers, folder, output)))
                 failed |= results[-1]["clips"] != clips
                 if way == OURS and repeat == 0 and clips == args.clips[0]:
-                    pixels = note(compare_pixels(folder, output / "frames.npy", workers))
-                    failed |= pixels["equal_to_sequential_decode"] != pixels["of"]
+                    rows = zip(find_videos(folder), np.load(output / "frames.npy", mmap_mode="r"))
+                    equal = sum(np.array_equal(row, read_all_frames(folder / video.path)) for video, row in rows)
+                    note({"way": "pixels", "equal_to_sequential_decode": equal, "of": clips, "workers": workers})
+                    failed |= equal != clips
                 shutil.rmtree(output, ignore_errors=True)
         spent = milliseconds_by_step(scratch / f"set{args.clips[0]}", scratch / "written")
         note({"way": "CPU ms/clip by step", **spent})
     steps = ", ".join(f"{step} {milliseconds}" for step, milliseconds in spent.items())
     found = medians(results)
-    text = f"{table(found)}\nCPU ms/clip by step, one process: {steps}"
+    text = f"{table(found)}\nCPU ms per clip by step, one process: {steps}"
     (args.output_path / "table.txt").write_text(text + "\n")
     draw(found, args.output_path / "curve.png")
     print(text)
-    if failed:
-        print("a row is missing or a pixel differs", file=sys.stderr)
-    return int(failed)
+    return "a row is missing or a pixel differs" if failed else 0  # sys.exit prints the text
 
 
 if __name__ == "__main__":

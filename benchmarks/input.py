@@ -3,11 +3,11 @@
     python benchmarks/input.py                              clips of noise, 3 minutes on an idle machine
     python benchmarks/input.py --sparse_gigabytes 20        also memory, with a file of that size
 
-The pipeline is the one that `fit` reads from: rows of frames.npy in a random order, resized to 112x112, as tf.data
-batches. The process is bound to one core. The ways to read and the training of the full-width student take turns,
---repeats times; the table shows medians. "clips/s per core" is by CPU time, which other programs do not change;
-"clips/s" is by the clock and includes waiting for the disk. A cold file is removed from the cache of the system first.
-For memory, processes of their own read --memory_clips clips of a small file and of a sparse one.
+The pipeline is that of `fit`: rows of frames.npy in random order, resized to 112x112, as tf.data batches. The process
+is bound to one core. Reading and training the full-width student take turns, --repeats times; the table shows medians.
+"clips/s per core" is by CPU time, which other programs do not change; "clips/s" is by the clock and includes waiting
+for the disk. A cold file is removed from the system's cache first. Memory is measured in separate processes, which
+read --memory_clips clips of a small file and of a sparse one.
 """
 
 import argparse
@@ -97,7 +97,7 @@ def measure_speed(folder: Path, args: argparse.Namespace) -> dict[str, list[floa
     ways = {}
     for side in SIDES:
         dataset = make_arrays(folder / str(side), args.clips, side)
-        for views, name in ((0, "view 0"), (8, "views 0..8")):
+        for views, name in ((0, "view 0"), (8, "views 0 to 8")):
             run = partial(read_clips, dataset, args.clips, views)
             for state, cold in (("warm", None), ("cold", dataset)):
                 ways[f"{side}x{side}, {name}, {state}"] = partial(rates, run, args.clips, cold=cold)

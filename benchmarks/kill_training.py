@@ -2,12 +2,12 @@
 
     python benchmarks/kill_training.py --points 20
 
-The subjects are Teacher_training.py, KD_training.py, and KD_training.py while it computes the teacher's predictions, on
-small arrays of noise. Kills take turns among the phases start (files opened before the first step), epoch (training
-steps), validation, save (file operations on the training state) and end (those on model, record and history); in the
-last subject they hit file operations on the predictions. After each kill, the files under final names must be complete.
-The same command must then give the weights and, except for times, the history of an undisturbed run. Two unsafe ways to
-save must be caught: directly to the final name, and without the dropout generators. Prints a JSON line per point.
+The subjects are Teacher_training.py, KD_training.py, and KD_training.py while it computes teacher logits, on arrays of
+noise. The phases are start (files opened before the first step), epoch (training steps), validation, save (file
+operations on the training state), end (those on model, record and history) and logits (those on cached logits). After
+each kill, the files under final names must be complete. The same command must then give the weights and, except for
+times, the history of an undisturbed run. Two unsafe ways to save must be caught: directly to the final name, and
+without the state of the dropout generators. Prints a JSON line per point.
 """
 
 import argparse
@@ -39,22 +39,14 @@ TEACHER, STUDENT = "teacher.keras", "student.h5"
 def subjects(folder: Path) -> Iterator[killing.Subject]:
     """Write the arrays to `folder`, and yield the scripts to kill; the undisturbed teacher must run first."""
     write_noise_clips(folder, classes=3, clips=10, size=(48, 48))
+    common = {"hook": hook, "fault_of": fault_of, "leftovers": ("*.training", ".*")}
     for name, script, model, phases, unsafe in (
         ("teacher", "Teacher_training.py", TEACHER, PHASES, {DIRECT: "save", SEEDLESS: "epoch"}),
         ("student", "KD_training.py", STUDENT, PHASES, {DIRECT: "save", SEEDLESS: "epoch"}),
-        ("predictions", "KD_training.py", STUDENT, ("predictions",), {DIRECT: "predictions"}),
+        ("logits", "KD_training.py", STUDENT, ("logits",), {DIRECT: "logits"}),
     ):
-        yield killing.Subject(
-            name=name,
-            script=script,
-            prepare=partial(prepare, model=model),
-            hook=hook,
-            outcome=partial(outcome, model=model),
-            phases=phases,
-            unsafe=unsafe,
-            fault_of=fault_of,
-            leftovers=("*.training", ".*"),
-        )
+        of_model = {"prepare": partial(prepare, model=model), "outcome": partial(outcome, model=model)}
+        yield killing.Subject(name, script, phases=phases, unsafe=unsafe, **of_model, **common)
 
 
 def prepare(folder: Path, model: str) -> list:
@@ -71,7 +63,7 @@ def prepare(folder: Path, model: str) -> list:
 
 
 def hook(events: killing.Events, unsafe: str | None) -> None:
-    """Count the events of PHASES and the file operations on the predictions."""
+    """Count the events of PHASES and the file operations on the cached logits."""
     from utils import stages
     from utils.teachers import cache
     from utils.training import callbacks, fit
@@ -91,7 +83,7 @@ def hook(events: killing.Events, unsafe: str | None) -> None:
     fit.AfterEachStep = CountSteps
     training_state.TrainingState.save = events.file_operations("save", training_state.TrainingState.save)
     stages.finish = events.file_operations("end", stages.finish)
-    cache.compute = events.file_operations("predictions", cache.compute)
+    cache.compute = events.file_operations("logits", cache.compute)
     if unsafe == DIRECT:
         training_state.written_beside = cache.written_beside = contextlib.nullcontext
     elif unsafe == SEEDLESS:

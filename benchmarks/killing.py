@@ -1,7 +1,7 @@
 """Kill scripts at chosen points, resume them, and compare the results with those of an undisturbed run.
 
-Each kill_*.py describes what it kills as a `Subject` and calls `main`. Every run is a process of its own, forked from
-one that has only imported TensorFlow and other slow packages, and executes the script as a user would. To show that the
+Each kill_*.py describes what it kills as a `Subject` and calls `main`. Every run is a separate process, forked from one
+that has only imported TensorFlow and other slow packages, and executes the script as a user would. To show that the
 comparison can fail, each subject also has unsafe ways to save, which must be caught.
 """
 
@@ -21,7 +21,7 @@ import tempfile
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,22 +33,12 @@ os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")  # killed run
 ROOT = Path(__file__).resolve().parents[1]
 PRELOADED = ["tensorflow", "keras", "matplotlib.pyplot", "sklearn", "scipy.stats"]
 # A kill before "open" or "close" leaves the same files as one before the next of these calls.
-FILE_CALLS = {
-    "write",
-    "pwrite",
-    "tofile",
-    "fsync",
-    "truncate",
-    "flock",
-    "rename",
-    "replace",
-    "unlink",
-    "rmdir",
-    "mkdir",
-}
+FILE_CALLS = {"write", "pwrite", "tofile", "fsync", "truncate", "flock"}
+FILE_CALLS |= {"rename", "replace", "unlink", "rmdir", "mkdir"}
 TIME = "time"  # the phase of kills after a number of seconds
+LEFT = " is left"  # ends faults that do not show an unsafe save
 SECONDS_PER_RUN = 900
-UNSAFE_KILLS = 5
+UNSAFE_KILLS = 20  # at most; the first one that is caught ends the check
 
 Kill = tuple[str, float]  # a phase and the number of the event in it, or TIME and seconds
 
@@ -147,9 +137,7 @@ def execute(command: list[str], hook: Callable, kill: Kill | None, unsafe: str |
     counts.write_text(json.dumps({**events.counts, TIME: time.monotonic() - start}))
 
 
-def kill_and_resume(
-    subject: Subject, folder: Path, expected: dict, kills: Iterable[Kill], unsafe: str | None = None
-) -> dict:
+def kill_and_resume(subject: Subject, folder: Path, expected: dict, kills: Sequence[Kill], unsafe=None) -> dict:
     """Run a subject in the emptied `folder` with each of `kills`, then to its end.
 
     Returns the kills that happened, and as "faults" what is incomplete, differs from the `expected` outcome or is left.
@@ -160,14 +148,14 @@ def kill_and_resume(
         for kill in kills:
             if subject.run(folder, kill=kill, unsafe=unsafe) is None:
                 done.append(f"{kill[0]} {kill[1]:.5g}")
-            elif kill[0] != TIME and not done:
-                faults.append(f"{kill} was not reached")
             if fault := subject.fault_of(folder, expected):
                 faults.append(fault)
+        if not done and kills[0][0] != TIME:
+            faults.append(f"{kills[0]} was not reached")
         subject.run(folder, unsafe=unsafe)
         found = subject.outcome(folder)
         faults += [f"{name} differs" for name in expected | found if found.get(name) != expected.get(name)]
-        faults += [f"{path.name} is left" for pattern in subject.leftovers for path in folder.rglob(pattern)]
+        faults += [f"{path.name}{LEFT}" for pattern in subject.leftovers for path in folder.rglob(pattern)]
     except Exception as error:  # a reader may raise anything on a damaged file
         faults.append((str(error).strip().splitlines() or [repr(error)])[-1])
     return {"subject": subject.name, "killed": done, "faults": faults}
@@ -181,12 +169,13 @@ def check(subject: Subject, folder: Path, points: int, choose: random.Random) ->
     print(json.dumps({"subject": subject.name, "events": events}), flush=True)
     for unsafe, phase in subject.unsafe.items():
         shutil.rmtree(killed, ignore_errors=True)
-        last = subject.run(killed, unsafe=unsafe)[phase]
-        caught = 0
-        for number in range(1, UNSAFE_KILLS + 1):
-            kill = (phase, number * last // (UNSAFE_KILLS + 1))  # evenly spaced: some events may do no harm
-            caught += bool(kill_and_resume(subject, killed, expected, [kill], unsafe)["faults"])
-        print(json.dumps({"unsafe": unsafe, "caught": caught, "of": UNSAFE_KILLS}), flush=True)
+        numbers = range(1, subject.run(killed, unsafe=unsafe)[phase] + 1)
+        for number in choose.sample(numbers, min(UNSAFE_KILLS, len(numbers))):  # some of them do no harm
+            result = kill_and_resume(subject, killed, expected, [(phase, number)], unsafe)
+            caught = bool(result["killed"]) and any(not fault.endswith(LEFT) for fault in result["faults"])
+            print(json.dumps({"unsafe": unsafe, "caught": caught, **result}), flush=True)
+            if caught:
+                break
         failed += not caught
     for point in range(points):
         phases = [subject.phases[(point + turn) % len(subject.phases)] for turn in range(subject.kills)]

@@ -39,12 +39,9 @@ def brightened(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(np.arange(256) * gain + offset, 0, 255).astype(np.uint8)[frames]
 
 
-def all_changes(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return encoded(brightened(trimmed(frames[:, :, ::-1], rng), rng), rng)
-
-
-KINDS = {"encoded smaller": encoded, "flipped": lambda frames, rng: frames[:, :, ::-1], "trimmed": trimmed}
-KINDS |= {"brightened": brightened, "all at once": all_changes}
+KINDS = {"smaller": encoded, "flipped": lambda frames, rng: frames[:, :, ::-1], "trimmed": trimmed}
+KINDS["brightened"] = brightened
+KINDS["all at once"] = lambda frames, rng: encoded(brightened(trimmed(frames[:, :, ::-1], rng), rng), rng)
 
 
 def write_video(path: Path, frames: np.ndarray) -> None:
@@ -108,14 +105,13 @@ def run(videos: Path, folder: Path, split_seed: int, *, frame_size: tuple[int, i
     named = [(str(mixed.paths[one]), *str(mixed.paths[other]).split("/")[1:]) for one, other in pairs.tolist()]
     found = Counter(kind for path, kind, *rest in named if path in planted and Path(path).stem == Path(rest[-1]).stem)
     wrong = pairs[keys[pairs[:, 0]] != keys[pairs[:, 1]]]
-    seen = np.union1d(train, validation)
     return {
         "split_seed": split_seed,
         "planted": len(planted),
         "found": {kind: found[kind] for kind in KINDS},
         "test_clips": len(test),
         "clips_flagged_wrongly": len(np.unique(wrong[:, 0])),
-        "pairs_of_other_groups": int((keys[test][:, None] != keys[seen][None]).sum()),
+        "pairs_of_other_groups": int((keys[test][:, None] != keys[np.union1d(train, validation)]).sum()),
         "pairs_flagged_wrongly": len(wrong),
         "wrong_pairs": [[str(mixed.paths[row]) for row in pair] for pair in wrong.tolist()],
         "clips": len(mixed),

@@ -20,8 +20,8 @@ ORDERS = ("as filmed", "shuffled", "backwards")
 
 def main() -> None:
     parser = cli.ArgumentParser(__doc__.splitlines()[0])
-    path = argument_types.existing_folder
-    parser.add_argument("--experiment", type=path, default="demo", help="output folder of reproduce.py")
+    existing = argument_types.existing_folder
+    parser.add_argument("--experiment", type=existing, default="demo", help="output folder of reproduce.py")
     args = parser.parse_args()
     cli.start_tensorflow()
     import numpy as np
@@ -43,7 +43,8 @@ def main() -> None:
         shuffled = np.take_along_axis(clips, shuffled[:, :, None, None, None], axis=1)
         by_order = found.setdefault(line["recogniser"], {order: [] for order in ORDERS})
         for order, changed in zip(ORDERS, (clips, shuffled, clips[:, ::-1])):
-            logits = np.concatenate([recognizer.model.predict_on_batch(part) for part in np.array_split(changed, 8)])
+            parts = np.array_split(changed, range(16, len(changed), 16))
+            logits = np.concatenate([recognizer.model.predict_on_batch(part) for part in parts])
             by_order[order].append(accuracy(dataset.labels[rows], logits))
     means = {name: {order: float(np.mean(values)) for order, values in by.items()} for name, by in found.items()}
     rows = [[name, *(f"{100 * by[order]:.1f} %" for order in ORDERS)] for name, by in means.items()]

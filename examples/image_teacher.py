@@ -4,9 +4,16 @@
     python KD_training.py --data frames.npy --annotations labels.npy --source scores.npy
 
 EfficientNet-Lite0 computes features of a few frames of each view of each clip. A logistic regression is fitted to the
-features of the training clips. The outputs are scores.npy, log-probabilities `(N, views + 1, C)`, and
-scores_cross_fitted.npy, in which each training clip is scored by a probe fitted to the training clips of other groups.
-A .json next to each describes the clips, views and split, which KD_training.py compares with its own.
+features of the labelled training clips. Its strength of regularisation is chosen by cross-validation over groups of
+these clips, so the labels of validation clips are not used. The outputs have a row for each clip of --data and then of
+--unlabelled:
+
+    scores.npy                log-probabilities `(N, views + 1, C)`
+    scores_cross_fitted.npy   the same, but a probe of other groups scores each labelled training clip
+    --auxiliary_path          ImageNet logits of the network itself `(N, views + 1, 1000)`, for --auxiliary_source
+
+A .json next to each describes the clips and views, which KD_training.py compares with its own. That of the scores also
+holds the split; ImageNet logits depend on no label, so one file serves all folds.
 Requirements: pip install -r requirements-examples.txt
 """
 
@@ -17,50 +24,82 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from utils.settings import arguments, cli
-from utils.settings.argument_types import output_scores, positive_int
+from utils.settings.argument_types import existing_scores, output_scores, positive_int
 from utils.settings.options import DataOptions, ViewOptions
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.ArgumentParser(__doc__.splitlines()[0])
-    arguments.add_data_arguments(parser)
+    arguments.add_unlabelled_argument(arguments.add_data_arguments(parser))
     arguments.add_split_arguments(parser, default="auto")
     arguments.add_view_arguments(parser, views_help=arguments.VIEWS_HELP)
     teacher = parser.add_argument_group("teacher")
+    teacher.add_argument(
+        "--labels_per_class", type=positive_int, help="labelled clips per class, the same as in KD_training.py"
+    )
     teacher.add_argument("--frames", type=positive_int, default=4, help="frames per view; their features are averaged")
     teacher.add_argument("--side", type=positive_int, default=224, help="side of the images in pixels")
     teacher.add_argument("--input_frames", type=positive_int, default=16, help="frames of the student's input")
-    teacher.add_argument("--output_path", type=output_scores, default="image_teacher/scores.npy", help="the scores")
-    return parser.parse_args()
+    teacher.add_argument(
+        "--features", type=existing_scores, help=".npy of another network's features, instead of EfficientNet-Lite0's"
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("--output_path", type=output_scores, default="image_teacher/scores.npy", help="the scores")
+    output.add_argument("--auxiliary_path", type=output_scores, help="also write the network's ImageNet logits here")
+    args = parser.parse_args()
+    if args.features and args.auxiliary_path:
+        parser.error("--auxiliary_path: must not go with --features, which have no ImageNet logits")
+    if args.auxiliary_path in (args.output_path, cross_fitted_path(args.output_path)):
+        parser.error(f"--auxiliary_path: must not replace the scores, got {args.auxiliary_path}")
+    return args
 
 
 def main() -> None:
     args = parse_arguments()
-    import numpy as np
-
     from examples.image_features import efficientnet_lite0, view_features
-    from examples.linear_probe import choose_strength, cross_fitted_scores, fitted_scores
     from utils.data.loading import load
-    from utils.splits.groups import groups_or_reason
+    from utils.teachers.exchange import read_logits
     from utils.teachers.question import Question
 
     data = arguments.options_of(DataOptions, args)
-    loaded = load(data, (args.input_frames, args.side, args.side, 3))
-    dataset, split = loaded.dataset, loaded.split
+    loaded = load(data, (args.input_frames, args.side, args.side, 3), args.unlabelled)
     question = Question(loaded, arguments.options_of(ViewOptions, args))
-    describe = efficientnet_lite0()
-    features = view_features(describe, question, frames=args.frames, side=args.side, clip_frames=args.input_frames)
+    if args.features:
+        features = read_logits(args.features, question, argument="--features")
+        write_teacher(features, question, args, {"features": str(args.features)})
+        return
+    network = efficientnet_lite0()
+    size = {"frames": args.frames, "side": args.side}
+    of_all = args.auxiliary_path is not None
+    features = view_features(network.describe, question, clip_frames=args.input_frames, of_all=of_all, **size)
+    if args.auxiliary_path is not None:
+        about = {"teacher": "EfficientNet-Lite0, ImageNet classes", **size}
+        write_array(args.auxiliary_path, network.logits(features), about | {"key": question.key()})
+        print(f"wrote {args.auxiliary_path}: logits of {len(network.bias)} classes")
+    write_teacher(features, question, args, {"features": "EfficientNet-Lite0", **size})
 
-    labels, classes, train = dataset.labels, len(dataset.class_names), split.train
-    strength = choose_strength(features, labels, split, classes)
-    scores = fitted_scores(features, labels, split, classes, strength=strength)
+
+def write_teacher(features, question, args: argparse.Namespace, about: dict) -> None:
+    """Fit the probe to features `(N, views + 1, D)` of the labelled training clips and write both files of scores."""
+    import numpy as np
+
+    from examples.linear_probe import choose_strength, cross_fitted_scores, fit_probe, fitted_scores
+    from utils.data.labels import few_labels
+    from utils.splits.groups import groups_or_reason
+
+    dataset, split = question.dataset, question.split
+    labels, classes, rows = dataset.labels, len(dataset.class_names), split.train
+    if args.labels_per_class is not None:
+        rows = rows[few_labels(labels, split, args.labels_per_class)[rows] >= 0]
     groups, _ = groups_or_reason(dataset.paths, args.group_pattern)
     keys = groups.keys if groups else np.arange(len(dataset)).astype(str)
+    labelled = {"features": features[rows], "labels": labels[rows]}
+    parts = {"keys": keys[rows], "seed": split.split_seed}
+    strength = choose_strength(**labelled, class_count=classes, **parts)
+    scores = fitted_scores(fit_probe(**labelled, strength=strength), features, classes)
     crossed = scores.copy()
-    crossed[train] = cross_fitted_scores(
-        features[train], labels[train], classes, keys=keys[train], strength=strength, seed=split.split_seed
-    )
-    about = {"teacher": "EfficientNet-Lite0, linear probe", "C": strength, "frames": args.frames, "side": args.side}
+    crossed[rows] = cross_fitted_scores(scores[rows], **labelled, strength=strength, **parts)
+    about = {"teacher": "linear probe", "C": strength, "labels_per_class": args.labels_per_class, **about}
     write_scores(args.output_path, scores, question, about)
     write_scores(cross_fitted_path(args.output_path), crossed, question, about | {"cross_fitted": True})
 
@@ -71,19 +110,28 @@ def cross_fitted_path(path: Path) -> Path:
 
 
 def write_scores(path: Path, scores, question, about: dict) -> None:
-    """Write a file of scores and the .json that KD_training.py reads, and print the accuracy on view 0."""
+    """Write a file of scores and its .json, and print the accuracy on view 0 of training and validation clips.
+
+    Test clips are left out, because a teacher may be chosen by the printed accuracy.
+    """
+    from utils.networks.records import split_record
+
+    split, labels = question.split, question.dataset.labels
+    correct = scores[: len(labels), 0].argmax(axis=1) == labels
+    accuracy = {name: float(correct[getattr(split, name)].mean()) for name in ("train", "validation")}
+    write_array(path, scores, about | {"accuracy": accuracy, "key": question.key(), "split": split_record(split)})
+    print(f"wrote {path}: accuracy " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in accuracy.items()))
+
+
+def write_array(path: Path, array, about: dict) -> None:
+    """Write a .npy file and the .json that KD_training.py reads."""
     import numpy as np
 
-    from utils.networks.records import SETS, split_record
     from utils.runtime.files import write_json, written_beside
 
-    correct = scores[:, 0].argmax(axis=1) == question.dataset.labels
-    accuracy = {name: float(correct[getattr(question.split, name)].mean()) for name in SETS}
     with written_beside(path) as temporary, open(temporary, "wb") as file:
-        np.save(file, scores)
-    split = split_record(question.split)
-    write_json(path.with_suffix(".json"), about | {"accuracy": accuracy, "key": question.key(), "split": split})
-    print(f"wrote {path}: accuracy " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in accuracy.items()))
+        np.save(file, array)
+    write_json(path.with_suffix(".json"), about)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""A linear probe: logistic regression on standardised features, with cross-fitted scores of the training clips."""
+"""A linear probe: logistic regression on standardised features, with cross-fitted scores of the fitted clips."""
 
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from scipy.special import log_softmax
@@ -9,11 +10,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from utils.splits.protocols import Split
 from utils.splits.stratify import group_folds
 
 STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # candidates for C of scikit-learn's LogisticRegression
+DEFAULT_STRENGTH = 1e-3
 STEPS = 500
+FOLDS = 5
 
 
 def fit_probe(features: np.ndarray, labels: np.ndarray, *, strength: float) -> Pipeline:
@@ -37,40 +39,62 @@ def class_scores(probe: Pipeline, features: np.ndarray, class_count: int) -> np.
     return log_softmax(scores, axis=1).astype(np.float32).reshape(*features.shape[:-1], class_count)
 
 
-def choose_strength(features: np.ndarray, labels: np.ndarray, split: Split, class_count: int) -> float:
-    """Return the C whose probe of the training clips has the lowest cross-entropy on view 0 of the validation clips."""
+def choose_strength(
+    features: np.ndarray, labels: np.ndarray, class_count: int, *, keys: np.ndarray, seed: int
+) -> float:
+    """Choose C by cross-validation over groups: the lowest mean cross-entropy on view 0 of held-out clips.
 
-    def validation_loss(strength: float) -> float:
-        probe = fit_probe(features[split.train], labels[split.train], strength=strength)
-        scores = class_scores(probe, features[split.validation, 0], class_count)
-        return -np.take_along_axis(scores, labels[split.validation, None], axis=1).mean()
+    Features `(B, K + 1, D)`, labels `(B,)` and group keys `(B,)` are those of the labelled training clips, so that the
+    choice uses no other labels. Returns DEFAULT_STRENGTH if a class is never held out, because it has a single group.
+    """
+    parts = list(held_out_parts(labels, keys, seed=seed))
+    if {label for _, held_out in parts for label in labels[held_out]} != set(labels):
+        print(f"note: a class has too few groups for cross-validation; the teacher uses C {DEFAULT_STRENGTH}.")
+        return DEFAULT_STRENGTH
 
-    return min(STRENGTHS, key=validation_loss)
+    def loss(strength: float) -> float:
+        total = 0.0
+        for rest, held_out in parts:
+            probe = fit_probe(features[rest], labels[rest], strength=strength)
+            scores = class_scores(probe, features[held_out, 0], class_count)
+            total -= np.take_along_axis(scores, labels[held_out, None], axis=1).sum()
+        return total
+
+    return min(STRENGTHS, key=loss)
 
 
-def fitted_scores(
-    features: np.ndarray, labels: np.ndarray, split: Split, class_count: int, *, strength: float
-) -> np.ndarray:
-    """Score every clip with a probe of all training clips: float32 `(N, K + 1, C)`, NaN where features are NaN."""
+def fitted_scores(probe: Pipeline, features: np.ndarray, class_count: int) -> np.ndarray:
+    """Score every clip with one probe: float32 `(N, K + 1, C)`, NaN where features `(N, K + 1, D)` are NaN."""
     known = np.isfinite(features).all(axis=-1)
     scores = np.full((*features.shape[:2], class_count), np.nan, np.float32)
-    scores[known] = class_scores(
-        fit_probe(features[split.train], labels[split.train], strength=strength), features[known], class_count
-    )
+    scores[known] = class_scores(probe, features[known], class_count)
     return scores
 
 
 def cross_fitted_scores(
-    features: np.ndarray, labels: np.ndarray, class_count: int, *, keys: np.ndarray, strength: float, seed: int, folds=5
+    scores: np.ndarray, features: np.ndarray, labels: np.ndarray, *, keys: np.ndarray, strength: float, seed: int
 ) -> np.ndarray:
-    """Score each training clip with a probe of the training clips of other groups: float32 `(B, K + 1, C)`.
+    """Score each labelled training clip with a probe of the clips of other groups: float32 `(B, K + 1, C)`.
 
-    `features` `(B, K + 1, D)`, `labels` `(B,)` and group `keys` `(B,)` are those of the training clips only.
+    Features `(B, K + 1, D)`, labels `(B,)` and group keys `(B,)` are those of the labelled training clips. Clips whose
+    class has no other group keep their `scores` `(B, K + 1, C)`.
     """
-    part = group_folds(labels, keys, count=min(folds, len(np.unique(keys))), seed=seed)
-    scores = np.empty((*features.shape[:2], class_count), np.float32)
-    for number in np.unique(part):
-        inside = part == number
-        probe = fit_probe(features[~inside], labels[~inside], strength=strength)
-        scores[inside] = class_scores(probe, features[inside], class_count)
-    return scores
+    crossed = scores.copy()
+    for rest, held_out in held_out_parts(labels, keys, seed=seed):
+        probe = fit_probe(features[rest], labels[rest], strength=strength)
+        crossed[held_out] = class_scores(probe, features[held_out], scores.shape[-1])
+    return crossed
+
+
+def held_out_parts(labels: np.ndarray, keys: np.ndarray, *, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the clips to fit and the clips to score, bool `(B,)` each, for up to FOLDS folds of whole groups.
+
+    A clip whose class does not occur outside its fold is not scored.
+    """
+    count = min(FOLDS, len(np.unique(keys)), np.unique(labels, return_counts=True)[1].max())
+    fold = group_folds(labels, keys, count=count, seed=seed) if count > 1 else np.zeros(len(labels), np.int64)
+    for number in np.unique(fold):
+        rest = fold != number
+        held_out = ~rest & np.isin(labels, labels[rest])
+        if held_out.any() and len(np.unique(labels[rest])) > 1:
+            yield rest, held_out

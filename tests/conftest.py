@@ -1,5 +1,6 @@
 """Fixtures that several test modules share."""
 
+import gc
 import signal
 from pathlib import Path
 
@@ -14,6 +15,12 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGTERM) == signal.SIG_IGN:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def pytest_sessionfinish():
+    """Keep pytest's final garbage collections short: xdist interrupts a worker that takes longer than 5 s to end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import json
 import re
 import shlex
 import shutil
@@ -59,6 +60,8 @@ PARSED = {
     "benchmarks/split_gap.py": "trains the full-width student twice",
     "benchmarks/synthetic_frames.py": "renders hundreds of videos and trains networks",
     "examples/image_teacher.py": "needs PyTorch; tests/examples runs its parts",
+    "examples/torchvision_scores.py": "needs torchvision; tests/examples runs it with a stand-in",
+    "examples/videomae_scores.py": "needs transformers; tests/examples runs it with a stand-in",
 }
 SHELL = ("source .venv/bin/activate", "python -m venv .venv")  # not run
 
@@ -113,11 +116,17 @@ def workplace(tmp_path_factory):
         shutil.copy(arrays / name, folder / "arrays" / name)
     shutil.copy(arrays / "extraction.json", folder / "arrays")
     (folder / "recipes").symlink_to(PROJECT / "recipes")
-    for name in ("results/synthetic", "docs"):
+    for name in ("results/synthetic", "docs", "few_labels", "video", "views_224"):
         (folder / name).mkdir(parents=True)
     scores = np.eye(2, dtype=np.float32)[np.load(arrays / "labels.npy")]
-    for name in ("scores", "scores_cross_fitted", "image", "image_cross_fitted"):
+    for name in ("scores", "scores_cross_fitted", "image", "image_cross_fitted", "video/scores", "features"):
         np.save(folder / f"{name}.npy", scores)
+    for name in ("imagenet", "kinetics"):
+        np.save(folder / f"{name}.npy", np.eye(7, dtype=np.float32)[np.arange(len(scores)) % 7])
+    for name in ("labelled", "unlabelled"):
+        (folder / "Datasets" / name).symlink_to("UCF11")
+        shutil.copytree(arrays, folder / "Frames_datasets" / name)
+    np.save(folder / "few_labels/scores.npy", np.concatenate([scores, scores]))
     write_sports1m_file(folder / "sports1m.h5")
     return folder
 
@@ -242,9 +251,12 @@ def test_custom_teacher_and_student(make_arrays, tmp_path):
         small = ("--epochs", "1", "--views", "1", "--input_size", "32", "--width", "0.25")
         printed = run_script(*distil, *small, cwd=tmp_path)
         assert float(re.search(r"teacher.*: accuracy ([\d.]+) % on training clips", printed)[1]) >= 90
+        assert "its weights stay as drawn" in printed
         assert evaluate[-1] in run_script(*evaluate, cwd=tmp_path)
     finally:
         sys.modules.pop("my_student", None)
+    record = json.loads((tmp_path / "my_student.json").read_text())
+    assert (record["input"]["shape"], record["arguments"]["student"]) == ([16, 32, 32, 3], "my_student:build")
     dataset = open_clips(arrays / "frames.npy", arrays / "labels.npy")
     as_rgb = load_recognizer(tmp_path / "my_teacher.keras", argument="", input_scale="0..1")
     assert accuracy(dataset.labels, as_rgb.logits(dataset, np.arange(len(dataset)))) <= 0.5

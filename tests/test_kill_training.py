@@ -1,41 +1,36 @@
-"""Whole trainings killed by SIGKILL and run again; benchmarks/kill_training.py does it at many moments."""
+"""Training scripts resume after SIGKILL; benchmarks/kill_training.py kills them at many more points."""
 
 import pytest
 
-from benchmarks import kill_training
+from benchmarks import kill_training, killing
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def teacher(tmp_path_factory):
+    """The training of a teacher, a folder for its runs, and the outcome and events of an undisturbed run."""
     folder = tmp_path_factory.mktemp("killed")
-    kill_training.make_arrays(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def whole(folder):
-    """What an undisturbed Teacher_training.py leaves, and how many events there were to be killed at."""
-    events = kill_training.run("Teacher_training.py", folder / "whole")
-    assert kill_training.incomplete(folder / "whole") == []
-    return kill_training.result(folder / "whole", "Teacher_training.py"), events
+    subject = next(kill_training.subjects(folder))
+    undisturbed = folder / "undisturbed_teacher"
+    events = subject.run(undisturbed)
+    assert kill_training.fault_of(undisturbed) is None
+    return subject, folder / "killed", subject.outcome(undisturbed), events
 
 
 @pytest.mark.parametrize(("phase", "share"), [("save", 0.6), ("end", 0.7)])
-def test_a_killed_script_ends_as_an_undisturbed_one(folder, whole, phase, share):
-    """A power cut, or a full memory: whatever it hits, the same command must bring the same network."""
-    expected, events = whole
-    moment = (phase, int(share * events[phase]))
-    done = kill_training.kill_and_continue("Teacher_training.py", folder / "killed", expected, moment)
-    assert done["killed"]
-    assert done["faults"] == []
+def test_resumed_training_equals_an_undisturbed_one(teacher, phase, share):
+    """After a crash or a power cut, the same command would otherwise give another network."""
+    subject, folder, expected, events = teacher
+    result = killing.kill_and_resume(subject, folder, expected, [(phase, int(share * events[phase]))])
+    assert result["killed"]
+    assert result["faults"] == []
 
 
-def test_a_careless_save_is_caught(folder, whole):
-    """The test above would say nothing if it could not fail."""
-    expected, events = whole
-    moment, careless = ("save", int(0.6 * events["save"])), kill_training.STRAIGHT
-    done = kill_training.kill_and_continue("Teacher_training.py", folder / "careless", expected, moment, careless)
-    assert done["killed"]
-    assert any("teacher.training" in fault for fault in done["faults"])
+def test_unsafe_save_is_caught(teacher):
+    """The test above would pass whatever the scripts save."""
+    subject, folder, expected, events = teacher
+    kill = ("save", int(0.6 * events["save"]))
+    result = killing.kill_and_resume(subject, folder, expected, [kill], kill_training.DIRECT)
+    assert result["killed"]
+    assert any("teacher.training" in fault for fault in result["faults"])

@@ -1,31 +1,32 @@
-"""An experiment that was killed ends like one that was not; benchmarks/kill_reproduce.py tries many moments."""
+"""reproduce.py resumes after SIGKILL; benchmarks/kill_reproduce.py kills it at many more points."""
 
 import pytest
 
-from benchmarks import kill_reproduce
+from benchmarks.kill_reproduce import BEFORE, DIRECT, HALF, SUBJECT
+from benchmarks.killing import kill_and_resume
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """The folder of an experiment that ran to its end, and in how many saves."""
+    """The outcome and the events of an undisturbed experiment."""
     folder = tmp_path_factory.mktemp("undisturbed") / "out"
-    return folder, kill_reproduce.kill_at_save(folder, None)
+    events = SUBJECT.run(folder)
+    return SUBJECT.outcome(folder), events
 
 
-def test_a_killed_experiment_ends_with_equal_results(undisturbed, tmp_path):
-    """Otherwise a crash in the night would cost the table, or change it without a word."""
-    folder, saves = undisturbed
-    for share, moment in ((0.5, "half written"), (0.2, "before the rename")):
-        assert kill_reproduce.kill_at_save(tmp_path / "out", int(share * saves), moment) is None  # killed
-    assert kill_reproduce.finish(tmp_path / "out") is None
-    assert kill_reproduce.outcome(tmp_path / "out") == kill_reproduce.outcome(folder)
+def test_resumed_experiment_has_equal_results(undisturbed, tmp_path):
+    """After a crash, the results of hours of training would otherwise be lost or differ."""
+    expected, events = undisturbed
+    kills = [(HALF, events[HALF] // 2), (BEFORE, events[BEFORE] // 5)]
+    result = kill_and_resume(SUBJECT, tmp_path / "out", expected, kills)
+    assert len(result["killed"]) == 2
+    assert result["faults"] == []
 
 
-def test_the_harness_catches_a_careless_save(undisturbed, tmp_path):
-    """A check that cannot fail is none: half a file under its final name must show."""
-    folder, saves = undisturbed
-    assert kill_reproduce.kill_at_save(tmp_path / "out", saves // 2, "half written", careless=True) is None
-    fault = kill_reproduce.finish(tmp_path / "out")
-    assert fault or kill_reproduce.outcome(tmp_path / "out") != kill_reproduce.outcome(folder)
+def test_unsafe_save_is_caught(undisturbed, tmp_path):
+    """The test above would pass whatever the experiment saves."""
+    expected, events = undisturbed
+    kills = [(HALF, int(share * events[HALF])) for share in (0.88, 0.17, 0.6)]  # some of the files do no harm
+    assert any(kill_and_resume(SUBJECT, tmp_path / "out", expected, [kill], DIRECT)["faults"] for kill in kills)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
@@ -12,7 +13,7 @@ from tests.scripts import run_script as run
 
 TINY = ["--teacher_epochs", 1, "--student_epochs", 1, "--input_size", 32, "--frame_size", 32, "--views", 1]
 TINY += ["--teacher_width", 0.05, "--student_width", 0.05, "--batch_size", 4]
-SET = ["--classes", 2, "--subjects", 6, "--clips", 1, "--labels_per_class", 2, "--split", "fold:2", "--seeds", 0, 1]
+SET = ["--classes", 2, "--subjects", 6, "--clips", 1, "--labels_per_class", 2, "--split", "fold:2"]
 
 
 def without_times(results):
@@ -22,7 +23,7 @@ def without_times(results):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """The output folder and stdout of a tiny run: 2 classes, 6 subjects, 2 folds, 2 seeds, 2 temperatures."""
+    """The output folder and stdout of a tiny run: 2 classes, 6 subjects, 2 folds, 2 temperatures."""
     folder = tmp_path_factory.mktemp("demo")
     printed = run("reproduce.py", *TINY, *SET, "--temperatures", 1, 4, "--output_path", "out", cwd=folder)
     return folder / "out", printed
@@ -37,7 +38,7 @@ def test_the_table_agrees_with_the_predictions(demo):
     assert [row["name"] for row in results["rows"]] == names
     with open(folder / "results.csv", newline="") as file:
         lines = list(csv.DictReader(file))
-    assert len(lines) == 5 * 2 * 2
+    assert len(lines) == 5 * 2
     for row in results["rows"]:
         found = [line for line in lines if line["recogniser"] == row["name"]]
         correct = []
@@ -79,14 +80,14 @@ def test_teachers_and_settings_are_shared_by_their_students(demo):
     records = [
         json.loads(path.read_text()) for path in folder.glob("cells/*/*.json") if "class_names" in path.read_text()
     ]
-    assert len(records) == 2 * 2 * 4
+    assert len(records) == 2 * 4
     assert len({record["split"]["test"] for record in records}) == 2  # one per fold
     students = [record["arguments"] for record in records if record["kind"] != "C3D teacher"]
     assert {student["labels_per_class"] for student in students} == {2}
     assert sorted({source for student in students for source in student["source"] or [""]}) == sorted(
         ["", *(str(path.relative_to(folder.parent)) for path in folder.glob("cells/teacher*/teacher.keras"))]
     )
-    assert printed.count("== training") == 16
+    assert printed.count("== training") == 8
 
 
 def test_an_extended_experiment_trains_what_is_new(demo, tmp_path):
@@ -95,19 +96,19 @@ def test_an_extended_experiment_trains_what_is_new(demo, tmp_path):
     shutil.copytree(folder, tmp_path / "out")
     before = without_times(json.loads((folder / "results.json").read_text()))
     again = run("reproduce.py", *TINY, *SET, "--temperatures", 1, 4, "--output_path", "out", cwd=tmp_path)
-    assert "16 of 16 trainings are already there" in again
+    assert "8 of 8 trainings are already there" in again
     assert "== training" not in again
     assert without_times(json.loads((tmp_path / "out/results.json").read_text())) == before
     sharing = ["--split", "random", "--fail_on_leak", "--output_path", "leaking"]
     leaks = run("reproduce.py", *TINY, *SET[:6], *sharing, cwd=tmp_path, expect=2)
     assert leaks.startswith("error: --fail_on_leak: ")
-    more = run("reproduce.py", *TINY, *SET, "--temperatures", 4, 9, "--output_path", "out", cwd=tmp_path)
-    assert "12 of 16 trainings are already there" in more
-    assert more.count("T 9") >= 4
-    assert more.count("== training") == 4
+    seeds = ["--temperatures", 4, "--seeds", 0, 1, "--folds", 1, "--output_path", "out"]
+    more = run("reproduce.py", *TINY, *SET, *seeds, cwd=tmp_path)
+    assert "3 of 6 trainings are already there" in more
+    assert re.findall(r"^== training .*; (.*)$", more, re.M) == ["fold:1/2, seed 1"] * 3
     other = [*TINY, *SET, "--temperatures", 4, "--student_epochs", 2, "--output_path", "out"]
     plan = run("reproduce.py", *other, "--dry_run", cwd=tmp_path)
-    assert "12 trainings (8 to do, 4 tested)" in plan  # the teachers are kept
+    assert "6 trainings (4 to do, 2 tested)" in plan  # the teachers are kept
     assert "about" in plan
 
 
@@ -134,12 +135,16 @@ def test_merged_settings_are_saved(demo):
 def own(tmp_path_factory):
     """A tiny run on a user's arrays with three teachers: C3D, scores of 75 % accuracy, and the average of both.
 
-    Returns the folder of the arrays and scores, whose subfolder `out` holds the results, and the arguments.
+    Students also learn from 2 unlabelled clips and from auxiliary scores. Returns the folder of the arrays and scores,
+    whose subfolder `out` holds the results, and the arguments.
     """
     folder = write_arrays(tmp_path_factory.mktemp("own") / "arrays", groups=4, clips=2, height=32, width=32)
-    labels = np.load(folder / "labels.npy")
+    write_arrays(folder / "more", classes=1, groups=2, clips=1, height=32, width=32, seed=1)
+    labels = np.append(np.load(folder / "labels.npy"), [0, 0])
     np.save(folder / "scores.npy", np.eye(3, dtype=np.float32)[(labels + (np.arange(len(labels)) % 4 == 0)) % 3] * 5)
+    np.save(folder / "imagenet.npy", np.random.default_rng(0).normal(size=(len(labels), 5)).astype(np.float32))
     arguments = [*TINY, "--data", "frames.npy", "--annotations", "labels.npy", "--temperatures", 3]
+    arguments += ["--unlabelled", "more/frames.npy", "--auxiliary_source", "imagenet.npy"]
     sources = ["--sources", "oracle=scores.npy", "both=scratch,scores.npy"]
     run("reproduce.py", *arguments, *sources, "--output_path", "out", cwd=folder)
     return folder, arguments
@@ -157,7 +162,7 @@ def test_a_plan_needs_no_arrays(tmp_path):
     """--dry_run would render and extract videos first."""
     plan = run("reproduce.py", *TINY, *SET, "--dry_run", "--output_path", "plan", cwd=tmp_path)
     assert "no arrays yet: 12 videos have to be read first" in plan
-    assert "12 trainings (12 to do)" in plan
+    assert "6 trainings (6 to do)" in plan
     assert not (tmp_path / "plan").exists()
 
 
@@ -167,6 +172,7 @@ def test_given_teachers_have_a_row_and_students(own):
     results = json.loads((folder / "out/results.json").read_text())
     assert [(row["name"], row["role"]) for row in results["rows"]] == [
         ("student alone", "alone"),
+        ("student with auxiliary targets", "auxiliary"),
         *(("teacher: C3D (scratch)", "teacher"), ("student of C3D (scratch), T 3, alpha 0.1", "distilled")),
         *(("teacher: oracle", "teacher"), ("student of oracle, T 3, alpha 0.1", "distilled")),
         *(("teacher: both", "teacher"), ("student of both, T 3, alpha 0.1", "distilled")),
@@ -174,11 +180,19 @@ def test_given_teachers_have_a_row_and_students(own):
     (record,) = [json.loads(path.read_text()) for path in folder.glob("out/cells/teacher-scratch*/teacher.json")]
     test = record["split"]["rows"]["test"]
     expected = np.mean(np.load(folder / "scores.npy")[test].argmax(axis=1) == np.load(folder / "labels.npy")[test])
-    oracle = results["rows"][3]
+    oracle = results["rows"][4]
     assert oracle["interval"]["estimate"] == pytest.approx(expected)
     assert oracle["parameters"] is None
     student = json.loads(next(folder.glob("out/cells/distilled-both*/student.json")).read_text())
     assert len(student["arguments"]["source"]) == 2
+    assert student["unlabelled"]["files"][0]["path"] == "more/frames.npy"
+    (alone,) = [json.loads(path.read_text()) for path in folder.glob("out/cells/alone*/student.json")]
+    assert alone["arguments"]["auxiliary_source"] is None
+    (leaks,) = results["leaks"].values()
+    assert leaks["unlabelled_clips"] == 2
+    caption = (folder / "out/results.md").read_text()
+    assert "The last epoch is kept." in caption
+    assert "in training, validation or unlabelled clips)" in caption
 
 
 def test_unusable_sources_are_refused(own):

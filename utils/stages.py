@@ -1,6 +1,7 @@
 """The stages as functions of parsed arguments, called by the scripts and by reproduce.py."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from utils.data.labels import few_labels
 from utils.data.loading import SplitDataset, check_length, load, split_of
 from utils.evaluation import results as report
 from utils.evaluation.tables import summary
-from utils.evaluation.testing import choose_test_clips, leaks_of_test, predict
+from utils.evaluation.testing import choose_test_clips, leaks_of_test, predict, with_seen_unlabelled
 from utils.leaks.finder import LeakFinder
+from utils.leaks.report import short_form
 from utils.networks import sports1m
 from utils.networks.frozen_features import feature_reader
 from utils.networks.precision import training_precision
@@ -24,7 +26,7 @@ from utils.networks.recognizer import load_recognizer, save_recognizer
 from utils.networks.records import make_record, same_clips
 from utils.networks.student_builders import student_builder, student_code, teacher_code
 from utils.runtime.errors import as_user_error
-from utils.runtime.files import file_fingerprint
+from utils.runtime.files import digest, file_fingerprint
 from utils.runtime.run_log import logged
 from utils.settings.options import (
     TASK_FROM_SCRATCH,
@@ -38,11 +40,12 @@ from utils.settings.options import (
 )
 from utils.splits.groups import groups_or_reason
 from utils.teachers import exchange
+from utils.teachers.exchange import read_auxiliary_scores
 from utils.teachers.question import Question
 from utils.teachers.targets import live_teacher, teacher_logits
-from utils.teachers.teacher import check_teacher, resolve_teachers
+from utils.teachers.teacher import Teacher, check_teacher, resolve_teachers
 from utils.training.fit import fit, set_seeds
-from utils.training.history import best_epoch, save_history
+from utils.training.history import kept_epoch, save_history
 from utils.training.state import TrainingState, settings_of, training_state
 
 INITIALISATION_CLIPS = 32
@@ -121,11 +124,12 @@ def fine_tune(
 
 
 def train_student(*, distillation: DistillationOptions, **settings) -> Trained:
-    """Stage 3: train a student with `train_alone` if `alpha` is 1, otherwise with `train_distilled`.
+    """Stage 3: train a student with `train_alone` if there is no teacher, otherwise with `train_distilled`.
 
     `settings` are the other arguments of these functions. Raises UserError for what a user can correct.
     """
-    train = train_alone if distillation.alpha == 1 else train_distilled
+    is_alone = distillation.alpha == 1 and distillation.auxiliary_source is None
+    train = train_alone if is_alone else train_distilled
     return train(distillation=distillation, **settings)
 
 
@@ -141,18 +145,18 @@ def train_alone(
 ) -> Trained:
     """Train a student from labels only: the baseline of distillation.
 
-    With `labels_per_class`, training uses the labelled clips only, but an epoch has as many steps as with all clips, so
-    that baseline and distilled student take the same number of steps. With `teacher_mode` "live", each epoch has new
-    views, as for a student of a live teacher.
+    With `labels_per_class` or `unlabelled`, training uses the labelled clips only, but an epoch has as many steps as
+    with all clips, so that baseline and distilled student take the same number of steps. With `teacher_mode` "live",
+    each epoch has new views, as for a student of a live teacher.
     """
     training_precision(training.precision)
-    loaded = load(data, network.input_shape)
+    loaded = load(data, network.input_shape, distillation.unlabelled)
     labels, split = loaded.dataset.labels, loaded.split
     if distillation.labels_per_class is not None:
         labels = few_labels(labels, split, distillation.labels_per_class)
         split = replace(split, train=split.train[labels[split.train] >= 0])
     options = [data, training, network, distillation, views]
-    files = {"code of --student": student_code(distillation.student)}
+    files = {"code of --student": student_code(distillation.student), **unlabelled_files(loaded)}
     with training_state(output, settings_of(options, loaded, files)) as state:
         set_seeds(training)
         student = build(student_builder(distillation.student), loaded, network)
@@ -160,7 +164,7 @@ def train_alone(
             initialise(student, loaded, training)  # with all clips, as for the distilled student
         reader = clip_reader(loaded.dataset, network.input_shape, views, fresh=distillation.teacher_mode == "live")
         distiller = Distiller(student, alpha=1.0)
-        epoch_clips = len(loaded.split.train)
+        epoch_clips = len(loaded.split.train) + len(loaded.dataset.unlabelled_rows)
         history = fit(distiller, reader, split, {"labels": labels}, training, epoch_clips=epoch_clips, state=state)
         return finish(student, history, loaded, output, options, {"kind": "student"}, state)
 
@@ -178,42 +182,101 @@ def train_distilled(
     """Train a student from labels and from the logits of the teachers `distillation.source`.
 
     Logits are computed once per view before training (utils/teachers/cache.py). With `teacher_mode` "live" they are
-    computed in every step, for new views in each epoch. With `labels_per_class`, other clips get the soft loss only.
+    computed in every step, for new views in each epoch. With `labels_per_class`, other clips get the soft loss only, as
+    do `unlabelled` clips. A second head learns the scores of `auxiliary_source`; the saved student does not have it.
     """
     training_precision(training.precision)
-    loaded = load(data, network.input_shape)
-    labels = loaded.dataset.labels
+    loaded = load(data, network.input_shape, distillation.unlabelled)
+    dataset, split = loaded.dataset, loaded.split
+    leaks = leaks_of_unlabelled(loaded, data.group_pattern, fail_on_leak=distillation.fail_on_leak)
+    labels = dataset.labels
     if distillation.labels_per_class is not None:
-        labels = few_labels(labels, loaded.split, distillation.labels_per_class)
+        labels = few_labels(labels, split, distillation.labels_per_class)
+    labels = np.concatenate([labels, np.full(len(dataset.unlabelled_rows), -1)])
+    trained = replace(split, train=np.concatenate([split.train, dataset.unlabelled_rows]))
     teachers = resolve_teachers(distillation)
-    fingerprints = [teacher.fingerprint for teacher in teachers]
+    about = {"kind": "distilled student", "teacher": fingerprints_of(teachers), "unlabelled": leaks}
     options = [data, training, network, distillation, views]
-    files = {f"--source {number}": fingerprint for number, fingerprint in enumerate(fingerprints, start=1)}
-    files["code of --student"] = student_code(distillation.student)
+    files = {f"--source {number}": teacher.fingerprint for number, teacher in enumerate(teachers, start=1)}
+    files |= {"code of --student": student_code(distillation.student), **unlabelled_files(loaded)}
+    if distillation.auxiliary_source is not None:
+        files["--auxiliary_source"] = about["auxiliary"] = file_fingerprint(distillation.auxiliary_source)
     with training_state(output, settings_of(options, loaded, files)) as state:
         set_seeds(training)
         student = build(student_builder(distillation.student), loaded, network)  # fails before teachers are run
         for teacher in teachers:
             check_teacher(teacher, loaded)
         question, is_live = Question(loaded, views), distillation.teacher_mode == "live"
+        live, targets = None, {"labels": labels}
+        if distillation.auxiliary_source is not None:
+            targets["auxiliary_logits"] = read_auxiliary_scores(distillation.auxiliary_source, question)
         if is_live:
-            live, targets = live_teacher(teachers[0], question, network.input_shape)
-        else:
-            live, targets = None, {"teacher_logits": teacher_logits(teachers, question, distillation)}
+            live, clips = live_teacher(teachers[0], question, network.input_shape)
+            targets |= clips
+        distiller = build_distiller(student, live and live.model, targets, distillation)  # fails early as well
+        if teachers and not is_live:
+            targets["teacher_logits"] = teacher_logits(teachers, question, distillation)
         if not state.history:
             initialise(student, loaded, training)
-        distiller = Distiller(
-            student, live and live.model, temperature=distillation.temperature, alpha=distillation.alpha
-        )
-        reader = clip_reader(loaded.dataset, network.input_shape, views, fresh=is_live)
-        history = fit(distiller, reader, loaded.split, {"labels": labels, **targets}, training, state=state)
-        about = {"kind": "distilled student", "teacher": fingerprints if len(fingerprints) > 1 else fingerprints[0]}
+        reader = clip_reader(dataset, network.input_shape, views, fresh=is_live)
+        history = fit(distiller, reader, trained, targets, training, state=state)
         return finish(student, history, loaded, output, options, about, state)
 
 
-def write_views(*, data: DataOptions, network: NetworkOptions, views: ViewOptions, output_path: Path) -> None:
+def build_distiller(student, teacher, targets: Mapping, distillation: DistillationOptions) -> Distiller:
+    """Return the Distiller of a student, with a second head if there are auxiliary targets.
+
+    Raises UserError if the student cannot have a second head.
+    """
+    auxiliary = targets.get("auxiliary_logits")
+    with as_user_error("--auxiliary_source"):
+        return Distiller(
+            student,
+            teacher,
+            temperature=distillation.temperature,
+            alpha=distillation.alpha,
+            auxiliary_classes=None if auxiliary is None else auxiliary.shape[-1],
+            auxiliary_temperature=distillation.auxiliary_temperature,
+            auxiliary_weight=distillation.auxiliary_weight,
+        )
+
+
+def fingerprints_of(teachers: Sequence[Teacher]) -> str | list[str] | None:
+    """Return the teachers' fingerprints as a record holds them: one, several or none."""
+    found = [teacher.fingerprint for teacher in teachers]
+    return found if len(found) > 1 else found[0] if found else None
+
+
+def unlabelled_files(loaded: SplitDataset) -> dict[str, str]:
+    """Return the digests of the unlabelled clips by argument, for the settings of a training."""
+    parts = enumerate(loaded.dataset.unlabelled, start=1)
+    return {f"--unlabelled {number}": digest(json.dumps(part.fingerprint()).encode()) for number, part in parts}
+
+
+def leaks_of_unlabelled(loaded: SplitDataset, group_pattern: str | None, *, fail_on_leak: bool) -> dict | None:
+    """Print and return what test clips share with unlabelled clips, for the record; None without unlabelled clips.
+
+    The result lists the files with their fingerprints. With `fail_on_leak`, raises UserError if anything is shared.
+    """
+    dataset = loaded.dataset
+    if not dataset.unlabelled:
+        return None
+    split = loaded.split  # near-duplicates are found in relation to all seen clips
+    found = LeakFinder(dataset).find(split.test, split.train, split.validation, group_pattern=group_pattern)
+    found = found.of_unlabelled()
+    print(short_form(found.as_dict()))
+    if fail_on_leak:
+        found.refuse()
+    files = [{"path": str(part.frames.path), "arrays": part.fingerprint()} for part in dataset.unlabelled]
+    return {"files": files, "leaks": found.as_dict()}
+
+
+def write_views(
+    *, data: DataOptions, network: NetworkOptions, views: ViewOptions, unlabelled: Sequence[Path], output_path: Path
+) -> None:
     """Write the views whose logits a teacher of another framework must compute, see utils/teachers/exchange.py."""
-    exchange.write_views(output_path, Question(load(data, network.input_shape), views), network.input_shape)
+    question = Question(load(data, network.input_shape, unlabelled), views)
+    exchange.write_views(output_path, question, network.input_shape)
 
 
 def evaluate(
@@ -235,7 +298,7 @@ def evaluate(
     are unknown.
     """
     dataset = open_clips(data.data, data.annotations, data.paths)
-    finder = LeakFinder(dataset)
+    finders: dict[tuple, LeakFinder] = {}
     asked = None if data.split is None else split_of(data, dataset)
     group_pattern = data.group_pattern
     all_predictions = []
@@ -245,7 +308,9 @@ def evaluate(
             group_pattern = recognizer.record["arguments"]["group_pattern"]
         check_length(data, dataset, recognizer.input_shape)
         clips = choose_test_clips(recognizer, dataset, asked, force=force)
-        leaks = leaks_of_test(finder, recognizer, clips, group_pattern, fail_on_leak=fail_on_leak)
+        seen, note = with_seen_unlabelled(dataset, recognizer.record)
+        finder = finders.setdefault(tuple(part.frames.path for part in seen.unlabelled), LeakFinder(seen))
+        leaks = leaks_of_test(finder, recognizer, clips, group_pattern, note, fail_on_leak=fail_on_leak)
         all_predictions.append(replace(predict(recognizer, dataset, clips, batch_size=batch_size), leaks=leaks))
     groups, _ = groups_or_reason(dataset.paths, group_pattern)
     results = [report.result_of(predictions, dataset, groups) for predictions in all_predictions]
@@ -289,21 +354,23 @@ def finish(
     The training state is removed unless the training can be resumed.
     """
     path = output.output_path
-    history_path = save_history(history, output.log_path, title=f"{about['kind']}: {path.name}")
-    best = dict(zip(history.dtype.names, history[best_epoch(history)].item()))
+    training = next(group for group in options if isinstance(group, TrainingOptions))
+    row = kept_epoch(history, keep=training.keep, epochs=training.epochs)
+    history_path = save_history(history, output.log_path, title=f"{about['kind']}: {path.name}", kept=row)
+    kept = dict(zip(history.dtype.names, history[row].item()))
     record = about | {"seconds": state.seconds()}
     record |= make_record(
         loaded.dataset,
         loaded.split,
         input_shape=model.input_shape[1:],
         options=options,
-        best=best,
+        kept=kept,
         history_path=history_path,
     )
     save_recognizer(model, path, record)
     print(
-        f"saved {path} ({model.count_params():,} parameters) from epoch {best['epoch']}: "
-        f"validation accuracy {100 * best['val_accuracy']:.1f} %; history in {history_path}"
+        f"saved {path} ({model.count_params():,} parameters) from epoch {kept['epoch']}: "
+        f"validation accuracy {100 * kept['val_accuracy']:.1f} %; history in {history_path}"
     )
     if state.can_resume:
         print(f"note: {state.kept()}")

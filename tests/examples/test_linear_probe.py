@@ -1,10 +1,17 @@
-"""The linear probe is fitted to training clips only, and cross-fitted scores come from probes of other groups."""
+"""The linear probe: its scores, cross-fitting over groups, and the choice of its regularisation."""
 
 import numpy as np
 import pytest
 
-from examples.linear_probe import choose_strength, class_scores, cross_fitted_scores, fit_probe, fitted_scores
-from utils.splits.protocols import Split
+from examples.linear_probe import (
+    DEFAULT_STRENGTH,
+    STRENGTHS,
+    choose_strength,
+    class_scores,
+    cross_fitted_scores,
+    fit_probe,
+    fitted_scores,
+)
 
 CLASSES, GROUPS, CLIPS, VIEWS = 3, 4, 5, 2
 
@@ -18,14 +25,6 @@ def clips():
     features = rng.normal(size=(len(labels), VIEWS + 1, 40)).astype(np.float32)
     features[np.arange(len(labels)), :, labels] += 3
     return features, labels, keys
-
-
-@pytest.fixture
-def split(clips):
-    """A split with one test group, one validation group and two training groups per class."""
-    number = np.array([int(key[-1]) for key in clips[2]])
-    rows = [np.flatnonzero(chosen) for chosen in (number < 2, number == 2, number == 3)]
-    return Split("group", 0, *rows, notes=())
 
 
 def right(scores, labels):
@@ -62,23 +61,19 @@ def test_unseen_classes_are_the_least_likely(clips):
     assert right(scores[seen], labels[seen]) > 0.9
 
 
-def test_the_probe_is_fitted_to_training_clips_only(clips, split):
-    """Otherwise test labels would leak into the teacher."""
-    features, labels, _ = clips
-    scores = fitted_scores(features, labels, split, CLASSES, strength=0.01)
-    others = np.setdiff1d(np.arange(60), split.train)
-    changed = labels.copy()
-    changed[others] = (labels[others] + 1) % CLASSES
-    np.testing.assert_array_equal(fitted_scores(features, changed, split, CLASSES, strength=0.01), scores)
-    assert right(scores[split.test], labels[split.test]) > 0.8
-
-
-def test_missing_features_give_nan(clips, split):
+def test_missing_features_give_nan(clips):
     """Otherwise views that were never computed would get scores."""
     features, labels, _ = clips
-    features[split.test, 1:] = np.nan
-    scores = fitted_scores(features, labels, split, CLASSES, strength=0.01)
+    probe = fit_probe(features, labels, strength=0.01)
+    features[50:, 1:] = np.nan
+    scores = fitted_scores(probe, features, CLASSES)
     assert np.array_equal(np.isnan(scores).all(axis=-1), np.isnan(features).all(axis=-1))
+
+
+def crossed_scores(features, labels, keys, strength=0.1):
+    """Return scores of one probe of all clips, and cross-fitted scores."""
+    scores = class_scores(fit_probe(features, labels, strength=strength), features, CLASSES)
+    return scores, cross_fitted_scores(scores, features, labels, keys=keys, strength=strength, seed=0)
 
 
 def test_cross_fitted_scores_do_not_depend_on_the_groups_own_clips(clips):
@@ -90,26 +85,63 @@ def test_cross_fitted_scores_do_not_depend_on_the_groups_own_clips(clips):
     features, labels, keys = clips
     noise = np.random.default_rng(1).normal(size=(60, VIEWS + 1, 200)).astype(np.float32)
     noise += np.random.default_rng(2).normal(size=(60, 1, 200)) * 3  # shared by the views of a clip
-    settings = {"keys": keys, "strength": 0.1, "seed": 0}
-    assert right(class_scores(fit_probe(noise, labels, strength=0.1), noise, CLASSES), labels) == 1
-    assert right(cross_fitted_scores(noise, labels, CLASSES, **settings), labels) < 0.6
+    fitted, crossed = crossed_scores(noise, labels, keys)
+    assert right(fitted, labels) == 1
+    assert right(crossed, labels) < 0.6
 
-    scores = cross_fitted_scores(features, labels, CLASSES, **settings)
+    _, scores = crossed_scores(features, labels, keys)
     assert np.isfinite(scores).all()
     assert right(scores, labels) > 0.8
     group = keys == "1/2"
     changed = features.copy()
     changed[group, :, 0] += 100  # affects every probe that is fitted to it
-    after = cross_fitted_scores(changed, labels, CLASSES, **settings)
+    _, after = crossed_scores(changed, labels, keys)
     unchanged = np.isclose(after, scores).all(axis=(1, 2))
     assert not unchanged[group].any()
     assert 0 < unchanged.sum() < 55  # only the other groups of this fold
 
 
-def test_strength_is_chosen_on_validation_clips(clips, split):
-    """Otherwise the teacher could be overconfident, and the student would learn that."""
-    features, labels, _ = clips
-    misleading = labels.copy()  # wrong on validation clips, so the strongest regularisation is best
-    misleading[split.validation] = (labels[split.validation] + 1) % CLASSES
-    assert choose_strength(features, misleading, split, CLASSES) == 1e-5
-    assert choose_strength(features, labels, split, CLASSES) > 1e-4
+def test_clips_of_a_class_with_one_group_keep_their_scores(clips):
+    """Otherwise a probe that has never seen the class would teach that these clips are of another class."""
+    features, labels, keys = clips
+    kept = (labels != 2) | (keys == "2/0")
+    fitted, crossed = crossed_scores(features[kept], labels[kept], keys[kept])
+    alone = labels[kept] == 2
+    np.testing.assert_array_equal(crossed[alone], fitted[alone])
+    assert not np.isclose(crossed[~alone], fitted[~alone]).all(axis=(1, 2)).any()
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_one_label_per_class(clips, classes):
+    """Otherwise the fewest possible labels would end in a traceback: the rest of a fold may hold one class only."""
+    features, labels, keys = (array[::20][:classes] for array in clips)
+    fitted, crossed = crossed_scores(features, labels, keys)
+    np.testing.assert_array_equal(crossed, fitted)
+    assert choose_strength(features, labels, CLASSES, keys=keys, seed=0) == DEFAULT_STRENGTH
+
+
+def test_strength_is_chosen_on_groups_that_the_probe_has_not_seen(clips):
+    """Otherwise the teacher would be overconfident, and the student would learn that.
+
+    The features name the group, which helps for other clips of the group, and another class, which misleads for other
+    groups.
+    """
+    features, labels, keys = clips
+    groups = np.unique(keys, return_inverse=True)[1]
+    misleading = np.random.default_rng(0).normal(size=(60, VIEWS + 1, 60)).astype(np.float32)
+    misleading[np.arange(60), :, groups] += 10
+    for column in range(12, 60, CLASSES):
+        misleading[np.arange(60), :, column + (labels + groups % GROUPS) % CLASSES] += 10
+    chosen = {"class_count": CLASSES, "keys": keys, "seed": 0}
+    assert choose_strength(misleading, labels, **chosen) == min(STRENGTHS)
+    assert choose_strength(misleading, labels, **chosen | {"keys": np.arange(60).astype(str)}) > 1e-3
+    assert choose_strength(features, labels, **chosen) > 1e-4
+
+
+def test_default_strength_if_a_class_has_one_group(clips, capsys):
+    """Otherwise the strength would be chosen for some classes only, without a word."""
+    features, labels, keys = clips
+    kept = (labels != 2) | (keys == "2/0")
+    chosen = choose_strength(features[kept], labels[kept], CLASSES, keys=keys[kept], seed=0)
+    assert chosen == DEFAULT_STRENGTH
+    assert "a class has too few groups for cross-validation" in capsys.readouterr().out

@@ -47,16 +47,21 @@ def test_loss_in_float32_is_close_to_the_formula(batch, temperature):
     np.testing.assert_allclose(loss_of(*batch, temperature, ALPHA, "float32"), expected, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("unlabelled", [0, 4])
 @pytest.mark.parametrize("temperature", TEMPERATURES)
-def test_gradient_equals_the_closed_form(batch, temperature):
-    """dL/dz_s = [alpha (p_s - y) + (1 - alpha) T (p_s(T) - p_t(T))] / B; the factor T is 1 / T if T^2 is missing."""
+def test_gradient_equals_the_closed_form(batch, temperature, unlabelled):
+    """dL/dz_s = [alpha (p_s - y) + (1 - alpha) T (p_s(T) - p_t(T))] / B; the factor T is 1 / T if T^2 is missing.
+
+    The first term is 0 for unlabelled clips, which count in B.
+    """
     labels, teacher, student = batch
+    labels = np.where(np.arange(6) < unlabelled, -1, labels)
     variable = tf.Variable(student)
     with tf.GradientTape() as tape:
         loss = DistillationLoss(temperature, ALPHA, dtype="float64")(
             {"labels": labels, "teacher_logits": teacher}, variable
         )
-    hard = softmax(student, axis=1) - np.eye(5)[labels]
+    hard = (softmax(student, axis=1) - np.eye(5)[labels]) * (labels >= 0)[:, None]
     soft = temperature * (softmax(student / temperature, axis=1) - softmax(teacher / temperature, axis=1))
     expected = (ALPHA * hard + (1 - ALPHA) * soft) / len(labels)
     np.testing.assert_allclose(tape.gradient(loss, variable).numpy(), expected, atol=1e-9)
@@ -197,3 +202,74 @@ def test_accuracy_counts_only_labelled_clips(tiny):
     labels = np.array([choice[0], -1, -1, (choice[3] + 1) % 3])
     log = distiller.evaluate(clips, {**targets, "labels": labels}, verbose=0, return_dict=True)
     assert log["accuracy"] == 0.5
+
+
+def two_headed(weight=0.7, temperature=3.0, alpha=0.2):
+    """Return a Distiller with an auxiliary head of 4 classes, whose student is linear, and a batch with targets."""
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    student = keras.Sequential([keras.Input((5,)), keras.layers.Dense(6), keras.layers.Dense(3)])
+    auxiliary = {"auxiliary_classes": 4, "auxiliary_weight": weight, "auxiliary_temperature": temperature}
+    distiller = Distiller(student, temperature=5.0, alpha=alpha, **auxiliary)
+    targets = {"labels": np.array([0, 2, -1, 1]), "teacher_logits": rng.normal(0, 4, (4, 3)).astype("float32")}
+    targets["auxiliary_logits"] = rng.normal(0, 4, (4, 4)).astype("float32")
+    return distiller, rng.normal(size=(4, 5)).astype("float32"), targets
+
+
+@pytest.mark.parametrize(("weight", "temperature"), [(0.7, 3.0), (2.0, 1.0)])
+def test_the_auxiliary_loss_and_its_gradient_equal_the_closed_form(weight, temperature):
+    """With a missing T_a^2, weight or mean, the auxiliary targets would teach the student next to nothing."""
+    distiller, clips, targets = two_headed(weight, temperature)
+    hidden, classifier = distiller.student.layers
+    head = distiller.two_headed.get_layer("auxiliary_head")
+    variables = [hidden.kernel, classifier.kernel, head.kernel, head.bias]
+    with tf.GradientTape() as tape:
+        loss = distiller.compute_loss(clips, targets, distiller(clips, training=True))
+    found = tape.gradient(loss, variables)
+
+    labels, teacher, auxiliary = (values.astype(np.float64) for values in targets.values())
+    kernels = [np.asarray(variable, np.float64) for variable in variables[:3]]
+    x, labels = clips.astype(np.float64), labels.astype(int)
+    features = x @ kernels[0]  # biases are 0
+    logits, auxiliary_logits = features @ kernels[1], features @ kernels[2]
+    soft = reference_loss(np.zeros(4, int), teacher, logits, 5.0, 0.0)
+    is_labelled = labels >= 0
+    hard = -(log_softmax(logits, axis=1)[np.arange(4), labels] * is_labelled).mean()
+    term = reference_loss(np.zeros(4, int), auxiliary, auxiliary_logits, temperature, 0.0)
+    assert float(loss) == pytest.approx(0.2 * hard + 0.8 * soft + weight * term, rel=1e-5)
+
+    by_logits = 0.2 * (softmax(logits, axis=1) - np.eye(3)[labels]) * is_labelled[:, None] / 4
+    by_logits += 0.8 * 5.0 * (softmax(logits / 5, axis=1) - softmax(teacher / 5, axis=1)) / 4
+    by_auxiliary = softmax(auxiliary_logits / temperature, axis=1) - softmax(auxiliary / temperature, axis=1)
+    by_auxiliary *= weight * temperature / 4
+    by_features = by_logits @ kernels[1].T + by_auxiliary @ kernels[2].T
+    expected = [x.T @ by_features, features.T @ by_logits, features.T @ by_auxiliary, by_auxiliary.sum(axis=0)]
+    for gradient, closed_form in zip(found, expected, strict=True):
+        np.testing.assert_allclose(gradient, closed_form, rtol=1e-4, atol=1e-5)
+
+
+def test_the_auxiliary_loss_is_logged_before_weighting():
+    """Otherwise its history could not be compared between two weights."""
+    logs = []
+    for weight in (0.5, 2.0):
+        distiller, clips, targets = two_headed(weight)
+        distiller.compile(jit_compile=False)
+        logs.append(distiller.evaluate(clips, targets, verbose=0, return_dict=True))
+    assert logs[0]["auxiliary_loss"] > 0.1
+    assert logs[1]["auxiliary_loss"] == pytest.approx(logs[0]["auxiliary_loss"])
+    assert logs[1]["loss"] - logs[0]["loss"] == pytest.approx(1.5 * logs[0]["auxiliary_loss"], rel=1e-5)
+
+
+def test_without_a_teacher_labels_and_auxiliary_targets_remain():
+    distiller, clips, targets = two_headed(alpha=1.0)
+    distiller.compile(jit_compile=False)
+    del targets["teacher_logits"]
+    log = distiller.evaluate(clips, targets, verbose=0, return_dict=True)
+    assert set(log) == {"loss", "hard_loss", "accuracy", "auxiliary_loss"}
+    assert log["loss"] == pytest.approx(log["hard_loss"] + 0.7 * log["auxiliary_loss"], rel=1e-5)
+
+
+def test_a_student_without_a_dense_classifier_cannot_have_a_second_head():
+    student = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3), keras.layers.ReLU()])
+    with pytest.raises(ValueError, match="expected a student whose last layer is Dense, got ReLU"):
+        Distiller(student, auxiliary_classes=4)

@@ -98,6 +98,7 @@ def test_students_agree_after_an_epoch(data, source, tmp_path):
     assert np.mean(answers[0] == answers[1]) == 1
 
 
+@pytest.mark.parametrize("source", [32], indirect=True)
 def test_a_cached_teacher_is_freed_before_the_student_trains(data, source, tmp_path, monkeypatch):
     """A C3D teacher would keep 320 MB of memory that the student's training does not need."""
     loaded, alive = [], []

@@ -1,11 +1,25 @@
 """stages.train_student, and what it passes to the fit loop."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from utils import stages
-from utils.settings.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions
+from utils.networks.recognizer import load_recognizer
+from utils.runtime.errors import UserError
+from utils.settings.options import (
+    DataOptions,
+    DistillationOptions,
+    NetworkOptions,
+    OutputOptions,
+    TrainingOptions,
+    ViewOptions,
+)
+from utils.training.history import TIMING_FIELDS
 from utils.training.state import Ending
+
+NETWORK = NetworkOptions(width=0.1, input_size=(32, 32))
 
 
 @pytest.fixture
@@ -14,28 +28,97 @@ def data(make_arrays):
     return DataOptions(folder / "frames.npy", folder / "labels.npy")
 
 
-def test_few_labels_do_not_change_the_split(data, tmp_path, monkeypatch):
-    """A student with 2 labelled clips per class would be tested on other clips than its competitors."""
+@pytest.fixture
+def inputs(data, make_arrays, tmp_path):
+    """The options of distillation that name files: 6 unlabelled clips, scores of a teacher and for 5 other classes."""
+    more = make_arrays("more", classes=1, groups=3, height=36, width=36, seed=1) / "frames.npy"
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(36, 2, 3)) + 5 * np.eye(3)[[*np.load(data.annotations), *[0] * 6]][:, None]
+    np.save(tmp_path / "scores.npy", scores.astype(np.float32))
+    np.save(tmp_path / "other.npy", rng.normal(size=(36, 2, 5)).astype(np.float32))
+    return {"unlabelled": (more,), "source": tmp_path / "scores.npy", "auxiliary_source": tmp_path / "other.npy"}
+
+
+@pytest.fixture
+def fitted(monkeypatch):
+    """What the stage passes to the fit loop, which trains nothing."""
     fitted = {}
 
-    def remembered(model, reader, split, targets, options, *, epoch_clips, state):
-        fitted.update(split=split, labels=targets["labels"], epoch_clips=epoch_clips)
+    def remembered(model, reader, split, targets, options, *, epoch_clips=None, state):
+        fitted.update(split=split, targets=targets, labels=targets["labels"], epoch_clips=epoch_clips)
         row = (1, 1.0, 0.5, 1.0, 1.0, 0.5)
         state.ending = Ending.LAST_EPOCH
         names = ["epoch", "loss", "accuracy", "val_loss", "val_hard_loss", "val_accuracy"]
         return np.array([row], dtype=[(name, int if name == "epoch" else float) for name in names])
 
     monkeypatch.setattr(stages, "fit", remembered)
-    path = tmp_path / "few.keras"
-    trained = stages.train_student(
+    return fitted
+
+
+def train(data, folder, name, distillation, views=0, **training):
+    """Train a student; return the result."""
+    return stages.train_student(
         data=data,
-        training=TrainingOptions(batch_size=2),
-        network=NetworkOptions(width=0.1, input_size=(32, 32)),
-        distillation=DistillationOptions(alpha=1.0, labels_per_class=2),
-        output=OutputOptions(path, tmp_path / "history"),
+        training=TrainingOptions(**{"batch_size": 4, "learning_rate": 0.01} | training),
+        network=NETWORK,
+        distillation=distillation,
+        output=OutputOptions(folder / f"{name}.keras", folder / name),
+        views=ViewOptions(views=views),
     )
+
+
+def test_few_labels_do_not_change_the_split(data, tmp_path, fitted):
+    """A student with 2 labelled clips per class would be tested on other clips than its competitors."""
+    trained = train(data, tmp_path, "few", DistillationOptions(alpha=1.0, labels_per_class=2), batch_size=2)
     assert np.bincount(fitted["labels"][fitted["split"].train]).tolist() == [2, 2, 2]
     assert len(trained.record["split"]["rows"]["train"]) == 18 == fitted["epoch_clips"]
-    results = stages.evaluate(data, [path])  # data.split is "auto", as in the record
+    results = stages.evaluate(data, [trained.output_path])  # data.split is "auto", as in the record
     assert results["recognizers"][0]["clips"] == 6
     assert results["recognizers"][0]["split"] == "group, seed 0"
+
+
+def test_unlabelled_clips_are_trained_on_without_labels(data, inputs, tmp_path, fitted):
+    """They would be ignored, or count as clips of a class; the baseline would take fewer steps."""
+    distillation = DistillationOptions(labels_per_class=2, **inputs)
+    trained = train(data, tmp_path, "distilled", distillation, views=1)
+    train_rows = trained.record["split"]["rows"]["train"]
+    assert fitted["split"].train.tolist() == [*train_rows, *range(30, 36)]
+    assert fitted["labels"][30:].tolist() == [-1] * 6
+    for name, source in (("teacher_logits", "source"), ("auxiliary_logits", "auxiliary_source")):
+        np.testing.assert_array_equal(fitted["targets"][name][30:], np.load(inputs[source])[30:])
+    alone = replace(distillation, alpha=1.0, auxiliary_source=None)
+    trained = train(data, tmp_path, "alone", alone)
+    assert (len(fitted["split"].train), fitted["epoch_clips"]) == (6, 18 + 6)
+    assert "unlabelled" not in trained.record
+
+
+@pytest.mark.parametrize(
+    ("used", "settings", "changed"),
+    [
+        (("unlabelled", "source", "auxiliary_source"), {"labels_per_class": 2}, "unlabelled"),
+        (("auxiliary_source",), {"alpha": 1.0}, "auxiliary_source"),
+    ],
+)
+def test_a_resumed_training_equals_an_uninterrupted_one(data, inputs, tmp_path, used, settings, changed):
+    """A resumed student would differ, for example in its second head, or be continued with other clips or targets."""
+    if "unlabelled" not in used:
+        np.save(inputs["auxiliary_source"], np.load(inputs["auxiliary_source"])[:30])
+    distillation = DistillationOptions(**settings, **{name: inputs[name] for name in used})
+
+    def run(name, **training):
+        return train(data, tmp_path, name, distillation, views=1, epochs=2, **training)
+
+    assert len(run("resumed", max_minutes=1e-9).history) == 1
+    path = inputs[changed][0] if changed == "unlabelled" else inputs[changed]
+    content = path.read_bytes()
+    np.save(path, np.load(path)[..., ::-1])
+    with pytest.raises(UserError, match=f"unfinished training with another --{changed}"):
+        run("resumed")
+    path.write_bytes(content)
+    resumed, whole = run("resumed"), run("whole")
+    names = [name for name in whole.history.dtype.names if name not in TIMING_FIELDS]
+    np.testing.assert_array_equal(resumed.history[names], whole.history[names])
+    assert whole.record["kept_epoch"] == resumed.record["kept_epoch"] == 2
+    one, other = (load_recognizer(trained.output_path, argument="").model for trained in (resumed, whole))
+    for found, expected in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)

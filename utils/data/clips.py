@@ -1,7 +1,8 @@
 """The three arrays of stage 1 as one ClipDataset."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +19,19 @@ class FrameFile:
     """Clips of a frames.npy, read on demand; `shape` is `(N, T, H, W, 3)`. Reads are thread-safe.
 
     Plain reads keep memory constant; with a memory map every page ever touched would count as resident. Raises
-    UserError if the file is not a complete uint8 array of RGB clips.
+    UserError that names `argument` if the file is not a complete uint8 array of RGB clips.
     """
 
-    def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
-        array = open_array(self.path, "--data", mmap_mode="r")
+    def __init__(self, path: str | os.PathLike, argument: str = "--data"):
+        self.path, self.argument = Path(path), argument
+        array = open_array(self.path, argument, mmap_mode="r")
         if array.dtype != np.uint8 or array.ndim != 5 or array.shape[-1] != 3 or not array.flags.c_contiguous:
             raise UserError(
-                f"--data: {path} must hold uint8 clips (N, T, H, W, 3), found {array.dtype} of shape {array.shape}"
+                f"{argument}: {path} must hold uint8 clips (N, T, H, W, 3), found {array.dtype} of shape {array.shape}"
                 + ("" if array.flags.c_contiguous else " in Fortran order")
             )
         if 0 in array.shape:
-            raise UserError(f"--data: {path} must hold at least one clip, found shape {array.shape}")
+            raise UserError(f"{argument}: {path} must hold at least one clip, found shape {array.shape}")
         self.shape = array.shape
         self._offset = array.offset
         self._file = open(self.path, "rb")  # noqa: SIM115 - closed with this object
@@ -54,25 +55,46 @@ class FrameFile:
         while done < size:  # one call reads at most 2 GB
             count = os.preadv(self._file.fileno(), [view[done:]], start + done)
             if count == 0 or self._last_written() != self._written:
-                raise UserError(f"--data: {self.path} was changed or truncated while in use")
+                raise UserError(f"{self.argument}: {self.path} was changed or truncated while in use")
             done += count
         return buffer
 
 
 @dataclass(frozen=True)
 class ClipDataset:
-    """Clips, labels and paths of one extraction.
+    """Clips, labels and paths of one extraction, and the clips of further extractions without labels.
 
-    labels: int64 `(N,)`, 0..C-1. paths: unicode `(N,)`, or None. class_names: C names, by label.
+    labels: int64 `(N,)`, 0..C-1. paths: unicode `(N,)`, or None. class_names: C names, by label. unlabelled: datasets
+    whose labels are -1; their M clips have the row numbers N..N+M-1, in order. Views can be read of all rows, all else
+    concerns the N clips with labels.
     """
 
     frames: FrameFile
     labels: np.ndarray
     paths: np.ndarray | None
     class_names: tuple[str, ...]
+    unlabelled: "tuple[ClipDataset, ...]" = ()
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def unlabelled_rows(self) -> np.ndarray:
+        """Row numbers of the clips without labels, int64 `(M,)`."""
+        return np.arange(len(self), len(self) + sum(map(len, self.unlabelled)))
+
+    @property
+    def row_count(self) -> int:
+        """Number of clips with and without labels, N + M."""
+        return len(self) + len(self.unlabelled_rows)
+
+    def locate(self, row: int) -> tuple[FrameFile, int]:
+        """Return the file that holds the clip `row`, and the number of its row there."""
+        for part in (self, *self.unlabelled):
+            if row < len(part):
+                return part.frames, row
+            row -= len(part)
+        raise IndexError(f"expected a row below {self.row_count}")
 
     def view_zero(self, rows: np.ndarray, input_shape: tuple[int, int, int, int]) -> np.ndarray:
         """Return view 0 of clips at a model's input size: uint8 `(len(rows), *input_shape)`."""
@@ -86,7 +108,8 @@ class ClipDataset:
         clips = np.empty((len(rows), *input_shape), np.uint8)
         for position, (row, number) in enumerate(zip(rows, numbers)):
             view = view_of(row, number, options)
-            stored = self.frames.read(row, window_frames(self.frames.shape[1], length, view))
+            frames, stored_row = self.locate(row)
+            stored = frames.read(stored_row, window_frames(frames.shape[1], length, view))
             clips[position] = render(stored, view, height=height, width=width)
         return clips
 
@@ -151,12 +174,43 @@ def open_clips(
         paths = Path(data).with_name(PATHS_FILE)
         if not paths.is_file():
             return ClipDataset(frames, labels, None, tuple(str(label) for label in present))
-    names = open_array(paths, "--paths")
-    if names.ndim != 1 or names.dtype.kind != "U":
-        raise UserError(f"--paths: {paths} must hold strings (N,), found {names.dtype} of shape {names.shape}")
-    if len(names) != clips:
-        raise UserError(f"--data: {data} holds {clips} clips but --paths holds {len(names)} paths")
+    names = read_paths(paths, frames, "--paths")
     return ClipDataset(frames, labels, names, class_names_of(labels, names, paths))
+
+
+def with_unlabelled(dataset: ClipDataset, files: Sequence[str | os.PathLike]) -> ClipDataset:
+    """Return `dataset` with the clips of further frames.npy as unlabelled clips.
+
+    The paths of a file are read from video_file_paths.npy next to it, if it exists. Raises UserError if a file is not
+    a frames.npy, if its clips are shorter or longer than those of `dataset`, or if it is named twice or is --data.
+    """
+    parts, known = [], {dataset.frames.path.resolve()}
+    for path in map(Path, files):
+        frames = FrameFile(path, "--unlabelled")
+        if path.resolve() in known:
+            raise UserError(f"--unlabelled: {path} must be named once and must not be --data")
+        known.add(path.resolve())
+        if frames.shape[1] != dataset.frames.shape[1]:
+            raise UserError(
+                f"--unlabelled: {path} must hold clips of {dataset.frames.shape[1]} frames, as --data does, "
+                f"found {frames.shape[1]}"
+            )
+        names = path.with_name(PATHS_FILE)
+        names = read_paths(names, frames, "--unlabelled") if names.is_file() else None
+        parts.append(ClipDataset(frames, np.full(frames.shape[0], -1, np.int64), names, ()))
+    return replace(dataset, unlabelled=tuple(parts))
+
+
+def read_paths(path: str | os.PathLike, frames: FrameFile, argument: str) -> np.ndarray:
+    """Read the paths of the clips in `frames`. Raises UserError unless they are strings, one per clip."""
+    names = open_array(path, argument)
+    if names.ndim != 1 or names.dtype.kind != "U":
+        raise UserError(f"{argument}: {path} must hold strings (N,), found {names.dtype} of shape {names.shape}")
+    if len(names) != frames.shape[0]:
+        raise UserError(
+            f"{frames.argument}: {frames.path} holds {frames.shape[0]} clips but {path} holds {len(names)} paths"
+        )
+    return names
 
 
 def class_names_of(labels: np.ndarray, paths: np.ndarray, source: str | os.PathLike) -> tuple[str, ...]:

@@ -1,9 +1,11 @@
 """Load and split the arrays of stage 1, the first step of every later stage."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from utils.data.clips import ClipDataset, open_clips
+from utils.data.clips import ClipDataset, open_clips, with_unlabelled
 from utils.runtime.errors import UserError
 from utils.runtime.run_log import log_only
 from utils.settings.options import DataOptions
@@ -18,9 +20,12 @@ class SplitDataset:
     split: Split
 
 
-def load(data: DataOptions, input_shape: tuple[int, int, int, int]) -> SplitDataset:
-    """Open the arrays, split them and print both. Raises UserError if the clips are too short for `input_shape`."""
-    dataset = open_clips(data.data, data.annotations, data.paths)
+def load(data: DataOptions, input_shape: tuple[int, int, int, int], unlabelled: Sequence[Path] = ()) -> SplitDataset:
+    """Open the arrays, split them and print both. Raises UserError if the clips are too short for `input_shape`.
+
+    `unlabelled` are further frames.npy, whose clips are in no set of the split.
+    """
+    dataset = with_unlabelled(open_clips(data.data, data.annotations, data.paths), unlabelled)
     check_length(data, dataset, input_shape)
     clips, length, height, width, _ = dataset.frames.shape
     split = split_of(data, dataset)
@@ -28,6 +33,8 @@ def load(data: DataOptions, input_shape: tuple[int, int, int, int]) -> SplitData
     print(
         f"split {split.protocol}: {len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test"
     )
+    for part in dataset.unlabelled:
+        print(f"{len(part)} unlabelled clips: {part.frames.path}")
     log_only(f"arrays: {json.dumps(dataset.fingerprint())}")
     for note in split.notes:
         print(f"note: {note}")

@@ -1,11 +1,12 @@
 """The test of a recogniser: the choice of clips that it has not seen, its predictions and its leaks."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from utils.data.clips import ClipDataset
+from utils.data.clips import ClipDataset, with_unlabelled
 from utils.leaks.finder import LeakFinder
 from utils.leaks.report import LeakReport
 from utils.networks.recognizer import Recognizer
@@ -127,12 +128,37 @@ def matched_by_name(recognizer: Recognizer, dataset: ClipDataset, rows: np.ndarr
     return rows[~is_unknown], labels[~is_unknown], notes
 
 
+def with_seen_unlabelled(dataset: ClipDataset, record: dict | None) -> tuple[ClipDataset, str]:
+    """Return the dataset with the unlabelled clips in the record of a recogniser, and "".
+
+    If a file in the record is missing, has changed or does not fit `dataset`, return `dataset` and a note on it.
+    """
+    files = ((record or {}).get("unlabelled") or {}).get("files", [])
+    try:
+        seen = with_unlabelled(dataset, [Path(file["path"]) for file in files])
+        parts = zip(seen.unlabelled, files)
+        problem = ", ".join(str(p.frames.path) for p, file in parts if p.fingerprint() != file["arrays"])
+        problem = problem and f"{problem} changed since the training"
+    except UserError as error:
+        problem = str(error).removeprefix("--unlabelled: ")
+    if problem:
+        return dataset, f"Unlabelled clips of the training could not be searched for leaks: {problem}."
+    return seen, ""
+
+
 def leaks_of_test(
-    finder: LeakFinder, recognizer: Recognizer, clips: ChosenClips, group_pattern: str | None, *, fail_on_leak: bool
+    finder: LeakFinder,
+    recognizer: Recognizer,
+    clips: ChosenClips,
+    group_pattern: str | None,
+    note: str = "",
+    *,
+    fail_on_leak: bool,
 ) -> LeakReport | None:
     """Find what the test clips share with clips that the recogniser has seen; None if those are unknown.
 
-    With `fail_on_leak`, raises UserError if there are leaks or if the seen clips are unknown.
+    `note` says which unlabelled clips could not be searched, if any. With `fail_on_leak`, raises UserError if there are
+    leaks or if seen clips are unknown.
     """
     split = clips.trained_by
     if split is None:
@@ -145,7 +171,9 @@ def leaks_of_test(
     report = finder.find(clips.rows, split.train, split.validation, group_pattern=group_pattern)
     if fail_on_leak:
         report.refuse()
-    return report
+        if note:
+            raise UserError(f"--fail_on_leak: {recognizer.path}: {note}")
+    return replace(report, notes=(*report.notes, note)) if note else report
 
 
 def predict(recognizer: Recognizer, dataset: ClipDataset, clips: ChosenClips, *, batch_size: int) -> Predictions:

@@ -46,8 +46,10 @@ def logits_of(cell: Cell, dataset: ClipDataset, rows: np.ndarray) -> np.ndarray 
     for path in cell.teaching_files:
         if path.suffix == ".npy":
             scores = open_array(path, "--sources", mmap_mode="r")
-            if scores.ndim not in (2, 3) or len(scores) != len(dataset):
-                raise UserError(f"--sources: {path} must hold scores of {len(dataset)} clips, got shape {scores.shape}")
+            if scores.ndim not in (2, 3) or len(scores) != dataset.row_count:
+                raise UserError(
+                    f"--sources: {path} must hold scores of {dataset.row_count} clips, got shape {scores.shape}"
+                )
             logits = as_logits(np.asarray(scores[rows] if scores.ndim == 2 else scores[rows, 0], np.float32))
         else:
             logits = load_recognizer(path, argument="--sources").logits(dataset, rows)

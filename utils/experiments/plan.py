@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.c3d import build_c3d
+from utils.data.clips import FrameFile
 from utils.networks.student_builders import student_builder
 from utils.runtime.errors import as_user_error
 from utils.runtime.progress import duration
@@ -51,12 +52,15 @@ def estimate(grid, cell, costs: dict[str, Cost]) -> float:
     """Estimate the time of a cell in seconds: training and validation, and its share of computing teacher logits."""
     experiment, split = grid.experiment, grid.splits[cell.fold]
     is_teacher = cell.row.role == "teacher"
-    training = cell.options["training"]
+    training, trained = cell.options["training"], len(split.train)
+    if not is_teacher:
+        files = experiment.distillation.unlabelled
+        trained += sum(FrameFile(path, "--unlabelled").shape[0] for path in files)
     cost = costs["teacher" if is_teacher else "student"]
-    seconds = cost.start + training.epochs * (len(split.train) * cost.step + len(split.validation) * cost.forward)
+    seconds = cost.start + training.epochs * (trained * cost.step + len(split.validation) * cost.forward)
     if cell.row.role == "distilled" and "teacher" in costs and not cell.teacher_cell.parts:
         students = len(experiment.temperatures) * len(experiment.alphas)
-        views = (experiment.views.views + 1) * len(split.train) + len(split.validation)
+        views = (experiment.views.views + 1) * trained + len(split.validation)
         seconds += views * costs["teacher"].forward / students
     return seconds
 

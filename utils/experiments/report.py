@@ -15,6 +15,8 @@ from utils.runtime.devices import hardware, installed_versions
 from utils.runtime.drawing import save_figure
 from utils.runtime.files import plain, write_csv, write_json, write_text
 
+KEPT_EPOCH = {"last": "The last epoch is kept.", "best": "The best epoch is chosen on validation clips."}
+
 
 def report(
     cells: Sequence[Cell], groups: np.ndarray | None, leaks: dict[str, dict], arguments: dict, folder: Path
@@ -96,7 +98,7 @@ def caption(lines: Sequence[Line], rows: Sequence[dict], results: dict) -> str:
     size = "x".join(str(side) for side in arguments["input_size"])
     protocol = (
         f"{rows[0]['clips']} test clips. Folds: {', '.join(folds)} (split seed {arguments['split_seed']}). Training "
-        f"seeds: {' '.join(map(str, seeds))}. The best epoch is chosen on validation clips.\n"
+        f"seeds: {' '.join(map(str, seeds))}. {KEPT_EPOCH[arguments['keep']]}\n"
         f"Interval: {interval_notes(rows)} Differences are paired.\n"
         "Gap closed: (student - student alone) / (teacher - student alone), given if the teacher's lead is significant."
     )
@@ -114,7 +116,8 @@ def caption(lines: Sequence[Line], rows: Sequence[dict], results: dict) -> str:
         ]
         text.append(f"Chosen on validation clips: {'; '.join(choices)}.")
     counts = [f"{found['leaking_test_clips']} of {found['test_clips']}" for found in results["leaks"].values()]
-    text.append(f"Test clips that leak (same group or near-duplicate in training or validation): {', '.join(counts)}.")
+    places = "training, validation or unlabelled clips" if arguments["unlabelled"] else "training or validation"
+    text.append(f"Test clips that leak (same group or near-duplicate in {places}): {', '.join(counts)}.")
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     text.append(f"{times['all_trainings_seconds'] / 60:.0f} minutes of training on {times['hardware']}; {versions}.")
     return "\n".join(text)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from utils import stages
-from utils.data.clips import ClipDataset, open_clips
+from utils.data.clips import ClipDataset, open_clips, with_unlabelled
 from utils.evaluation.metrics import accuracy, correct_predictions, cross_entropy
 from utils.evaluation.results import result_of
 from utils.evaluation.testing import choose_test_clips, predict
@@ -61,14 +61,19 @@ def heading(text: str) -> None:
     print(f"\n== {text}", flush=True)
 
 
+def open_dataset(grid: Grid) -> ClipDataset:
+    """Open the arrays of an experiment with its unlabelled clips."""
+    dataset = open_clips(grid.data.data, grid.data.annotations, grid.data.paths)
+    return with_unlabelled(dataset, grid.experiment.distillation.unlabelled)
+
+
 def find_leaks(grid: Grid) -> dict[str, dict]:
-    """Print what test clips share with training and validation clips, and return it as plain values by fold.
+    """Print what test clips share with training, validation and unlabelled clips; return it as plain values by fold.
 
     Raises UserError with `fail_on_leak` if they share anything.
     """
     heading("leaks between test and training clips")
-    finder = LeakFinder(open_clips(grid.data.data, grid.data.annotations, grid.data.paths))
-    found = {}
+    finder, found = LeakFinder(open_dataset(grid)), {}
     for fold, split in grid.splits.items():
         leaks = finder.find(split.test, split.train, split.validation, group_pattern=grid.data.group_pattern)
         found[fold] = leaks.as_dict()
@@ -103,7 +108,7 @@ def train(grid: Grid, cell: Cell) -> None:
     found = {
         "validation_accuracy": validation["val_accuracy"],
         "validation_loss": validation.get("val_hard_loss", validation["val_loss"]),
-        "best_epoch": trained.record["best_epoch"],
+        "kept_epoch": trained.record["kept_epoch"],
         "seconds": trained.record["seconds"],
     }
     cell.write("trained", found)
@@ -111,7 +116,7 @@ def train(grid: Grid, cell: Cell) -> None:
 
 def validate_given(grid: Grid, cell: Cell) -> None:
     """Write the validation results of a given teacher. Raises UserError if it has no scores for these clips."""
-    dataset = open_clips(grid.data.data, grid.data.annotations, grid.data.paths)
+    dataset = open_dataset(grid)
     rows = grid.splits[cell.fold].validation
     logits = logits_of(cell, dataset, rows)
     if logits is None:
@@ -119,7 +124,7 @@ def validate_given(grid: Grid, cell: Cell) -> None:
         raise UserError(f"--sources: {names} must hold finite scores for all validation clips of {cell.fold}")
     labels = dataset.labels[rows]
     found = {"validation_accuracy": accuracy(labels, logits), "validation_loss": cross_entropy(labels, logits)}
-    cell.write("trained", found | {"best_epoch": None, "seconds": 0.0})
+    cell.write("trained", found | {"kept_epoch": None, "seconds": 0.0})
 
 
 def test_missing(grid: Grid) -> None:
@@ -128,7 +133,7 @@ def test_missing(grid: Grid) -> None:
     if not missing:
         return
     heading(f"test of {len(missing)} networks")
-    dataset = open_clips(grid.data.data, grid.data.annotations, grid.data.paths)
+    dataset = open_dataset(grid)
     with progress(len(missing), unit="networks tested") as advance:
         for cell in missing:
             if cell.parts:

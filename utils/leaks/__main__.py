@@ -4,20 +4,20 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.data.clips import open_clips
+from utils.data.clips import open_clips, with_unlabelled
 from utils.leaks.finder import LeakFinder
 from utils.leaks.report import short_form
 from utils.runtime.files import write_json
 from utils.settings import argument_types, cli
-from utils.settings.arguments import add_data_arguments, add_split_arguments, options_of
+from utils.settings.arguments import add_data_arguments, add_split_arguments, add_unlabelled_argument, options_of
 from utils.settings.options import DataOptions
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = cli.ArgumentParser(
-        "Report what test clips share with training and validation clips.", prog="python -m utils.leaks"
+        "Report what test clips share with training, validation and unlabelled clips.", prog="python -m utils.leaks"
     )
-    add_data_arguments(parser)
+    add_unlabelled_argument(add_data_arguments(parser))
     add_split_arguments(parser, default="auto")
     output = parser.add_argument_group("report")
     output.add_argument("--fail_on_leak", action="store_true", help="exit with code 2 if anything is shared")
@@ -40,7 +40,7 @@ def main() -> None:
     from utils.data.loading import split_of  # loads scikit-learn
 
     data = options_of(DataOptions, args)
-    dataset = open_clips(data.data, data.annotations, data.paths)
+    dataset = with_unlabelled(open_clips(data.data, data.annotations, data.paths), args.unlabelled)
     split = split_of(data, dataset)
     print(f"split {split.protocol}, seed {split.split_seed}")
     report = LeakFinder(dataset).find(split.test, split.train, split.validation, group_pattern=data.group_pattern)

@@ -3,10 +3,10 @@
 import numpy as np
 
 from utils.data.clips import ClipDataset
-from utils.leaks.hashes import ClipHashes, hashes_of
+from utils.leaks.hashes import ClipHashes, hashes_of_all
 from utils.leaks.near_duplicates import find_near_duplicates
 from utils.leaks.report import FILM, FILM_ELSEWHERE, GROUP, NEAR, SAME, LeakReport
-from utils.splits.groups import groups_or_reason
+from utils.splits.groups import Groups, groups_or_reason, keys_of_more
 
 
 class LeakFinder:
@@ -20,10 +20,10 @@ class LeakFinder:
     def find(
         self, test: np.ndarray, train: np.ndarray, validation: np.ndarray, *, group_pattern: str | None = None
     ) -> LeakReport:
-        """Return what `test` rows share with `train` and `validation` rows; see `find_leaks`."""
+        """Return what `test` rows share with `train`, `validation` and unlabelled rows; see `find_leaks`."""
         key = (test.tobytes(), train.tobytes(), validation.tobytes(), group_pattern)
         if key not in self._reports:
-            self._hashes = self._hashes or hashes_of(self.dataset)
+            self._hashes = self._hashes or hashes_of_all(self.dataset)
             self._reports[key] = find_leaks(
                 self.dataset, self._hashes, test, train, validation, group_pattern=group_pattern
             )
@@ -39,28 +39,38 @@ def find_leaks(
     *,
     group_pattern: str | None = None,
 ) -> LeakReport:
-    """Return what `test` rows share with `train` and `validation` rows, by paths and by hashes.
+    """Return what `test` rows share with `train`, `validation` and unlabelled rows, by paths and by hashes.
 
     In HMDB51 the group is the source film, reported separately for the same class and for other classes; with
     `group_pattern` groups are reported as well. Raises UserError if `group_pattern` does not match the paths.
     """
-    seen = np.union1d(train, validation)
+    seen = np.unique(np.concatenate([train, validation, dataset.unlabelled_rows]))
     same = np.intersect1d(test, seen)
     pairs = {SAME: np.stack([same, same], axis=1)}
     by_name, reason = groups_or_reason(dataset.paths, None)
     films = by_name is not None and by_name.pattern.startswith("HMDB51")
     groups, reason = (by_name, reason) if group_pattern is None else groups_or_reason(dataset.paths, group_pattern)
-    keys = None if groups is None else groups.keys
+    keys = None if groups is None else keys_of_all(dataset, groups, group_pattern)
     notes = (f"No groups are known: {reason}.",) if groups is None else ()
     if groups is not None and not (films and group_pattern is None):
         pairs[GROUP] = pairs_with_equal_keys(keys, test, seen)
     if films:
-        shared = pairs_with_equal_keys(by_name.keys, test, seen)
-        same_class = dataset.labels[shared[:, 0]] == dataset.labels[shared[:, 1]]
+        shared = pairs_with_equal_keys(keys_of_all(dataset, by_name, None), test, seen)
+        labels = np.concatenate([dataset.labels, np.full(len(dataset.unlabelled_rows), -1)])
+        same_class = labels[shared[:, 0]] == labels[shared[:, 1]]
         pairs |= {FILM: shared[same_class], FILM_ELSEWHERE: shared[~same_class]}
     near = find_near_duplicates(hashes, test, seen)
     pairs[NEAR] = near.pairs
     return LeakReport(dataset, test, train, validation, pairs, near.distances, len(near.unjudged), keys, notes)
+
+
+def keys_of_all(dataset: ClipDataset, groups: Groups, group_pattern: str | None) -> np.ndarray:
+    """Return the group keys of all rows, with and without labels: unicode `(N + M,)`; "" without a path."""
+    keys = [groups.keys]
+    for part in dataset.unlabelled:
+        known = part.paths is not None
+        keys.append(keys_of_more(groups, part.paths, group_pattern) if known else np.full(len(part), ""))
+    return np.concatenate(keys)
 
 
 def pairs_with_equal_keys(keys: np.ndarray, test: np.ndarray, seen: np.ndarray) -> np.ndarray:

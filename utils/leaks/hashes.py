@@ -36,6 +36,12 @@ class ClipHashes:
     motion: np.ndarray
 
 
+def hashes_of_all(dataset: ClipDataset) -> ClipHashes:
+    """Return the hashes of all rows of a data set, with and without labels; each file has its own cache."""
+    parts = [hashes_of(part) for part in (dataset, *dataset.unlabelled)]
+    return ClipHashes(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("frames", "motion")))
+
+
 def hashes_of(dataset: ClipDataset) -> ClipHashes:
     """Return the hashes of a data set from the cache, or compute and cache them.
 

@@ -1,6 +1,6 @@
 """Report of the leaks of a split: as text, as plain values for JSON, and all pairs as CSV."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,11 @@ COLUMNS = ("test", "seen", "set", "kind", "distance", "same_group")
 
 @dataclass(frozen=True)
 class LeakReport:
-    """What test clips share with seen clips: the training clips, and the validation clips that choose the best epoch.
+    """What test clips share with seen clips: training clips, unlabelled clips, and validation clips.
 
     test, train, validation: int64 row numbers of `dataset`. pairs: by kind, int64 `(n, 2)`, a test row and a seen row;
     kinds that do not apply are absent. distances: of the near-duplicates, float32 `(n,)`, 0 (equal) to 0.45, ascending.
-    unjudged: number of test clips with too little texture to be compared. group_keys: unicode `(N,)`, or None if
+    unjudged: number of test clips with too little texture to be compared. group_keys: unicode `(N + M,)`, or None if
     unknown. notes: sentences on what is unknown.
     """
 
@@ -40,10 +40,18 @@ class LeakReport:
         """Test rows that share anything with a seen clip, ascending."""
         return np.unique(np.concatenate([pairs[:, 0] for pairs in self.pairs.values()]))
 
+    def of_unlabelled(self) -> "LeakReport":
+        """Return the report without what test clips share with training and validation clips."""
+        kept = {kind: pairs[:, 1] >= len(self.dataset) for kind, pairs in self.pairs.items()}
+        pairs = {kind: found[kept[kind]] for kind, found in self.pairs.items()}
+        none = np.zeros(0, np.int64)
+        return replace(self, train=none, validation=none, pairs=pairs, distances=self.distances[kept[NEAR]])
+
     def rows(self, kind: str, limit: int | None = None) -> list[dict]:
         """Return the first pairs of a kind as plain values, named by COLUMNS; `set` is that of the seen clip."""
         pairs, keys = self.pairs[kind][:limit], self.group_keys
-        sets = np.where(np.isin(pairs[:, 1], self.train), "train", "validation").tolist()
+        sets = np.where(np.isin(pairs[:, 1], self.train), "train", "validation").astype("U10")
+        sets[pairs[:, 1] >= len(self.dataset)] = "unlabelled"
         same = [None] * len(pairs) if keys is None else (keys[pairs[:, 0]] == keys[pairs[:, 1]]).tolist()
         distances = [None] * len(pairs)
         if kind == NEAR:
@@ -51,18 +59,19 @@ class LeakReport:
         names = [[clip_name(self.dataset, row) for row in pair] for pair in pairs.tolist()]
         return [
             dict(zip(COLUMNS, (*pair, part, kind, distance, group), strict=True))
-            for pair, part, distance, group in zip(names, sets, distances, same, strict=True)
+            for pair, part, distance, group in zip(names, sets.tolist(), distances, same, strict=True)
         ]
 
     def as_dict(self) -> dict:
         """Return counts and up to five examples by kind, as plain values for JSON."""
         kinds = {}
         for kind, pairs in self.pairs.items():
-            in_train = np.isin(pairs[:, 1], self.train)
+            in_train, is_unlabelled = np.isin(pairs[:, 1], self.train), pairs[:, 1] >= len(self.dataset)
             kinds[kind] = {
                 "test_clips": count_of_clips(pairs),
                 "with_training_clips": count_of_clips(pairs[in_train]),
-                "with_validation_clips": count_of_clips(pairs[~in_train]),
+                "with_validation_clips": count_of_clips(pairs[~in_train & ~is_unlabelled]),
+                "with_unlabelled_clips": count_of_clips(pairs[is_unlabelled]),
                 "pairs": len(pairs),
                 "examples": self.rows(kind, EXAMPLES),
             }
@@ -73,6 +82,7 @@ class LeakReport:
             "test_clips": len(self.test),
             "training_clips": len(self.train),
             "validation_clips": len(self.validation),
+            "unlabelled_clips": len(self.dataset.unlabelled_rows),
             "leaking_test_clips": len(self.leaking),
             "kinds": kinds,
             "not_judged_test_clips": self.unjudged,
@@ -86,7 +96,8 @@ class LeakReport:
                 example = self.rows(kind, 1)[0]
                 raise UserError(
                     f"--fail_on_leak: {len(self.leaking)} of {len(self.test)} test clips must share nothing with "
-                    f"training or validation clips, found for example {example['test']} and {example['seen']} ({kind})"
+                    f"training, validation or unlabelled clips, found for example {example['test']} and "
+                    f"{example['seen']} ({kind})"
                 )
 
     def write(self, path: Path) -> None:
@@ -96,8 +107,11 @@ class LeakReport:
 
 
 def clip_name(dataset: ClipDataset, row: int) -> str:
-    """Return a clip's path, or its row number if paths are unknown."""
-    return f"row {row}" if dataset.paths is None else str(dataset.paths[row])
+    """Return a clip's path, or its row number if paths are unknown; for an unlabelled clip after the file's name."""
+    frames, stored_row = dataset.locate(row)
+    part = next(part for part in (dataset, *dataset.unlabelled) if part.frames is frames)
+    name = f"row {stored_row}" if part.paths is None else str(part.paths[stored_row])
+    return name if part is dataset else f"{frames.path}: {name}"
 
 
 def count_of_clips(pairs: np.ndarray) -> int:
@@ -107,13 +121,15 @@ def count_of_clips(pairs: np.ndarray) -> int:
 
 def short_form(leaks: dict) -> str:
     """Return the result of `LeakReport.as_dict` as a few lines of text."""
-    seen = f"{leaks['training_clips']} training and {leaks['validation_clips']} validation clips"
-    head = f"leaks: {leaks['leaking_test_clips']} of {leaks['test_clips']} test clips share something with {seen}"
+    sets = [name for name in ("training", "validation", "unlabelled") if leaks[f"{name}_clips"]]
+    *counts, last = [f"{leaks[f'{name}_clips']} {name}" for name in sets] or ["0 seen"]
+    seen = " and ".join([", ".join(counts), last] if counts else [last])
+    head = f"leaks: {leaks['leaking_test_clips']} of {leaks['test_clips']} test clips share something with {seen} clips"
     lines = []
     for kind, found in leaks["kinds"].items():
         if not found["pairs"]:
             continue
-        parts = f"{found['with_training_clips']} with training, {found['with_validation_clips']} with validation"
+        parts = ", ".join(f"{found[f'with_{name}_clips']} with {name}" for name in sets)
         line = f"  {kind}: {found['test_clips']} ({parts}"
         if found.get("test_clips_of_another_group"):
             line += f"; {found['test_clips_of_another_group']} with clips of another group"

@@ -27,18 +27,18 @@ def make_record(
     *,
     input_shape: Sequence[int],
     options: Sequence,
-    best: dict[str, float],
+    kept: dict[str, float],
     history_path: Path,
 ) -> dict:
-    """Return the common content of all records; `options` are dataclasses, `best` is the best epoch's history row."""
+    """Return the common content of all records; `options` are dataclasses, `kept` is the kept row of the history."""
     return {
         "class_names": list(dataset.class_names),
         "input": {"shape": list(input_shape), "channels": "rgb", "range": "0..255"},
         "split": split_record(split),
         "arrays": dataset.fingerprint(),
         "arguments": {name: item for group in options for name, item in plain(asdict(group)).items()},
-        "best_epoch": best["epoch"],
-        "validation": {name: value for name, value in best.items() if name.startswith("val_")},
+        "kept_epoch": kept["epoch"],
+        "validation": {name: value for name, value in kept.items() if name.startswith("val_")},
         "history": str(history_path),
         "versions": {"python": platform.python_version()} | installed_versions(),
     }

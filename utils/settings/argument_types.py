@@ -105,6 +105,13 @@ def existing_teacher(text: str) -> Path:
     return existing_file(text)
 
 
+def existing_scores(text: str) -> Path:
+    """Return the path of an existing .npy file of class scores."""
+    if Path(text).suffix != SCORES_SUFFIX:
+        raise Error(f"must end in .npy, got {text}")
+    return existing_file(text)
+
+
 def output_scores(text: str) -> Path:
     """Return the path of a .npy file to write, in a folder that exists or can be created."""
     path = Path(text)
@@ -141,7 +148,10 @@ def input_size(text: str) -> tuple[int, int]:
 
 METAVARS = {
     "DIR": (existing_folder, output_folder),
-    "FILE": (existing_file, existing_model, existing_teacher, output_model, output_scores, with_model_suffix),
+    "FILE": (
+        *(existing_file, existing_model, existing_scores, existing_teacher),
+        *(output_model, output_scores, with_model_suffix),
+    ),
     "PATH": (output_stem,),
     "N": (positive_int, non_negative_int, seed),
     "X": (positive_float, non_negative_float, share, clip_norm),

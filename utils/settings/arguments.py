@@ -8,6 +8,7 @@ from utils.settings.argument_types import (
     clip_norm,
     existing_file,
     existing_folder,
+    existing_scores,
     input_size,
     non_negative_float,
     non_negative_int,
@@ -18,7 +19,15 @@ from utils.settings.argument_types import (
     share,
     student,
 )
-from utils.settings.options import PRECISIONS, PROTOCOLS, DataOptions, NetworkOptions, TrainingOptions, ViewOptions
+from utils.settings.options import (
+    PRECISIONS,
+    PROTOCOLS,
+    DataOptions,
+    DistillationOptions,
+    NetworkOptions,
+    TrainingOptions,
+    ViewOptions,
+)
 
 EPOCHS_HELP = "number of passes over the training clips"
 CHANNELS_HELP = "channel order that a model without a record expects"
@@ -26,12 +35,46 @@ VIEWS_HELP = "number of augmented views per clip, in addition to the original"
 SCALES_HELP = "range of input values that a model without a record expects"
 
 
-def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --data, --annotations and --paths."""
+def add_data_arguments(parser: argparse.ArgumentParser):
+    """Add --data, --annotations and --paths; returns their group."""
     group = parser.add_argument_group("arrays")
     group.add_argument("--data", type=existing_file, required=True, help="frames.npy written by video_to_frames.py")
     group.add_argument("--annotations", type=existing_file, required=True, help="labels.npy next to it")
     group.add_argument("--paths", type=existing_file, help="video_file_paths.npy, by default the one next to --data")
+    return group
+
+
+def add_unlabelled_argument(group) -> None:
+    """Add --unlabelled."""
+    group.add_argument(
+        "--unlabelled",
+        type=existing_file,
+        nargs="+",
+        default=[],
+        help="frames.npy of further clips, from which students learn without labels",
+    )
+
+
+def add_auxiliary_arguments(group) -> None:
+    """Add --auxiliary_source and the settings of its loss term."""
+    defaults = DistillationOptions()
+    group.add_argument(
+        "--auxiliary_source",
+        type=existing_scores,
+        help=".npy of a teacher's scores for other classes, such as those of ImageNet; learned by a second head",
+    )
+    group.add_argument(
+        "--auxiliary_weight",
+        type=positive_float,
+        default=defaults.auxiliary_weight,
+        help="weight of the loss of the second head",
+    )
+    group.add_argument(
+        "--auxiliary_temperature",
+        type=positive_float,
+        default=defaults.auxiliary_temperature,
+        help="temperature of the loss of the second head",
+    )
 
 
 def add_split_arguments(parser: argparse.ArgumentParser, *, default: str | None) -> None:
@@ -118,6 +161,12 @@ def add_training_arguments(parser: argparse.ArgumentParser, *, epochs: int | Non
         choices=["none", "balanced"],
         default=defaults.class_weights,
         help="balanced: weight the loss inversely to class frequency",
+    )
+    group.add_argument(
+        "--keep",
+        choices=["last", "best"],
+        default=defaults.keep,
+        help="epoch whose weights are kept; best: highest validation accuracy, as always after an early stop",
     )
     group.add_argument("--patience", type=positive_int, help="stop after this many epochs without improvement")
     if epochs is not None:

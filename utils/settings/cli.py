@@ -26,7 +26,7 @@ class HelpFormatter(argparse.HelpFormatter):
         if action.required:
             return f"{action.help} (required)"
         default = action.default
-        if action.nargs == 0 or default is None or default == argparse.SUPPRESS:
+        if action.nargs == 0 or default in (None, [], argparse.SUPPRESS):
             return action.help
         shown = " ".join(map(str, default)) if isinstance(default, list) else str(default)
         return f"{action.help} (default: {shown.replace('%', '%%')})"

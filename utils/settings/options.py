@@ -23,13 +23,15 @@ def weight_settings(groups: Sequence) -> dict[str, object]:
     """Return the settings on which trained weights depend, by name: the keyed fields of the dataclasses `groups`.
 
     A field that is added later declares `metadata={"same_as_before": value}` with the value that does not change
-    training. That value is left out of the result, so that the keys of finished trainings stay valid.
+    training. That value is left out of the result, so that the keys of finished trainings stay valid. A field with
+    `metadata={"only_with": name}` is left out if the field `name` is None.
     """
     found = {}
     for group in groups:
         for part in fields(group):
-            value = getattr(group, part.name)
-            if part.metadata.get("keyed", True) and part.metadata.get("same_as_before", ...) != value:
+            value, about = getattr(group, part.name), part.metadata
+            has_effect = "only_with" not in about or getattr(group, about["only_with"]) is not None
+            if about.get("keyed", True) and about.get("same_as_before", ...) != value and has_effect:
                 found[part.name] = value
     return found
 
@@ -60,6 +62,7 @@ class TrainingOptions:
     seed: int = 0
     weight_decay: float = 0.0  # decoupled, kernels only; 0: plain Adam
     class_weights: str = "none"  # "balanced": see utils/data/labels.py
+    keep: str = field(default="last", metadata={"same_as_before": "best"})  # epoch whose weights are kept, or "best"
     patience: int | None = None  # epochs without improvement before early stopping; None: never
     max_minutes: float | None = field(default=None, metadata=NO_EFFECT)  # None: no limit
     precision: str = "auto"  # or a Keras dtype policy, see utils/networks/precision.py
@@ -111,6 +114,11 @@ class DistillationOptions:
     temperature: float = 10.0
     alpha: float = 0.1  # weight of the hard loss; 1: no teacher
     labels_per_class: int | None = None  # None: all
+    unlabelled: tuple[Path, ...] = field(default=(), metadata=BY_CONTENT)  # frames.npy of further clips
+    auxiliary_source: Path | None = field(default=None, metadata=BY_CONTENT)  # .npy of scores for other classes
+    auxiliary_weight: float = field(default=3.0, metadata={"only_with": "auxiliary_source"})
+    auxiliary_temperature: float = field(default=4.0, metadata={"only_with": "auxiliary_source"})
+    fail_on_leak: bool = field(default=False, metadata=NO_EFFECT)  # reject unlabelled clips that test clips leak into
     source_channels: str = "rgb"
     source_input_scale: str = "0..255"
 

@@ -121,6 +121,22 @@ def read_groups(paths: np.ndarray, group_pattern: str | None = None) -> Groups:
     raise UserError(f"the names in --paths define no groups ({reason}); use --group_pattern REGEX to specify them")
 
 
+def keys_of_more(groups: Groups, paths: np.ndarray, group_pattern: str | None = None) -> np.ndarray:
+    """Return the keys of further clips by the pattern of `groups`: unicode (n,), unique for a path that it cannot read.
+
+    Unlike `read_groups`, this accepts paths of any form, as those of unlabelled clips may be.
+    """
+    pattern = next((known for known in NAME_PATTERNS if known.name == groups.pattern), None)
+    keys = []
+    for number, path in enumerate(paths.tolist()):
+        try:
+            key = _key_of_path(pattern, path) if pattern else _keys_by_expression(np.array([path]), group_pattern)[0]
+        except UserError:  # --group_pattern does not match this path
+            key = None
+        keys.append(f"no group/{number}/{path}" if key is None else key)
+    return np.array(keys)
+
+
 def groups_or_reason(paths: np.ndarray | None, group_pattern: str | None = None) -> tuple[Groups | None, str]:
     """Return the groups of the clips and "", or None and the reason why there are none.
 

@@ -88,7 +88,7 @@ def about_logits(path: Path) -> dict | None:
 def compute(path: Path, key: dict, stored: np.ndarray | None, teacher: Teacher, question: Question) -> None:
     """Compute the views missing from `stored`, part by part, and write all views to `path`."""
     first = 0 if stored is None else stored.shape[1]
-    shape = (len(question.dataset), question.views.views + 1, len(question.dataset.class_names))
+    shape = (question.dataset.row_count, question.views.views + 1, len(question.dataset.class_names))
     require_free_space(path.parent, 2 * 4 * int(np.prod(shape)), what=f"the logits in {path}")  # parts and final file
 
     parts = path.with_suffix(".parts")

@@ -17,29 +17,47 @@ SMALLEST_PROBABILITY = 1e-30
 
 
 def read_scores(path: Path, question: Question) -> np.ndarray:
-    """Read class scores per clip `(N, C)` or per view `(N, K + 1, C)` as logits float32 `(N, views + 1, C)`.
+    """Read the class scores of a teacher as logits float32 `(N, views + 1, C)`; see `read_logits`.
 
+    Raises UserError also if the scores are no better than chance on the training clips.
+    """
+    logits = read_logits(path, question, argument="--source", classes=len(question.dataset.class_names))
+    check_better_than_chance(path, logits[:, 0], question)
+    return logits
+
+
+def read_auxiliary_scores(path: Path, question: Question) -> np.ndarray:
+    """Read scores for K other classes as logits float32 `(N, views + 1, K)`; see `read_logits`."""
+    return read_logits(path, question, argument="--auxiliary_source")
+
+
+def read_logits(path: Path, question: Question, *, argument: str, classes: int | None = None) -> np.ndarray:
+    """Read scores per clip `(N, C)` or per view `(N, K + 1, C)` as logits float32 `(N, views + 1, C)`.
+
+    N counts the clips of --data and then those of --unlabelled. Any number of classes is accepted if `classes` is None.
     Probabilities, recognised by rows that sum to 1, become logarithms. Entries that `question` does not ask for become
     NaN. A .json next to the file, a copy of the views.json of these views, is compared with `question`. Raises
-    UserError if the scores have another shape, are not finite where they are needed, belong to other views or clips,
-    or are no better than chance on the training clips.
+    UserError that names `argument` if the scores have another shape, are not finite where they are needed, or belong to
+    other views or clips.
     """
-    dataset, views = question.dataset, question.views.views
-    clips, classes = len(dataset), len(dataset.class_names)
-    scores = open_array(path, "--source", mmap_mode="r")
+    clips, views = question.dataset.row_count, question.views.views
+    scores = open_array(path, argument, mmap_mode="r")
     per_view = scores.ndim == 3
-    if scores.ndim not in (2, 3) or scores.dtype.kind != "f" or (scores.shape[0], scores.shape[-1]) != (clips, classes):
+    fits = scores.ndim in (2, 3) and scores.shape[0] == clips and classes in (None, scores.shape[-1])
+    if not fits or scores.dtype.kind != "f" or scores.shape[-1] < 2:
+        shown = "K" if classes is None else classes
+        rows = f", a row for each clip of --data and of --unlabelled ({clips})" if question.dataset.unlabelled else ""
         raise UserError(
-            f"--source: {path} must hold class scores as floats ({clips}, {classes}) or ({clips}, {views + 1}, "
-            f"{classes}), found {scores.dtype} of shape {scores.shape}"
+            f"{argument}: {path} must hold class scores as floats ({clips}, {shown}) or ({clips}, {views + 1}, "
+            f"{shown}){rows}, found {scores.dtype} of shape {scores.shape}"
         )
     if per_view and scores.shape[1] <= views:
         raise UserError(
-            f"--source: {path} must hold scores for {views + 1} views (--views {views}), found {scores.shape[1]}"
+            f"{argument}: {path} must hold scores for {views + 1} views (--views {views}), found {scores.shape[1]}"
         )
-    check_origin(path, question, per_view=per_view)
+    check_origin(path, question, argument=argument, per_view=per_view)
 
-    logits = np.full((clips, views + 1 if per_view else 1, classes), np.nan, np.float32)
+    logits = np.full((clips, views + 1 if per_view else 1, scores.shape[-1]), np.nan, np.float32)
     for view in range(logits.shape[1]):
         rows = question.rows(view)
         logits[rows, view] = scores[rows, view] if per_view else scores[rows]
@@ -47,12 +65,10 @@ def read_scores(path: Path, question: Question) -> np.ndarray:
         if not finite.all():
             where = f" in view {view}" if per_view else ""
             raise UserError(
-                f"--source: {path} must hold finite scores for all training and validation clips, but "
+                f"{argument}: {path} must hold finite scores for all training, validation and unlabelled clips, but "
                 f"those for {(~finite).sum()} of {len(rows)}{where} are not (first: row {rows[~finite][0]})"
             )
-    logits = as_logits(logits)
-    check_better_than_chance(path, logits[:, 0], question)
-    return np.broadcast_to(logits, (clips, views + 1, classes))
+    return np.broadcast_to(as_logits(logits), (clips, views + 1, scores.shape[-1]))
 
 
 def as_logits(scores: np.ndarray) -> np.ndarray:
@@ -61,22 +77,23 @@ def as_logits(scores: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(scores, SMALLEST_PROBABILITY)) if are_probabilities(finite) else scores
 
 
-def check_origin(path: Path, question: Question, *, per_view: bool) -> None:
+def check_origin(path: Path, question: Question, *, argument: str, per_view: bool) -> None:
     """Raise UserError if the .json next to the scores shows other clips or views, or that test clips were seen."""
     about_path = path.with_suffix(".json")
     if not about_path.is_file():
-        print(f"note: {about_path} is missing, so it is unknown to which views the scores of --source {path} belong.")
+        print(f"note: {about_path} is missing, so it is unknown to which views the scores of {argument} {path} belong.")
         return
     about = read_json(about_path)
     if not isinstance(about, dict) or not isinstance(about.get("key"), dict):
-        raise UserError(f"--source: {about_path} must be a copy of the views.json that --write_views wrote")
+        raise UserError(f"{argument}: {about_path} must be a copy of the views.json that --write_views wrote")
     wanted = question.key()
     of_clips = ("labels", "paths") + (("shape", "frames", "view_version", "view_seed", "flip") if per_view else ())
+    of_clips += ("unlabelled",) if "unlabelled" in wanted else ()
     found = differences(about["key"], {name: wanted[name] for name in of_clips})
     if found:
-        raise UserError(f"--source: {path} must hold scores for these clips and views, but {found}")
+        raise UserError(f"{argument}: {path} must hold scores for these clips and views, but {found}")
     if "split" in about:
-        refuse_seen_test_clips(question.split, recorded_split(about), what=f"--source {path}")
+        refuse_seen_test_clips(question.split, recorded_split(about), what=f"{argument} {path}")
 
 
 def check_better_than_chance(path: Path, logits: np.ndarray, question: Question) -> None:
@@ -105,13 +122,14 @@ Views of clips for a teacher
 ============================
 
 view_0.npy ... view_{views}.npy   uint8 (rows, {frames}, {height}, {width}, 3): frames, height, width, RGB, 0..255
-rows_0.npy ... rows_{views}.npy   int64 (rows,): the row of each clip in frames.npy
+rows_0.npy ... rows_{views}.npy   int64 (rows,): the row of each clip in the scores
 classes.txt                  class names in the order of the scores, one per line
 views.json                   description of these views; copy it next to the scores
 
-View 0 shows whole clips, for training and validation clips. The other views are augmented, for training clips only.
-Test clips are not included. Save the scores as floats ({clips}, {answers}, {classes}), by row of frames.npy, view and
-class. They are logits, or probabilities that sum to 1. All other rows stay NaN:
+View 0 shows whole clips, for training, validation and unlabelled clips. The other views are augmented, without
+validation clips. Test clips are not included. Save the scores as floats ({clips}, {answers}, {classes}), by row, view
+and class. Rows are those of frames.npy, followed by those of each --unlabelled file. Scores are logits, or
+probabilities that sum to 1. All other rows stay NaN:
 
     import shutil
     import numpy as np
@@ -125,8 +143,8 @@ class. They are logits, or probabilities that sum to 1. All other rows stay NaN:
     np.save("scores.npy", scores)
     shutil.copy("views.json", "scores.json")
 
-Then run KD_training.py --source scores.npy with the same --data, --split, --views, --view_seed and --no_flip. Scores
-({clips}, {classes}) for view_0 only are accepted as well, and are used for all views.
+Then run KD_training.py --source scores.npy with the same --data, --unlabelled, --split, --views, --view_seed and
+--no_flip. Scores ({clips}, {classes}) for view_0 only are accepted as well, and are used for all views.
 """
 
 
@@ -156,7 +174,7 @@ def write_views(folder: Path, question: Question, input_shape: tuple[int, int, i
     layout = {
         "views": options.views,
         "answers": options.views + 1,
-        "clips": len(dataset),
+        "clips": dataset.row_count,
         "classes": len(dataset.class_names),
         "frames": frames,
         "height": height,

@@ -32,13 +32,14 @@ class Question:
         return self.data.split
 
     def rows(self, view: int) -> np.ndarray:
-        """Return training rows for every view, validation rows for view 0, never test rows: int64 `(n,)`."""
-        split = self.split
-        return np.concatenate([split.train, split.validation]) if view == 0 else split.train
+        """Return training and unlabelled rows for every view, validation rows for view 0, never test rows: int64."""
+        rows = [self.split.train, self.dataset.unlabelled_rows]
+        return np.concatenate([*rows, self.split.validation] if view == 0 else rows)
 
     def key(self) -> dict:
         """Return plain values that identify clips and views, except for the number of views, which can be extended."""
         arrays = self.dataset.fingerprint()
+        unlabelled = [part.fingerprint() | {"frames": sampled_frames(part)} for part in self.dataset.unlabelled]
         return {
             **{name: arrays[name] for name in ("shape", "labels", "paths")},
             "frames": sampled_frames(self.dataset),
@@ -46,6 +47,7 @@ class Question:
             "view_version": VERSION,
             "view_seed": self.views.view_seed,
             "flip": self.views.flip,
+            **({"unlabelled": digest(json.dumps(unlabelled).encode())} if unlabelled else {}),
         }
 
 

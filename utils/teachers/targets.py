@@ -59,7 +59,7 @@ def average(all_logits: Sequence[np.ndarray], temperature: float) -> np.ndarray:
 
 def print_accuracy(name: str, logits: np.ndarray, data: SplitDataset) -> None:
     """Print the accuracy of a teacher on training and validation clips; a student learns its mistakes as well."""
-    correct = logits.argmax(axis=1) == data.dataset.labels
+    correct = logits[: len(data.dataset)].argmax(axis=1) == data.dataset.labels
     print(
         f"teacher {name}: accuracy {100 * correct[data.split.train].mean():.1f} % on training clips, "
         f"{100 * correct[data.split.validation].mean():.1f} % on validation clips"

@@ -11,23 +11,23 @@ import numpy as np
 from utils.runtime.errors import UserError
 from utils.runtime.progress import duration
 from utils.settings.options import TrainingOptions
-from utils.training.history import best_epoch, history_array
+from utils.training.history import best_epoch, history_array, kept_epoch
 from utils.training.progress_bar import WaitClock, loss_text
 from utils.training.state import Ending, TrainingState, own_variables
 
 
 class EpochLog(keras.callbacks.Callback):
-    """Collects the history, keeps the best weights, prints a line per epoch, stops early and saves `state`.
+    """Collects the history, selects the weights to keep, prints a line per epoch, stops early and saves `state`.
 
-    Training starts from the epochs in `state`. epochs: a dict of metrics per epoch. best_weights: values of
-    `own_variables` after the best epoch. `state.ending` is set after each epoch.
+    Training starts from the epochs in `state`. epochs: a dict of metrics per epoch. kept_weights: values of
+    `own_variables` after the epoch that is kept so far. `state.ending` is set after each epoch.
     """
 
     def __init__(self, options: TrainingOptions, clock: WaitClock, clips_per_epoch: int, state: TrainingState):
         super().__init__()
         self.options, self.clock, self.clips_per_epoch, self.state = options, clock, clips_per_epoch, state
         self.epochs: list[dict[str, float]] = list(state.history)
-        self.best_weights = state.best()
+        self.kept_weights = state.kept_weights()
 
     def on_train_begin(self, logs=None):
         self.train_start = time.perf_counter()
@@ -57,15 +57,15 @@ class EpochLog(keras.callbacks.Callback):
             }
         )
         history = history_array(self.epochs)
-        is_best = best_epoch(history) == epoch
-        if is_best:
-            self.best_weights = [variable.numpy() for variable in own_variables(self.model)]
-        print(epoch_line(self.epochs[-1], self.options.epochs, is_best=is_best), flush=True)
+        is_kept = kept_epoch(history, keep=self.options.keep, epochs=self.options.epochs) == epoch
+        if is_kept:
+            self.kept_weights = [variable.numpy() for variable in own_variables(self.model)]
+        print(epoch_line(self.epochs[-1], self.options.epochs, is_best=best_epoch(history) == epoch), flush=True)
         self.state.ending, reason = ending_after(history, self.options, seconds=time.perf_counter() - self.train_start)
         if reason:
             print(f"note: stopped after epoch {epoch + 1}: {reason}")
             self.model.stop_training = True
-        self.state.save(self.model, self.epochs, None if is_best else self.best_weights)
+        self.state.save(self.model, self.epochs, None if is_kept else self.kept_weights)
 
 
 def ending_after(history: np.ndarray, options: TrainingOptions, *, seconds: float) -> tuple[Ending | None, str]:

@@ -40,7 +40,7 @@ def fit(
     epoch_clips: int | None = None,
     state: TrainingState | None = None,
 ) -> np.ndarray:
-    """Train `model` on the training rows of `split` and give it the weights of its best epoch on validation.
+    """Train `model` on the training rows of `split` and give it the weights of the epoch to keep.
 
     A Distiller has its own loss; any other model returns logits and is trained by cross entropy. `targets` are as in
     `training_batches`: `labels`, and for a Distiller with alpha < 1 `teacher_logits` or the inputs of its live teacher.
@@ -76,7 +76,7 @@ def fit(
                 verbose=0,
                 shuffle=False,  # training_batches has shuffled
             )
-    assign(own_variables(model), log.best_weights)
+    assign(own_variables(model), log.kept_weights)
     return history_array(log.epochs)
 
 

@@ -26,23 +26,27 @@ def history_paths(log_path: Path) -> tuple[Path, Path, Path]:
     return tuple(beside_history(log_path, suffix) for suffix in (".npy", ".csv", ".png"))
 
 
-def save_history(history: np.ndarray, log_path: Path, *, title: str) -> Path:
+def save_history(history: np.ndarray, log_path: Path, *, title: str, kept: int) -> Path:
     """Write a history as .npy without pickle, .csv and .png; return the path of the .npy."""
     array_path, table_path, picture_path = history_paths(log_path)
     array = io.BytesIO()
     np.save(array, history, allow_pickle=False)
     write_bytes(array_path, array.getvalue())
     write_csv(table_path, history.dtype.names, history.tolist())
-    save_figure(TrainingCurves(history, title), picture_path)
+    save_figure(TrainingCurves(history, title, kept), picture_path)
     return array_path
 
 
 @dataclass(frozen=True)
 class TrainingCurves:
-    """Loss and accuracy of training and validation by epoch, with the best epoch marked."""
+    """Loss and accuracy of training and validation by epoch, with the kept epoch marked.
+
+    kept: row of the epoch whose weights are kept.
+    """
 
     history: np.ndarray
     title: str
+    kept: int
 
     def plot(self) -> Figure:
         figure = Figure(figsize=(10, 4))
@@ -61,8 +65,8 @@ class TrainingCurves:
             if name in names:
                 axes.plot(epochs, factor * self.history[name], label=label, **style)
         if "val_accuracy" in names:
-            best = epochs[best_epoch(self.history)]
-            accuracy_axes.axvline(best, color="0.7", linestyle=":", zorder=0, label=f"best epoch: {best}")
+            number = epochs[self.kept]
+            accuracy_axes.axvline(number, color="0.7", linestyle=":", zorder=0, label=f"kept epoch: {number}")
         loss_axes.set(xlabel="epoch", ylabel="loss")
         accuracy_axes.set(xlabel="epoch", ylabel="clips (%)", ylim=(0, 102))
         for axes in (loss_axes, accuracy_axes):
@@ -71,6 +75,16 @@ class TrainingCurves:
             axes.legend(fontsize=8)
         figure.suptitle(self.title)
         return figure
+
+
+def kept_epoch(history: np.ndarray, *, keep: str, epochs: int) -> int:
+    """Return the row of the epoch whose weights are kept: the best one, or with `keep` "last" the last of `epochs`.
+
+    With "last", a training that ended early, or whose last validation loss is not finite, keeps its best epoch. The
+    learning rate of an earlier epoch has not decayed yet, and few validation clips rank the epochs by chance.
+    """
+    is_complete = len(history) >= epochs and np.isfinite(history["val_loss"][-1])
+    return len(history) - 1 if keep == "last" and is_complete else best_epoch(history)
 
 
 def best_epoch(history: np.ndarray) -> int:

@@ -1,7 +1,7 @@
 """The resumable state of a training, saved next to its output after each epoch.
 
 One file holds all variables of the network and its optimiser, the states of the dropout generators, the weights of the
-best epoch, the history and the settings. It is written next to the old file and renamed, so that all parts are of the
+kept epoch, the history and the settings. It is written next to the old file and renamed, so that all parts are of the
 same epoch. The order of batches is a function of (seed, epoch), so a resumed run on a CPU ends with the weights and
 the history of an uninterrupted run.
 """
@@ -34,7 +34,7 @@ from utils.runtime.files import (
 from utils.runtime.interruption import Interrupted
 from utils.settings.options import OutputOptions, weight_settings
 
-FORMAT = 2
+FORMAT = 3
 # Incremented when equal settings give other weights than before, so that older states and cells are not reused.
 VERSIONS = {"version of training": 1, "version of the views": VIEW_VERSION}
 HEADER = "header.json"
@@ -102,15 +102,15 @@ class TrainingState:
             assign(own_variables(model), _arrays(archive, "model"))
             assign(model.optimizer.variables, _arrays(archive, "optimizer"))
 
-    def best(self) -> list[np.ndarray] | None:
-        """Return the values of `own_variables` after the best epoch so far, or None if no epoch has finished."""
+    def kept_weights(self) -> list[np.ndarray] | None:
+        """Return the values of `own_variables` after the epoch that is kept so far, or None before the first epoch."""
         if not self.history:
             return None
         with self._reading() as archive:
-            return _arrays(archive, "best") or _arrays(archive, "model")
+            return _arrays(archive, "kept") or _arrays(archive, "model")
 
-    def save(self, model, history: Sequence[Mapping], best: Sequence[np.ndarray] | None) -> None:
-        """Replace the saved state; `best` is None if the model's current values are the best."""
+    def save(self, model, history: Sequence[Mapping], kept: Sequence[np.ndarray] | None) -> None:
+        """Replace the saved state; `kept` is None if the model's current values are those to keep."""
         if self.path is None:
             return
         header = {
@@ -121,7 +121,7 @@ class TrainingState:
             "seconds": self.seconds(),
             "ending": self.ending,
         }
-        parts = {"model": own_variables(model), "optimizer": model.optimizer.variables, "best": best or []}
+        parts = {"model": own_variables(model), "optimizer": model.optimizer.variables, "kept": kept or []}
         with written_beside(self.path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
             archive.writestr(HEADER, json.dumps(header))
             for part, values in parts.items():

@@ -5,9 +5,10 @@ import os
 import numpy as np
 import pytest
 
-from utils.data.clips import FrameFile, open_clips
+from utils.data.clips import FrameFile, open_clips, with_unlabelled
 from utils.data.views import whole_view, window_frames
 from utils.runtime.errors import UserError
+from utils.settings.options import ViewOptions
 
 
 def open_folder(folder):
@@ -157,3 +158,65 @@ def test_changes_while_in_use_are_an_error(make_arrays):
     os.utime(folder / "frames.npy", ns=(status.st_atime_ns, later))
     with pytest.raises(UserError, match="changed or truncated while in use"):
         frames.read(29)
+
+
+@pytest.fixture
+def folders(make_arrays):
+    """Arrays of 30 clips, and of 6 and 4 further clips."""
+    more = [make_arrays("more", classes=1, groups=3, seed=1), make_arrays("most", classes=2, groups=1, seed=2)]
+    return make_arrays(), *more
+
+
+def test_views_of_unlabelled_clips_equal_those_of_one_large_file(folders, tmp_path):
+    """The targets of an unlabelled clip would be those of another clip or view."""
+    dataset = with_unlabelled(open_folder(folders[0]), [folder / "frames.npy" for folder in folders[1:]])
+    assert (len(dataset), dataset.row_count, dataset.unlabelled_rows.tolist()) == (30, 40, list(range(30, 40)))
+    assert [part.labels.tolist() for part in dataset.unlabelled] == [[-1] * 6, [-1] * 4]
+    for name in ("frames", "labels"):
+        np.save(tmp_path / f"{name}.npy", np.concatenate([np.load(folder / f"{name}.npy") for folder in folders]))
+    together, rows = open_folder(tmp_path), np.array([3, 29, 30, 35, 36, 39])
+    for view in (0, 1, 7):
+        found, expected = (
+            one.view(rows, np.full(6, view), (12, 32, 24, 3), ViewOptions(view_seed=5)) for one in (dataset, together)
+        )
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(IndexError, match="expected a row below 40"):
+        dataset.locate(40)
+
+
+def test_unlabelled_clips_may_have_another_frame_size(folders, make_arrays):
+    """Extractions of other videos would have to be repeated at the size of the labelled clips."""
+    folder = make_arrays("larger", height=64, width=64)
+    dataset = with_unlabelled(open_folder(folders[0]), [folder / "frames.npy"])
+    found = dataset.view_zero(np.array([2, 31]), (16, 24, 24, 3))
+    np.testing.assert_array_equal(found[0], open_folder(folders[0]).view_zero(np.array([2]), (16, 24, 24, 3))[0])
+    np.testing.assert_array_equal(found[1], open_folder(folder).view_zero(np.array([1]), (16, 24, 24, 3))[0])
+
+
+def corrupt_paths_length(folder):
+    np.save(folder / "video_file_paths.npy", np.load(folder / "video_file_paths.npy")[1:])
+
+
+def corrupt_frame_count(folder):
+    np.save(folder / "frames.npy", np.load(folder / "frames.npy")[:, 1:])
+
+
+@pytest.mark.parametrize(
+    ("files", "corrupt", "message"),
+    [
+        (["more", "./more"], None, r"more/frames.npy must be named once and must not be --data"),
+        (["arrays"], None, r"arrays/frames.npy must be named once and must not be --data"),
+        (["more"], corrupt_frame_count, r"must hold clips of 16 frames, as --data does, found 15"),
+        (["more"], corrupt_paths_length, r"frames.npy holds 6 clips but .*video_file_paths.npy holds 5 paths"),
+        (["more"], corrupt_dtype, r"must hold uint8 clips \(N, T, H, W, 3\), found float32"),
+        (["more"], corrupt_length, r"must be a complete .npy array"),
+        (["nowhere"], None, r"nowhere/frames.npy does not exist"),
+    ],
+)
+def test_unusable_unlabelled_clips_are_refused(folders, tmp_path, files, corrupt, message):
+    """Clips would be used twice, or the error name a file that the user did not give."""
+    if corrupt:
+        corrupt(folders[1])
+    with pytest.raises(UserError, match=rf"^--unlabelled: .*{message}") as error:
+        with_unlabelled(open_folder(folders[0]), [tmp_path / name / "frames.npy" for name in files])
+    assert "\n" not in str(error.value)

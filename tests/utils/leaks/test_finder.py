@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.planted_clips import clip_of, copied, video, write_arrays
-from utils.data.clips import open_clips
+from utils.data.clips import open_clips, with_unlabelled
 from utils.leaks import finder as leaks
 from utils.leaks.finder import LeakFinder, pairs_with_equal_keys
 from utils.leaks.report import FILM, FILM_ELSEWHERE, GROUP, NEAR, SAME, short_form
@@ -102,6 +102,69 @@ def test_near_duplicates_show_whether_they_are_of_the_same_group(tmp_path):
     assert report.leaking.tolist() == [0, 3]
 
 
+def add_unlabelled(dataset, folder, clips, paths=None):
+    """Return the dataset with the unlabelled `clips`."""
+    write_arrays(folder, clips, paths or [f"any/{row}" for row in range(len(clips))])
+    if paths is None:
+        (folder / "video_file_paths.npy").unlink()
+    return with_unlabelled(dataset, [folder / "frames.npy"])
+
+
+NONE = np.zeros(0, np.int64)
+
+
+@pytest.mark.parametrize("kind", ["equal", "encoded", "brightened", "flipped"])
+def test_copies_of_test_clips_among_unlabelled_clips(tmp_path, kind):
+    """A student that has seen test clips would be reported with too high an accuracy."""
+    dataset = find(tmp_path, UCF, SETS).dataset
+    clips = [clip_of(video(seed)) for seed in range(50, 58)]
+    clips[6] = clip_of(copied(video(4), kind))
+    more = tmp_path / "more"
+    report = LeakFinder(add_unlabelled(dataset, more, clips)).find(np.arange(3, 6), np.arange(6, 18), NONE)
+    assert report.pairs[NEAR].tolist() == [[4, 24]]
+    (row,) = report.rows(NEAR)
+    assert (row["seen"], row["set"]) == (f"{more}/frames.npy: row 6", "unlabelled")
+    found = report.as_dict()
+    assert found["unlabelled_clips"] == 8
+    counts = [found["kinds"][NEAR][f"with_{name}_clips"] for name in ("training", "validation", "unlabelled")]
+    assert counts == [0, 0, 1]
+    lines = short_form(found).splitlines()
+    assert lines[0] == "leaks: 1 of 3 test clips share something with 12 training and 8 unlabelled clips"
+    assert "near-duplicate: 1 (0 with training, 1 with unlabelled; 1 with clips of another group)" in lines[1]
+    with pytest.raises(UserError, match=rf"^--fail_on_leak: 1 of 3 .* {UCF[4]} and .*more/frames.npy: row 6 \(near"):
+        report.refuse()
+    assert report.pairs[GROUP].tolist() == []
+    alone = LeakFinder(report.dataset).find(np.arange(3, 6), np.arange(2, 18), NONE).of_unlabelled()
+    assert (alone.pairs[NEAR].tolist(), alone.pairs[SAME].tolist()) == ([[4, 24]], [])
+    assert alone.distances.tolist() == report.distances.tolist()
+    assert short_form(alone.as_dict()).startswith("leaks: 1 of 3 test clips share something with 8 unlabelled clips\n")
+
+
+@pytest.mark.parametrize(
+    ("paths", "group_pattern", "pairs"),
+    [
+        (["A/v_A_g02_c09.avi", "C/v_C_g02_c01.avi"], None, [[3, 18], [4, 18], [5, 18]]),
+        (["clip.avi", "A/clip.avi"], None, []),
+        (["x_g02_c.avi", "nothing"], r"_(g\d+)_", [[3, 18], [4, 18], [5, 18]]),
+        (None, r"([1-3])", []),  # no name, so no group, whatever the pattern
+    ],
+)
+def test_groups_of_unlabelled_clips(tmp_path, paths, group_pattern, pairs):
+    """Clips cut from the video of a test clip would pass as unrelated."""
+    dataset = find(tmp_path, UCF, SETS).dataset
+    dataset = add_unlabelled(dataset, tmp_path / "more", [clip_of(video(seed)) for seed in (50, 51)], paths)
+    report = LeakFinder(dataset).find(np.arange(6), NONE, NONE, group_pattern=group_pattern)
+    assert report.pairs[GROUP].tolist() == pairs
+
+
+def test_films_of_unlabelled_clips(tmp_path):
+    paths = [film("Up", "kick", 1), film("Jaws", "kick", 2), film("Alone", "run", 3), film("alone", "run", 4)]
+    dataset = find(tmp_path, paths, ["test", "train", "train", "train"]).dataset
+    more = add_unlabelled(dataset, tmp_path / "more", [clip_of(video(50))], [film("up", "hop", 9)])
+    report = LeakFinder(more).find(np.array([0]), np.arange(1, 4), NONE)
+    assert (report.pairs[FILM].tolist(), report.pairs[FILM_ELSEWHERE].tolist()) == ([], [[0, 4]])
+
+
 def test_a_clip_on_both_sides(tmp_path):
     """As allowed by --force."""
     dataset = find(tmp_path, UCF, SETS).dataset
@@ -154,6 +217,11 @@ def test_the_command(tmp_path):
     assert clean.returncode == 0, clean.stderr
     assert "split group, seed 0" in clean.stdout
     assert json.loads((tmp_path / "report/leaks.json").read_text())["leaking_test_clips"] == 0
+    clips = [clip_of(video(seed)) for seed in (*range(50, 55), *range(18))]
+    add_unlabelled(open_clips(folder / "frames.npy", folder / "labels.npy"), tmp_path / "more", clips)
+    with_copies = run(folder, "--fail_on_leak", "--unlabelled", tmp_path / "more/frames.npy")
+    assert (with_copies.returncode, with_copies.stderr.count("\n")) == (2, 1)
+    assert "more/frames.npy: row " in with_copies.stderr
     leaky = run(folder, "--split", "random", "--fail_on_leak", "--output_path", tmp_path / "all.csv")
     assert leaky.returncode == 2
     assert leaky.stderr.startswith("error: --fail_on_leak: ")

@@ -26,7 +26,7 @@ def record_of(dataset, split):
         split,
         input_shape=(16, 32, 32, 3),
         options=[DataOptions(Path("f.npy"), Path("l.npy")), TrainingOptions(seed=4)],
-        best={"epoch": 3, "loss": 0.1, "val_loss": 0.5, "val_accuracy": 0.75},
+        kept={"epoch": 3, "loss": 0.1, "val_loss": 0.5, "val_accuracy": 0.75},
         history_path=Path("logs/hist.npy"),
     )
 
@@ -43,7 +43,7 @@ def test_a_split_is_restored_from_json(dataset):
     assert record["class_names"] == ["Class0", "Class1", "Class2"]
     assert record["arguments"]["seed"] == 4
     assert record["arguments"]["data"] == "f.npy"
-    assert (record["best_epoch"], record["validation"]) == (3, {"val_loss": 0.5, "val_accuracy": 0.75})
+    assert (record["kept_epoch"], record["validation"]) == (3, {"val_loss": 0.5, "val_accuracy": 0.75})
     assert record["history"] == "logs/hist.npy"
 
 

@@ -161,7 +161,7 @@ def test_an_experiment_with_another_student_trains_new_students(own, tmp_path):
 
     def keys(student):
         arguments = ["--student", student, "--temperatures", "4", "--teachers", "scratch"]
-        cells = cells_of(from_arguments(reproduce.make_parser().parse_args(arguments)), "group", 0, {})
+        cells = cells_of(from_arguments(reproduce.make_parser().parse_args(arguments)), "group", 0, {}, {})
         return {cell.row.role: cell.key for cell in cells}
 
     found = [keys("compact3d"), keys("compact3d_gap"), keys(f"{name}:build")]

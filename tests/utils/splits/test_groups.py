@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from utils.runtime.errors import UserError
-from utils.splits.groups import groups_or_reason, read_groups
+from utils.splits.groups import groups_or_reason, keys_of_more, read_groups
 
 
 def clips_of(folder: Path) -> np.ndarray:
@@ -124,6 +124,24 @@ def test_expression_errors(expression, message):
     with pytest.raises(UserError) as error:
         read_groups(np.array(["run/v_run_g01_c01.avi", "run/v_run_g02_c01.avi"]), expression)
     assert str(error.value).startswith(message)
+
+
+UCF = ["Run/v_Run_g01_c01.avi", "Run/v_Run_g01_c02.avi", "Walk/v_Walk_g01_c01.avi"]
+FILMS = [f"kick/{film}_kick_f_cm_np1_fr_bad_{number}.avi" for number, film in enumerate(("Up", "up", "Alone"))]
+
+
+@pytest.mark.parametrize(
+    ("paths", "group_pattern", "more", "keys"),
+    [
+        (UCF, None, ["Run/v_Run_g01_c07.avi", "Hop/v_Hop_g02_c01.avi"], ["Run/1", "Hop/2"]),
+        (UCF, None, ["Run/clip.avi", "clip.avi"], ["no group/0/Run/clip.avi", "no group/1/clip.avi"]),
+        (UCF, r"_g(\d+)_c01|c02", ["a_g01_c01", "a", "a"], ["01", "no group/1/a", "no group/2/a"]),
+        (FILMS, None, ["hop/UP_hop_f_cm_np1_fr_bad_3.avi"], ["up"]),
+    ],
+)
+def test_keys_of_unlabelled_clips(paths, group_pattern, more, keys):
+    """Unlabelled clips from the video of a test clip would not be reported, or names of another form be an error."""
+    assert keys_of_more(read_groups(np.array(paths), group_pattern), np.array(more), group_pattern).tolist() == keys
 
 
 def test_ucf11_clips(shared_data):

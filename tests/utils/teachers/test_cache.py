@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.fake_recognizer import FakeModel, FakeRecognizer
-from utils.data.clips import open_clips
+from utils.data.clips import open_clips, with_unlabelled
 from utils.data.loading import SplitDataset
 from utils.runtime.errors import UserError
 from utils.runtime.files import file_fingerprint
@@ -57,13 +57,14 @@ class World:
         self.views = ViewOptions(views=views)
         self.scores = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
         self.loads, self.split_seed, self.stop_after, self.stop = [], 0, None, Killed
+        self.unlabelled = []
 
     @property
     def question(self):
         dataset = open_clips(self.arrays / "frames.npy", self.arrays / "labels.npy")
         names = {"class_names": dataset.class_names, "split_seed": self.split_seed}
         split = make_split(dataset.labels, dataset.paths, **names)
-        return Question(SplitDataset(dataset, split), self.views)
+        return Question(SplitDataset(with_unlabelled(dataset, self.unlabelled), split), self.views)
 
     def load(self, dataset):
         left = [None] * (1000 if self.stop_after is None else self.stop_after)
@@ -78,10 +79,11 @@ class World:
     def check(self, logits):
         """Check that logits for view v are scores plus v, and NaN for clips without training or validation."""
         split, views = self.question.split, self.views.views
-        assert logits.shape == (30, views + 1, 3)
+        assert logits.shape == (len(self.scores), views + 1, 3)
         assert logits.dtype == np.float32
+        trained = np.r_[split.train, 30 : len(self.scores)]
         for view in range(views + 1):
-            np.testing.assert_array_equal(logits[split.train, view], self.scores[split.train] + np.float32(view))
+            np.testing.assert_array_equal(logits[trained, view], self.scores[trained] + np.float32(view))
         np.testing.assert_array_equal(logits[split.validation, 0], self.scores[split.validation])
         assert np.isnan(logits[split.validation, 1:]).all()
         assert np.isnan(logits[split.test]).all()
@@ -100,6 +102,19 @@ def test_logits_belong_to_their_clips_and_views_and_are_computed_once(world, cap
     assert len(world.loads) == 1
     assert "teacher logits read from" in capsys.readouterr().out
     assert sorted(path.suffix for path in world.source.with_suffix(".scores").iterdir()) == [".json", ".npy"]
+
+
+def test_logits_cover_unlabelled_clips(world, make_arrays):
+    """A student would learn from unlabelled clips with logits of other clips, or without any."""
+    world.ask()
+    world.unlabelled = [
+        make_arrays(name, classes=1, groups=2, seed=seed) / "frames.npy" for seed, name in enumerate("ab")
+    ]
+    world.scores = np.concatenate([world.scores, 5 + np.arange(24, dtype=np.float32).reshape(8, 3)])
+    world.check(world.ask())
+    assert len(world.loads) == 2
+    world.check(world.ask())
+    assert len(world.loads) == 2
 
 
 def other_teacher(world, monkeypatch):

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from utils.data.clips import open_clips
+from utils.data.clips import open_clips, with_unlabelled
 from utils.data.loading import SplitDataset
 from utils.networks.records import split_record
 from utils.runtime.errors import UserError
-from utils.runtime.files import write_json
+from utils.runtime.files import digest, write_json
 from utils.settings.options import ViewOptions
 from utils.splits.protocols import make_split
-from utils.teachers.exchange import read_scores
+from utils.teachers.exchange import read_auxiliary_scores, read_scores
 from utils.teachers.question import Question
 
 
@@ -166,3 +166,88 @@ def test_scores_of_a_teacher_that_has_seen_test_clips_are_rejected(question, sco
 def test_missing_views_json_is_reported(question, scores, tmp_path, capsys):
     read_scores(saved(tmp_path, scores), question)
     assert "unknown to which views the scores of --source" in capsys.readouterr().out
+
+
+@pytest.fixture
+def with_more(question, make_arrays):
+    """The question with 4 unlabelled clips, rows 30 to 33."""
+    more = make_arrays("more", classes=2, groups=1, height=36, width=36, seed=1)
+    dataset = with_unlabelled(question.dataset, [more / "frames.npy"])
+    return Question(SplitDataset(dataset, question.split), question.views)
+
+
+def test_the_key_depends_on_unlabelled_clips_only_if_there_are_any(question, with_more):
+    """Logits cached by earlier versions would be recomputed, or logits of other unlabelled clips be used."""
+    split, key, other = question.split, question.key(), with_more.key()
+    names = ["shape", "labels", "paths", "frames", "rows", "view_version", "view_seed", "flip"]
+    assert list(key) == names
+    assert key["rows"] == digest(np.concatenate([split.train, split.train, split.validation]).tobytes())
+    assert list(other) == [*names, "unlabelled"]
+    assert [name for name in names if other[name] != key[name]] == ["rows"]
+    path = with_more.dataset.unlabelled[0].frames.path
+    frames = np.load(path)
+    frames[3, 9] += 1  # neither first nor last frame
+    np.save(path, frames)
+    changed = Question(SplitDataset(with_unlabelled(question.dataset, [path]), split), question.views).key()
+    assert [name for name in other if changed[name] != other[name]] == ["unlabelled"]
+    assert with_more.rows(0).tolist() == [*split.train, *range(30, 34), *split.validation]
+    assert with_more.rows(1).tolist() == [*split.train, *range(30, 34)]
+
+
+def test_scores_cover_unlabelled_clips(with_more, scores, tmp_path):
+    """The scores of unlabelled clips would be those of other clips, or be missing."""
+    scores = np.concatenate([scores, 10 + np.arange(36, dtype=np.float32).reshape(4, 3, 3)])
+    found = read_scores(saved(tmp_path, scores, {"key": with_more.key()}), with_more)
+    assert found.shape == (34, 3, 3)
+    np.testing.assert_array_equal(found[30:], scores[30:])
+    found = read_scores(saved(tmp_path, scores[:, 0], {"key": with_more.key()}), with_more)
+    np.testing.assert_array_equal(found[30:, 2], scores[30:, 0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s[:30], r"\(34, 3, 3\), a row for each clip of --data and of --unlabelled \(34\), found .*\(30, "),
+        (lambda s: np.where(np.arange(34)[:, None, None] == 32, np.nan, s), r"for 1 of 28 in view 0 .* row 32\)$"),
+    ],
+)
+def test_missing_scores_of_unlabelled_clips_are_rejected(with_more, scores, tmp_path, change, message):
+    path = saved(tmp_path, change(np.concatenate([scores, np.ones((4, 3, 3), np.float32)])))
+    with pytest.raises(UserError, match=rf"^--source: .*{message}") as error:
+        read_scores(path, with_more)
+    assert "\n" not in str(error.value)
+
+
+def test_scores_with_other_unlabelled_clips_are_rejected(question, with_more, scores, tmp_path):
+    path = saved(tmp_path, np.concatenate([scores, scores[:4]]), {"key": question.key()})
+    with pytest.raises(UserError, match=r"must hold scores for these clips and views, but unlabelled differs"):
+        read_scores(path, with_more)
+
+
+def test_auxiliary_scores_may_have_any_classes_and_values(question, tmp_path):
+    """Scores for the classes of ImageNet would be rejected as wrong, or their probabilities be used as logits."""
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(30, 3, 7)).astype(np.float32)
+    found = read_auxiliary_scores(saved(tmp_path, logits), question)
+    np.testing.assert_array_equal(found[question.split.train], logits[question.split.train])
+    probabilities = rng.dirichlet(np.ones(7), 30)
+    found = read_auxiliary_scores(saved(tmp_path, probabilities), question)
+    assert found.shape == (30, 3, 7)
+    rows = question.split.train
+    np.testing.assert_allclose(found[rows, 2], np.log(probabilities[rows]), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "message"),
+    [
+        ((29, 7), "f4", r"floats \(30, K\) or \(30, 3, K\), found float32 of shape \(29, 7\)$"),
+        ((30, 1), "f4", r"found float32 of shape \(30, 1\)$"),
+        ((30,), "f4", r"found float32 of shape \(30,\)$"),
+        ((30, 7), "i8", r"found int64 of shape \(30, 7\)$"),
+        ((30, 2, 7), "f4", r"must hold scores for 3 views \(--views 2\), found 2$"),
+    ],
+)
+def test_auxiliary_scores_of_another_shape_are_rejected(question, tmp_path, shape, dtype, message):
+    with pytest.raises(UserError, match=rf"^--auxiliary_source: .*{message}") as error:
+        read_auxiliary_scores(saved(tmp_path, np.ones(shape, dtype)), question)
+    assert "\n" not in str(error.value)

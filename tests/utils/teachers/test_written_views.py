@@ -19,12 +19,13 @@ SHAPE = (16, 24, 20, 3)
 
 @pytest.fixture
 def written(make_arrays, tmp_path):
-    """The question, and the folder that --write_views wrote."""
+    """The question, with 4 unlabelled clips of another size, and the folder that --write_views wrote."""
     folder = make_arrays(height=32, width=40)
     data = DataOptions(folder / "frames.npy", folder / "labels.npy")
+    more = [make_arrays("more", classes=2, groups=1, height=36, width=36, seed=1) / "frames.npy"]
     network, views = NetworkOptions(input_size=SHAPE[1:3]), ViewOptions(views=2, view_seed=7)
-    stages.write_views(data=data, network=network, views=views, output_path=tmp_path / "views")
-    return Question(load(data, SHAPE), views), tmp_path / "views"
+    stages.write_views(data=data, network=network, views=views, unlabelled=more, output_path=tmp_path / "views")
+    return Question(load(data, SHAPE, more), views), tmp_path / "views"
 
 
 def test_files_hold_the_views_of_their_rows_and_no_test_clip(written):
@@ -36,6 +37,7 @@ def test_files_hold_the_views_of_their_rows_and_no_test_clip(written):
         numbers = np.full(len(rows), view)
         np.testing.assert_array_equal(clips, question.dataset.view(rows, numbers, SHAPE, question.views))
         assert not set(rows) & set(question.split.test)
+        assert set(rows) >= {30, 31, 32, 33}
     assert (folder / "classes.txt").read_text().split() == ["Class0", "Class1", "Class2"]
     assert not list(folder.glob(".*"))
 
@@ -55,7 +57,7 @@ def test_the_code_in_the_readme_writes_scores_that_are_accepted(written, monkeyp
 
     exec(textwrap.dedent(code), {"predict": predict})
     scores = read_scores(folder / "scores.npy", question)
-    train = question.split.train
+    train = np.r_[question.split.train, 30:34]
     clips = question.dataset.view(train, np.full(len(train), 2), SHAPE, question.views)
     np.testing.assert_allclose(scores[train, 2], predict(clips), rtol=1e-5)
     assert set(seen) == {SHAPE}
@@ -69,7 +71,7 @@ def test_the_json_describes_the_views(written):
     about = json.loads((folder / "views.json").read_text())
     assert about["key"] == question.key()
     counts = [about[name] for name in ("views", "clips", "classes", "frames", "height", "width")]
-    assert counts == [2, 30, 3, *SHAPE[:3]]
+    assert counts == [2, 34, 3, *SHAPE[:3]]
 
 
 def test_a_folder_with_content_is_not_changed(written, tmp_path):

@@ -1,4 +1,4 @@
-"""The history of a training: its files, and the best epoch."""
+"""The history of a training: its files, the best epoch and the kept epoch."""
 
 import csv
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from utils.training.history import best_epoch, history_array, history_paths, save_history
+from utils.training.history import best_epoch, history_array, history_paths, kept_epoch, save_history
 
 EPOCHS = [
     {"epoch": 1, "loss": 1.5, "accuracy": 0.25, "val_loss": 1.25, "val_accuracy": 0.5},
@@ -17,7 +17,7 @@ EPOCHS = [
 @pytest.mark.parametrize("name", ["run.1/hist_50", "run.1/hist_50.npy"])
 def test_three_files_that_any_reader_can_open(tmp_path, name):
     """A structured array without pickle, the same numbers as CSV, and a figure; `.npy` is appended at most once."""
-    path = save_history(history_array(EPOCHS), tmp_path / name, title="a student")
+    path = save_history(history_array(EPOCHS), tmp_path / name, title="a student", kept=1)
     assert path == tmp_path / "run.1" / "hist_50.npy"
     loaded = np.load(path, allow_pickle=False)
     assert loaded.dtype == [("epoch", "<i8")] + [(field, "<f8") for field in list(EPOCHS[0])[1:]]
@@ -60,3 +60,19 @@ def test_the_best_epoch_of_a_distilled_student_has_the_lowest_hard_loss():
         dtype=[("val_accuracy", float), ("val_loss", float), ("val_hard_loss", float)],
     )
     assert best_epoch(history) == 1
+
+
+@pytest.mark.parametrize(
+    ("keep", "epochs", "losses", "expected"),
+    [
+        ("last", 3, (0.9, 0.1, 0.5), 2),
+        ("best", 3, (0.9, 0.1, 0.5), 1),
+        ("last", 4, (0.9, 0.1, 0.5), 1),  # ended early, before the learning rate has decayed
+        ("last", 3, (0.9, 0.1, np.nan), 1),
+        ("last", 3, (0.9, 0.1, np.inf), 1),
+        ("last", 1, (0.9,), 0),
+    ],
+)
+def test_the_kept_epoch(keep, epochs, losses, expected):
+    """A network that ended early, or that outputs NaN, would be saved although an earlier epoch was better."""
+    assert kept_epoch(rows(*((0.5, loss) for loss in losses)), keep=keep, epochs=epochs) == expected

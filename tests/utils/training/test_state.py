@@ -20,7 +20,7 @@ from utils.runtime.files import disk_error, exclusive_lock, write_text, written_
 from utils.runtime.interruption import Interrupted
 from utils.settings.options import OutputOptions
 from utils.training.fit import fit, set_seeds
-from utils.training.history import TrainingCurves, save_history
+from utils.training.history import TrainingCurves, best_epoch, save_history
 from utils.training.state import own_variables, settings_of, training_state
 
 HISTORY = [("epoch", "i8"), *((name, "f8") for name in ("loss", "accuracy", "val_loss", "val_accuracy"))]
@@ -61,9 +61,9 @@ def killed_in_save(number):
     def kill(state):
         save, times = state.save, []
 
-        def dying(model, history, best):
+        def dying(model, history, kept):
             times.append(1)
-            save(model, history, half_of(own_variables(model)) if len(times) == number else best)
+            save(model, history, half_of(own_variables(model)) if len(times) == number else kept)
 
         state.save = dying
 
@@ -76,8 +76,8 @@ def after_save(action):
     def extend(state):
         save = state.save
 
-        def saving(model, history, best):
-            save(model, history, best)
+        def saving(model, history, kept):
+            save(model, history, kept)
             action(state, history)
 
         state.save = saving
@@ -98,7 +98,7 @@ def assert_equal_results(found, expected):
     ids=["teacher", "student", "few labels"],
 )
 def test_a_killed_and_resumed_run_equals_an_uninterrupted_run(arrays, tmp_path, capsys, how):
-    """Weights would differ if dropout seeds, optimiser state, order of batches or the best epoch were lost."""
+    """Weights would differ if dropout seeds, optimiser state, order of batches or the kept epoch were lost."""
     options = replace(OPTIONS, epochs=4)
     expected = run(arrays, options, tmp_path / "whole", **how)
     for number in (3, 2):  # the first run finishes two epochs, the second run one more
@@ -109,6 +109,33 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_run(arrays, tmp_path, 
     assert "resuming from epoch 4 of 4" in capsys.readouterr().out
     assert_equal_results(found, expected)
     assert list((tmp_path / "killed").iterdir()) == []
+
+
+@pytest.mark.parametrize("is_resumed", [False, True], ids=["whole", "resumed"])
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_the_weights_are_those_of_the_kept_epoch(arrays, tmp_path, keep, is_resumed):
+    """A resumed training would save the weights of another epoch than an uninterrupted one."""
+    dataset, split = arrays
+    labels = dataset.labels.copy()
+    labels[split.validation] = (labels[split.validation] + 1) % 3  # accuracy on validation clips falls
+    arrays, options = (replace(dataset, labels=labels), split), replace(OPTIONS, epochs=3, keep=keep)
+    after_epoch = {}
+
+    def remember(state):
+        save = state.save
+
+        def saving(model, history, kept):
+            after_epoch[len(history) - 1] = model.get_weights()
+            save(model, history, kept)
+
+        state.save = saving
+
+    if is_resumed:
+        run(arrays, replace(options, max_minutes=1e-9), tmp_path, during=remember)
+    found, history = run(arrays, options, tmp_path, during=remember)
+    assert best_epoch(history) < 2
+    for one, other in zip(found, after_epoch[2 if keep == "last" else best_epoch(history)], strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_finished_training_is_not_repeated(arrays, tmp_path):
@@ -236,10 +263,10 @@ def test_all_writers_report_a_full_disk(tmp_path, small_disk, suffix, size):
     history = np.array([(epoch, 1.0, 0.5, 1.0, 0.5) for epoch in range(1, 1000)], dtype=HISTORY)
     writers = {
         f"net{suffix}": lambda: save_model(tiny_network(), tmp_path / f"net{suffix}"),
-        "net.npy": lambda: save_history(history, tmp_path / "net", title="net"),
+        "net.npy": lambda: save_history(history, tmp_path / "net", title="net", kept=0),
         "logits.npy": lambda: write_array(tmp_path / "logits.npy"),
         "net.csv": lambda: write_text(tmp_path / "net.csv", "1," * 3000),
-        "net.png": lambda: save_figure(TrainingCurves(history, "net"), tmp_path / "net.png"),
+        "net.png": lambda: save_figure(TrainingCurves(history, "net", 0), tmp_path / "net.png"),
     }
     for name, write in writers.items():
         (tmp_path / name).write_text("old")

@@ -1,0 +1,62 @@
+"""Write the scores of a video network of torchvision for views that KD_training.py has written.
+
+    python KD_training.py --data frames.npy --annotations labels.npy --input_size 224 --write_views views
+    python examples/torchvision_scores.py --views_path views --output_path kinetics.npy
+    python KD_training.py --data frames.npy --annotations labels.npy --alpha 1 --auxiliary_source kinetics.npy
+
+By default the network has its Kinetics-400 weights, so its logits are auxiliary targets. The logits of weights that
+were fine-tuned on the classes of your videos (--checkpoint FILE) are a --source.
+Requirements: the packages that requirements-examples.txt names for this script.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from examples.written_views import loading, make_parser, predictor, require_size, write_scores
+from utils.settings import cli
+from utils.settings.argument_types import existing_file
+
+FRAMES = 16  # of mvit_v2_s; the other networks accept them as well
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = make_parser(__doc__.splitlines()[0])
+    parser.add_argument(
+        "--model", default="mvit_v2_s", help="such as mvit_v2_s, swin3d_t (224x224) or r3d_18 (112x112)"
+    )
+    parser.add_argument(
+        "--checkpoint", type=existing_file, help="state dict, with one output per line of classes.txt, in this order"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_arguments()
+    with loading(args.model):
+        from torchvision.models import get_model, get_model_weights
+
+        weights = get_model_weights(args.model).DEFAULT
+        if args.checkpoint is None:
+            names, model = weights.meta["categories"], get_model(args.model, weights=weights)
+        else:
+            import torch
+
+            names = (args.views_path / "classes.txt").read_text().splitlines()
+            model = get_model(args.model, num_classes=len(names))
+            model.load_state_dict(torch.load(args.checkpoint, map_location="cpu", weights_only=True))
+    preset = weights.transforms()
+    require_size(args.views_path, FRAMES, *preset.crop_size)
+    predict = predictor(
+        model,
+        lambda clips: model(clips.swapaxes(1, 2)),  # (B, 3, T, H, W)
+        mean=preset.mean,
+        deviation=preset.std,
+    )
+    write_scores(args, predict, names)
+
+
+if __name__ == "__main__":
+    cli.run(main)

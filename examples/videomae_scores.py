@@ -1,0 +1,51 @@
+"""Write the scores of a VideoMAE network (Hugging Face transformers) for views that KD_training.py has written.
+
+    python KD_training.py --data frames.npy --annotations labels.npy --input_size 224 --write_views views
+    python examples/videomae_scores.py --views_path views --output_path kinetics.npy
+    python KD_training.py --data frames.npy --annotations labels.npy --alpha 1 --auxiliary_source kinetics.npy
+
+The default network has the 400 classes of Kinetics, so its logits are auxiliary targets. The logits of a network that
+was fine-tuned on the classes of your videos (--model FOLDER) are a --source.
+Requirements: the packages that requirements-examples.txt names for this script.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from examples.written_views import loading, make_parser, predictor, require_size, write_scores
+from utils.settings import cli
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = make_parser(__doc__.splitlines()[0])
+    parser.add_argument(
+        "--model",
+        default="MCG-NJU/videomae-base-finetuned-kinetics",
+        help="name on the Hugging Face hub, or a folder of save_pretrained",
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_arguments()
+    with loading(args.model):
+        from transformers import VideoMAEForVideoClassification, VideoMAEImageProcessor
+
+        model = VideoMAEForVideoClassification.from_pretrained(args.model)
+        processor = VideoMAEImageProcessor.from_pretrained(args.model)
+    config = model.config
+    require_size(args.views_path, config.num_frames, config.image_size, config.image_size)
+    predict = predictor(
+        model,
+        lambda clips: model(pixel_values=clips).logits,  # clips: (B, T, 3, H, W)
+        mean=processor.image_mean,
+        deviation=processor.image_std,
+    )
+    write_scores(args, predict, [config.id2label[number] for number in range(config.num_labels)])
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,116 @@
+"""Run a PyTorch video network on the folder of KD_training.py --write_views, and write its scores."""
+
+import argparse
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from utils.runtime.errors import UserError, first_line
+from utils.runtime.files import read_json, write_json, written_beside
+from utils.runtime.progress import progress
+from utils.settings import cli
+from utils.settings.argument_types import existing_folder, output_scores, positive_int
+
+Predict = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser with the folder of views, the batch size and the files to write."""
+    parser = cli.ArgumentParser(description)
+    parser.add_argument("--views_path", type=existing_folder, required=True, help="folder of --write_views")
+    parser.add_argument("--batch_size", type=positive_int, default=4, help="clips per forward pass")
+    parser.add_argument("--output_path", type=output_scores, default="scores.npy", help="the logits")
+    parser.add_argument("--features_path", type=output_scores, help="also write the inputs of the last layer here")
+    return parser
+
+
+@contextlib.contextmanager
+def loading(model: str) -> Iterator[None]:
+    """Turn the errors of missing packages, weights and files while `model` is loaded into a UserError."""
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(f"{error}; install the packages that requirements-examples.txt names for this script") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"--model: {model} cannot be loaded: {first_line(error)}") from None
+
+
+def require_size(folder: Path, frames: int, height: int, width: int) -> None:
+    """Raise UserError unless the views in `folder` have the input size of the network."""
+    about = read_json(folder / "views.json")
+    found = [about[name] for name in ("frames", "height", "width")]
+    if found != [frames, height, width]:
+        raise UserError(
+            f"--views_path: {folder} must hold views of {frames} frames {height}x{width}, found {found[0]} frames "
+            f"{found[1]}x{found[2]}; write them with --input_size {height}x{width} --input_frames {frames}"
+        )
+
+
+def normalised(clips: np.ndarray, mean: Sequence[float], deviation: Sequence[float]) -> np.ndarray:
+    """Scale RGB clips uint8 `(B, T, H, W, 3)` to 0..1 and normalise the channels: float32 `(B, T, 3, H, W)`."""
+    scaled = (clips / np.float32(255) - np.float32(mean)) / np.float32(deviation)
+    return np.ascontiguousarray(scaled.transpose(0, 1, 4, 2, 3))
+
+
+def predictor(model, forward: Callable, *, mean: Sequence[float], deviation: Sequence[float]) -> Predict:
+    """Return a function from clips uint8 `(B, T, H, W, 3)` to logits `(B, C)` and features `(B, D)`.
+
+    `forward` maps a tensor of normalised clips `(B, T, 3, H, W)` to logits. The features are the inputs of the last
+    linear layer of `model`, a PyTorch module.
+    """
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model.eval().to(device)
+    inputs = []
+    classifier = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear)][-1]
+    classifier.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+
+    @torch.inference_mode()
+    def predict(clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        logits = forward(torch.from_numpy(normalised(clips, mean, deviation)).to(device))
+        return logits.cpu().numpy(), inputs.pop().cpu().numpy()
+
+    return predict
+
+
+def write_scores(args: argparse.Namespace, predict: Predict, class_names: Sequence[str]) -> None:
+    """Run a network on all views in `args.views_path` and write its logits and, if asked for, its features.
+
+    Logits are float32 `(N, views + 1, C)`, features `(N, views + 1, D)`, NaN for other clips. `class_names` are those
+    of the network. If they are the classes of the videos, logits are stored in the order of classes.txt. The .json next
+    to each file is a copy of views.json, from which KD_training.py recognises clips and views.
+    """
+    folder: Path = args.views_path
+    about = read_json(folder / "views.json")
+    wanted = (folder / "classes.txt").read_text().splitlines()
+    is_own = sorted(class_names) == sorted(wanted)
+    order = [list(class_names).index(name) for name in wanted] if is_own else slice(None)
+
+    rows = [np.load(folder / f"rows_{view}.npy") for view in range(about["answers"])]
+    outputs = None
+    with progress(sum(map(len, rows)), unit="clips") as advance:
+        for view, rows_of_view in enumerate(rows):
+            clips = np.load(folder / f"view_{view}.npy", mmap_mode="r")
+            for start in range(0, len(clips), args.batch_size):
+                batch = slice(start, start + args.batch_size)
+                logits, features = predict(np.asarray(clips[batch]))
+                found = logits[:, order], features
+                if outputs is None:
+                    size = (about["clips"], about["answers"])
+                    outputs = [np.full((*size, part.shape[1]), np.nan, np.float32) for part in found]
+                for output, part in zip(outputs, found):
+                    output[rows_of_view[batch], view] = part
+                for _ in logits:
+                    advance()
+    for path, output in zip((args.output_path, args.features_path), outputs):
+        if path is not None:
+            with written_beside(path) as temporary, open(temporary, "wb") as file:
+                np.save(file, output)
+            write_json(path.with_suffix(".json"), about)
+    argument = "--source" if is_own else "--auxiliary_source, because they are not the classes of the videos"
+    print(f"wrote {args.output_path}: logits of {len(class_names)} classes, for {argument}")
+    if args.features_path is not None:
+        print(f"wrote {args.features_path}: {outputs[1].shape[-1]} features, for image_teacher.py --features")
