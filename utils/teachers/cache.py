@@ -4,6 +4,7 @@ FILE.npy is float32 `(N, views + 1, C)` by row and view; entries that no student
 FILE.json holds the key of the logits. During the computation FILE.parts holds the finished parts.
 """
 
+import contextlib
 import shutil
 import sys
 from dataclasses import replace
@@ -20,6 +21,7 @@ from utils.runtime.files import (
     exclusive_lock,
     file_fingerprint,
     read_json,
+    remove_partial,
     require_free_space,
     write_json,
     written_beside,
@@ -42,9 +44,12 @@ def cached_logits(teacher: Teacher, question: Question, *, cache: Path | None = 
     key, last_view = question.key(), question.views.views
     path = cache or teacher.path.with_suffix(".scores") / f"{key_digest(key)}.npy"
     key |= {"teacher": teacher.fingerprint, "channels": teacher.channels, "input_scale": teacher.input_scale}
-    stored = read_logits(path, key, named=cache is not None)
+    stored, parts = read_logits(path, key, named=cache is not None), path.with_suffix(".parts")
+    lock = exclusive_lock(path.with_suffix(".lock"), what=f"--source: {path}")
     if stored is None or stored.shape[1] <= last_view:
-        with exclusive_lock(path.with_suffix(".lock"), what=f"--source: {path}"):
+        with lock:
+            for made in (path, path.with_suffix(".json")):
+                remove_partial(made)  # left by a killed run
             first = 0 if stored is None else stored.shape[1]
             print(
                 f"computing the logits of {teacher.path} for {len(question.rows(0))} clips, views {first} to "
@@ -54,6 +59,11 @@ def cached_logits(teacher: Teacher, question: Question, *, cache: Path | None = 
         stored = read_logits(path, key, named=True)
     else:
         print(f"teacher logits read from {path}")
+        if (
+            parts.is_dir()
+        ):  # left by a run that was killed after it had written the logits, or of a run that extends them
+            with contextlib.suppress(UserError), lock:
+                shutil.rmtree(parts)
     return stored[:, : last_view + 1]
 
 
@@ -67,7 +77,9 @@ def read_logits(path: Path, key: dict, *, named: bool) -> np.ndarray | None:
         problem = differences(about["key"], key) if about else f"{path.with_suffix('.json')} does not belong to it"
         if not problem:
             return open_array(path, "--cache", mmap_mode="r")
-        if named:
+        parts_key = path.with_suffix(".parts") / "key.json"
+        was_killed = about is None and parts_key.is_file() and not differences(read_json(parts_key), key)
+        if named and not was_killed:  # killed between the logits and their .json
             raise UserError(f"--cache: {path} must hold this teacher's logits for these clips and views, but {problem}")
         print(f"note: the logits in {path} are recomputed: {problem}")
     elif not named:

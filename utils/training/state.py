@@ -33,6 +33,7 @@ from utils.runtime.files import (
 )
 from utils.runtime.interruption import Interrupted
 from utils.settings.options import OutputOptions, weight_settings
+from utils.training.history import history_paths
 
 FORMAT = 3
 # Incremented when equal settings give other weights than before, so that older states and cells are not reused.
@@ -191,7 +192,7 @@ def training_state(output: OutputOptions, settings: dict) -> Iterator[TrainingSt
     """
     path = output.output_path.with_suffix(".training")
     with exclusive_lock(path.with_name(f".{path.name}.lock"), what=f"--output_path: {output.output_path}"):
-        for made in (path, output.output_path, record_path(output.output_path)):
+        for made in (path, output.output_path, record_path(output.output_path), *history_paths(output.log_path)):
             remove_partial(made)  # left by a killed run
         if output.overwrite:
             path.unlink(missing_ok=True)

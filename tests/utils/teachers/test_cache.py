@@ -253,3 +253,30 @@ def test_a_full_disk_is_reported_in_advance(world, monkeypatch):
     with pytest.raises(UserError, match=r"the logits in .* needs"):
         world.ask()
     assert world.loads == []
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("killed_at", ["write_json", "rmtree"])
+def test_a_kill_around_the_last_write_is_repaired(world, monkeypatch, tmp_path, named, killed_at):
+    """The same command would be refused for ever, or leave the parts on the disk, as large as the logits."""
+    cache = tmp_path / "logits.npy" if named else None
+
+    def killed(path, *arguments):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        if killed_at == "rmtree":
+            patch.setattr(teacher_cache.shutil, "rmtree", killed)
+        else:
+            write = teacher_cache.write_json
+            patch.setattr(
+                teacher_cache,
+                "write_json",
+                lambda path, value: killed(path) if "views" in value else write(path, value),
+            )
+        with pytest.raises(Killed):
+            world.ask(cache)
+    world.check(world.ask(cache))
+    assert len(world.loads) == 1
+    folder = tmp_path if named else world.source.with_suffix(".scores")
+    assert list(folder.glob("*.parts")) == []
