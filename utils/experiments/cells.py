@@ -15,8 +15,8 @@ from utils.runtime.files import read_json, write_json
 class Row:
     """The settings of a table row, which its cells share; they differ in fold and seed.
 
-    role: "teacher", "alone", "auxiliary" (alone with auxiliary targets) or "distilled". teacher: "scratch", "sports1m"
-    or the name of a given teacher; None for a student without a teacher.
+    role: "teacher", "alone" or "distilled". teacher: "scratch", "sports1m" or the name of a given teacher; None for
+    a student alone.
     """
 
     role: str
@@ -31,8 +31,6 @@ class Row:
             return f"teacher: {teacher}"
         if self.role == "alone":
             return "student alone"
-        if self.role == "auxiliary":
-            return "student with auxiliary targets"
         return f"student of {teacher}, T {self.temperature:g}, alpha {self.alpha:g}"
 
 

@@ -126,7 +126,8 @@ def grid_of(experiment: Experiment, data: DataOptions, clips: ClipDataset, finge
     """Make the grid from labels and paths of clips, which need no frames; `fingerprint` is that of their arrays."""
     pattern = experiment.group_pattern
     data = replace(data, split_seed=experiment.split_seed, split_dir=experiment.split_dir, group_pattern=pattern)
-    splits, cells, extra_inputs = {}, [], digests_of_inputs(experiment.distillation)
+    splits, cells = {}, []
+    unlabelled = [file_fingerprint(path) for path in experiment.distillation.unlabelled]
     for asked in folds.protocols(experiment.split, experiment.folds, paths=clips.paths, group_pattern=pattern):
         split = split_of(replace(data, split=asked), clips)
         fold = split.protocol  # "auto" resolved
@@ -138,15 +139,15 @@ def grid_of(experiment: Experiment, data: DataOptions, clips: ClipDataset, finge
             "versions": installed_versions() | VERSIONS,
         }
         for seed in experiment.seeds:
-            cells += cells_of(experiment, fold, seed, common, extra_inputs)
+            cells += cells_of(experiment, fold, seed, common, unlabelled)
     groups, _ = groups_or_reason(clips.paths, pattern)
     return Grid(experiment, data, len(clips.class_names), splits, tuple(cells), groups.keys if groups else None)
 
 
-def cells_of(experiment: Experiment, fold: str, seed: int, common: dict, extra_inputs: dict) -> Iterator[Cell]:
+def cells_of(experiment: Experiment, fold: str, seed: int, common: dict, unlabelled: Sequence[str]) -> Iterator[Cell]:
     """Yield the cells of one fold and seed, each after its teacher; all of their settings include `common`.
 
-    `extra_inputs` identifies the files of students' optional inputs by name, see `digests_of_inputs`.
+    `unlabelled` holds the fingerprints of the files of unlabelled clips, from which students learn.
     """
 
     def cell(row: Row, options: dict, inputs: dict, **parents) -> Cell:
@@ -155,23 +156,19 @@ def cells_of(experiment: Experiment, fold: str, seed: int, common: dict, extra_i
 
     code = student_code(experiment.distillation.student)
 
-    def student(row: Row, teacher_cell: Cell | None = None, **settings) -> Cell:
-        distillation = replace(experiment.distillation, **settings)
+    def student(row: Row, teacher_cell: Cell | None = None, **distillation) -> Cell:
         options = {
             "training": replace(experiment.student_training, seed=seed),
             "network": experiment.student_network,
             "views": effective_views(experiment.views),
-            "distillation": distillation,
+            "distillation": replace(experiment.distillation, **distillation),
         }
         inputs = {"code": code, "teacher": teacher_cell.key if teacher_cell else None}
-        for name in ("unlabelled", "auxiliary_source"):
-            if getattr(distillation, name):
-                inputs[name] = extra_inputs[name]
+        if unlabelled:
+            inputs["unlabelled"] = unlabelled
         return cell(row, options, inputs, teacher_cell=teacher_cell)
 
-    yield student(Row("alone"), alpha=1.0, auxiliary_source=None)
-    if experiment.distillation.auxiliary_source:
-        yield student(Row("auxiliary"), alpha=1.0)
+    yield student(Row("alone"), alpha=1.0)
     teachers = {}
     for name in teachers_of(experiment):
         options = {
@@ -195,15 +192,6 @@ def cells_of(experiment: Experiment, fold: str, seed: int, common: dict, extra_i
             row = Row("distilled", name, temperature, alpha)
             files = teacher.teaching_files
             yield student(row, teacher_cell=teacher, source=files, temperature=temperature, alpha=alpha)
-
-
-def digests_of_inputs(distillation: DistillationOptions) -> dict[str, object]:
-    """Return what identifies the unlabelled clips and the auxiliary scores of an experiment, by option."""
-    auxiliary = distillation.auxiliary_source
-    return {
-        "unlabelled": [file_fingerprint(path) for path in distillation.unlabelled],
-        "auxiliary_source": file_fingerprint(auxiliary) if auxiliary else None,
-    }
 
 
 def effective_views(views: ViewOptions) -> ViewOptions:

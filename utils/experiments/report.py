@@ -14,6 +14,7 @@ from utils.networks.recognizer import load_recognizer
 from utils.runtime.devices import hardware, installed_versions
 from utils.runtime.drawing import save_figure
 from utils.runtime.files import plain, write_csv, write_json, write_text
+from utils.settings.options import TRAINED_TEACHERS
 
 KEPT_EPOCH = {"last": "The last epoch is kept.", "best": "The best epoch is chosen on validation clips."}
 
@@ -103,13 +104,15 @@ def caption(lines: Sequence[Line], rows: Sequence[dict], results: dict) -> str:
         "Gap closed: (student - student alone) / (teacher - student alone), given if the teacher's lead is significant."
     )
     networks = (
-        f"Teacher: C3D of width {arguments['teacher_width']:g}, {arguments['teacher_epochs']} epochs. Student: width "
-        f"{arguments['student_width']:g}, {arguments['student_epochs']} epochs. Input {size}, batch size "
-        f"{arguments['batch_size']}."
+        f"Student: width {arguments['student_width']:g}, {arguments['student_epochs']} epochs. "
+        f"Input {size}, batch size {arguments['batch_size']}."
     )
+    if {line.teacher for line in lines} & set(TRAINED_TEACHERS):
+        teacher = f"C3D of width {arguments['teacher_width']:g}, {arguments['teacher_epochs']} epochs"
+        networks = f"Trained teacher: {teacher}, all labels. {networks}"
     text = [protocol, networks]
     if arguments["labels_per_class"] is not None:
-        text.append(f"Labels: all for the teacher, {arguments['labels_per_class']} per class for the students.")
+        text.append(f"Labels for the students: {arguments['labels_per_class']} per class.")
     if results["chosen"]:
         choices = [
             f"{c['fold']}: T {c['temperature']:g}, alpha {c['alpha']:g} ({c['teacher']})" for c in results["chosen"]

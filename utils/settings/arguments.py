@@ -8,7 +8,6 @@ from utils.settings.argument_types import (
     clip_norm,
     existing_file,
     existing_folder,
-    existing_scores,
     input_size,
     non_negative_float,
     non_negative_int,
@@ -23,7 +22,6 @@ from utils.settings.options import (
     PRECISIONS,
     PROTOCOLS,
     DataOptions,
-    DistillationOptions,
     NetworkOptions,
     TrainingOptions,
     ViewOptions,
@@ -52,28 +50,6 @@ def add_unlabelled_argument(group) -> None:
         nargs="+",
         default=[],
         help="frames.npy of further clips, from which students learn without labels",
-    )
-
-
-def add_auxiliary_arguments(group) -> None:
-    """Add --auxiliary_source and the settings of its loss term."""
-    defaults = DistillationOptions()
-    group.add_argument(
-        "--auxiliary_source",
-        type=existing_scores,
-        help=".npy of a teacher's scores for other classes, such as those of ImageNet; learned by a second head",
-    )
-    group.add_argument(
-        "--auxiliary_weight",
-        type=positive_float,
-        default=defaults.auxiliary_weight,
-        help="weight of the loss of the second head",
-    )
-    group.add_argument(
-        "--auxiliary_temperature",
-        type=positive_float,
-        default=defaults.auxiliary_temperature,
-        help="temperature of the loss of the second head",
     )
 
 

@@ -23,15 +23,13 @@ def weight_settings(groups: Sequence) -> dict[str, object]:
     """Return the settings on which trained weights depend, by name: the keyed fields of the dataclasses `groups`.
 
     A field that is added later declares `metadata={"same_as_before": value}` with the value that does not change
-    training. That value is left out of the result, so that the keys of finished trainings stay valid. A field with
-    `metadata={"only_with": name}` is left out if the field `name` is None.
+    training. That value is left out of the result, so that the keys of finished trainings stay valid.
     """
     found = {}
     for group in groups:
         for part in fields(group):
-            value, about = getattr(group, part.name), part.metadata
-            has_effect = "only_with" not in about or getattr(group, about["only_with"]) is not None
-            if about.get("keyed", True) and about.get("same_as_before", ...) != value and has_effect:
+            value = getattr(group, part.name)
+            if part.metadata.get("keyed", True) and part.metadata.get("same_as_before", ...) != value:
                 found[part.name] = value
     return found
 
@@ -115,9 +113,6 @@ class DistillationOptions:
     alpha: float = 0.1  # weight of the hard loss; 1: no teacher
     labels_per_class: int | None = None  # None: all
     unlabelled: tuple[Path, ...] = field(default=(), metadata=BY_CONTENT)  # frames.npy of further clips
-    auxiliary_source: Path | None = field(default=None, metadata=BY_CONTENT)  # .npy of scores for other classes
-    auxiliary_weight: float = field(default=3.0, metadata={"only_with": "auxiliary_source"})
-    auxiliary_temperature: float = field(default=4.0, metadata={"only_with": "auxiliary_source"})
     fail_on_leak: bool = field(default=False, metadata=NO_EFFECT)  # reject unlabelled clips that test clips leak into
     source_channels: str = "rgb"
     source_input_scale: str = "0..255"

@@ -26,11 +26,6 @@ def read_scores(path: Path, question: Question) -> np.ndarray:
     return logits
 
 
-def read_auxiliary_scores(path: Path, question: Question) -> np.ndarray:
-    """Read scores for K other classes as logits float32 `(N, views + 1, K)`; see `read_logits`."""
-    return read_logits(path, question, argument="--auxiliary_source")
-
-
 def read_logits(path: Path, question: Question, *, argument: str, classes: int | None = None) -> np.ndarray:
     """Read scores per clip `(N, C)` or per view `(N, K + 1, C)` as logits float32 `(N, views + 1, C)`.
 

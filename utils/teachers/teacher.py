@@ -42,17 +42,12 @@ class Teacher:
 
 
 def resolve_teachers(distillation: DistillationOptions) -> tuple[Teacher, ...]:
-    """Return the teachers that `distillation.source` names, each file hashed once; none if `alpha` is 1.
+    """Return the teachers that `distillation.source` names, each file hashed once.
 
     `source_channels` and `source_input_scale` apply to networks without a record. Raises UserError if there is no
     teacher, if a record belongs to another file, if the only teacher has a record and conventions are given as well,
-    or if `teacher_mode` is "live" and the source is not one network or there are auxiliary scores, which are of stored
-    views.
+    or if `teacher_mode` is "live" and the source is not one network.
     """
-    if distillation.teacher_mode == "live" and distillation.auxiliary_source is not None:
-        raise UserError("--auxiliary_source must go with --teacher cached, got live")
-    if distillation.alpha == 1:
-        return ()
     if not distillation.sources:
         raise UserError("--source must name a teacher unless --alpha is 1, got none")
     teachers = tuple(resolve(path, distillation) for path in distillation.sources)

@@ -149,8 +149,7 @@ class Guard(keras.callbacks.Callback):
         return self.reader.read(rows, np.zeros(len(rows), np.int64))
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
-        model = getattr(self.model, "student", self.model)
-        return np.asarray(model(self.inputs(rows), training=False))
+        return np.asarray(self.model(self.inputs(rows), training=False))
 
     def check_loss(self, name: str, loss: float, where: str) -> None:
         if not math.isfinite(loss):

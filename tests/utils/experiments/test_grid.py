@@ -11,7 +11,8 @@ from utils.data.clips import ClipDataset
 from utils.data.loading import SplitDataset
 from utils.experiments import grid as grid_module
 from utils.experiments.arrays import ArrayOrigin
-from utils.experiments.grid import Experiment, cells_of, digests_of_inputs
+from utils.experiments.grid import Experiment, cells_of
+from utils.runtime.files import file_fingerprint
 from utils.settings.options import (
     DataOptions,
     DistillationOptions,
@@ -53,17 +54,14 @@ DISTILLATION = {
     "source_channels": ("bgr", {"alone", "distilled"}),
     "source_input_scale": ("0..1", {"alone", "distilled"}),
     "cache": (Path("c.npy"), set()),
-    "auxiliary_weight": (2.0, set()),  # without auxiliary_source
-    "auxiliary_temperature": (9.0, set()),
     "fail_on_leak": (True, set()),
 }
 VARIED = {"source", "temperature", "alpha"}  # set by the grid
-BY_CONTENT = {"unlabelled", "auxiliary_source"}
 OPTIONS = {
     TrainingOptions: TRAINING,
     NetworkOptions: NETWORK,
     ViewOptions: VIEWS,
-    DistillationOptions: DISTILLATION | dict.fromkeys(VARIED | BY_CONTENT),
+    DistillationOptions: DISTILLATION | dict.fromkeys(VARIED | {"unlabelled"}),
 }
 
 
@@ -97,8 +95,9 @@ def experiment(tmp_path):
 
 def keys(experiment, seed=0, **common):
     """Return the key of the cell of each role."""
-    inputs = digests_of_inputs(experiment.distillation)
-    return {cell.row.role: cell.key for cell in cells_of(experiment, "random", seed, {"arrays": {}} | common, inputs)}
+    unlabelled = [file_fingerprint(path) for path in experiment.distillation.unlabelled]
+    cells = cells_of(experiment, "random", seed, {"arrays": {}} | common, unlabelled)
+    return {cell.row.role: cell.key for cell in cells}
 
 
 def changed(before, after):
@@ -167,28 +166,18 @@ def test_what_the_grid_varies(experiment):
     assert "teacher" not in changed(keys(fine_tuned), keys(flipped))
 
 
-def test_unlabelled_clips_and_auxiliary_scores_are_identified_by_content(experiment, tmp_path):
-    """Students of other clips or targets would be reused, or students that do not depend on them be retrained."""
+def test_unlabelled_clips_are_identified_by_content(experiment, tmp_path):
+    """Students of other clips would be reused, or students of the same clips be retrained."""
 
-    def keys_with(**settings):
-        """Return the keys with files of the given contents, and with other settings as they are."""
-        for name in BY_CONTENT & set(settings):
-            path = tmp_path / f"{len(list(tmp_path.iterdir()))}.npy"  # a new path each time
-            path.write_bytes(settings[name])
-            settings[name] = (path,) if name == "unlabelled" else path
-        return keys(replace(experiment, distillation=DistillationOptions(**settings)))
+    def keys_with(content):
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.npy"  # a new path each time
+        path.write_bytes(content)
+        return keys(replace(experiment, distillation=DistillationOptions(unlabelled=(path,))))
 
-    plain, students = keys_with(), {"alone", "distilled"}
-    assert changed(plain, keys_with(unlabelled=b"a")) == students  # epochs are longer
-    assert changed(keys_with(unlabelled=b"a"), keys_with(unlabelled=b"a")) == set()
-    assert changed(keys_with(unlabelled=b"a"), keys_with(unlabelled=b"b")) == students
-    taught = keys_with(auxiliary_source=b"a")
-    assert set(taught) == {*plain, "auxiliary"}
-    assert changed(plain, taught) == {"distilled"}
-    for other in ({}, {"auxiliary_weight": 2.0}, {"auxiliary_temperature": 9.0}):
-        found = keys_with(auxiliary_source=b"a", **other)
-        assert changed(taught, found) == ({"auxiliary", "distilled"} if other else set())
-    assert changed(taught, keys_with(auxiliary_source=b"b")) == {"auxiliary", "distilled"}
+    students = {"alone", "distilled"}
+    assert changed(keys(experiment), keys_with(b"a")) == students  # epochs are longer
+    assert changed(keys_with(b"a"), keys_with(b"a")) == set()
+    assert changed(keys_with(b"a"), keys_with(b"b")) == students
 
 
 def test_code_arrays_and_versions(experiment, monkeypatch):
@@ -226,7 +215,6 @@ def test_an_option_added_later_leaves_finished_trainings_valid():
     assert weight_settings([LaterOptions(new="none")]) == {"old": 1}
     assert weight_settings([LaterOptions()]) == {"old": 1, "new": "better"}
     assert "keep" not in weight_settings([TrainingOptions(keep="best")])
-    assert not {name for name in weight_settings([DistillationOptions()]) if name.startswith("auxiliary")}
 
 
 @pytest.mark.parametrize("kind", [*OPTIONS, TeacherOptions])

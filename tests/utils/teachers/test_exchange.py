@@ -10,7 +10,7 @@ from utils.runtime.errors import UserError
 from utils.runtime.files import digest, write_json
 from utils.settings.options import ViewOptions
 from utils.splits.protocols import make_split
-from utils.teachers.exchange import read_auxiliary_scores, read_scores
+from utils.teachers.exchange import read_logits, read_scores
 from utils.teachers.question import Question
 
 
@@ -224,19 +224,6 @@ def test_scores_with_other_unlabelled_clips_are_rejected(question, with_more, sc
         read_scores(path, with_more)
 
 
-def test_auxiliary_scores_may_have_any_classes_and_values(question, tmp_path):
-    """Scores for the classes of ImageNet would be rejected as wrong, or their probabilities be used as logits."""
-    rng = np.random.default_rng(1)
-    logits = rng.normal(size=(30, 3, 7)).astype(np.float32)
-    found = read_auxiliary_scores(saved(tmp_path, logits), question)
-    np.testing.assert_array_equal(found[question.split.train], logits[question.split.train])
-    probabilities = rng.dirichlet(np.ones(7), 30)
-    found = read_auxiliary_scores(saved(tmp_path, probabilities), question)
-    assert found.shape == (30, 3, 7)
-    rows = question.split.train
-    np.testing.assert_allclose(found[rows, 2], np.log(probabilities[rows]), rtol=1e-4)
-
-
 @pytest.mark.parametrize(
     ("shape", "dtype", "message"),
     [
@@ -247,7 +234,7 @@ def test_auxiliary_scores_may_have_any_classes_and_values(question, tmp_path):
         ((30, 2, 7), "f4", r"must hold scores for 3 views \(--views 2\), found 2$"),
     ],
 )
-def test_auxiliary_scores_of_another_shape_are_rejected(question, tmp_path, shape, dtype, message):
-    with pytest.raises(UserError, match=rf"^--auxiliary_source: .*{message}") as error:
-        read_auxiliary_scores(saved(tmp_path, np.ones(shape, dtype)), question)
+def test_features_of_another_shape_are_rejected(question, tmp_path, shape, dtype, message):
+    with pytest.raises(UserError, match=rf"^--features: .*{message}") as error:
+        read_logits(saved(tmp_path, np.ones(shape, dtype)), question, argument="--features")
     assert "\n" not in str(error.value)
