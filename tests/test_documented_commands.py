@@ -115,11 +115,13 @@ def workplace(tmp_path_factory):
         shutil.copy(arrays / name, folder / name)
         shutil.copy(arrays / name, folder / "arrays" / name)
     shutil.copy(arrays / "extraction.json", folder / "arrays")
+    (folder / "Frames_datasets/six").symlink_to("UCF11")
     (folder / "recipes").symlink_to(PROJECT / "recipes")
     for name in ("results/synthetic", "docs", "few_labels", "video", "views_224"):
         (folder / name).mkdir(parents=True)
     scores = np.eye(2, dtype=np.float32)[np.load(arrays / "labels.npy")]
-    for name in ("scores", "scores_cross_fitted", "image", "image_cross_fitted", "video/scores", "features"):
+    folds = [f"image5_{fold}-3" for fold in (1, 2, 3)]
+    for name in ("scores", "scores_cross_fitted", "image", "image_cross_fitted", "video/scores", "features", *folds):
         np.save(folder / f"{name}.npy", scores)
     for name in ("labelled", "unlabelled"):
         (folder / "Datasets" / name).symlink_to("UCF11")
