@@ -59,9 +59,7 @@ def cached_logits(teacher: Teacher, question: Question, *, cache: Path | None = 
         stored = read_logits(path, key, named=True)
     else:
         print(f"teacher logits read from {path}")
-        if (
-            parts.is_dir()
-        ):  # left by a run that was killed after it had written the logits, or of a run that extends them
+        if parts.is_dir():  # a run was killed right after it had written the logits, or is extending them now
             with contextlib.suppress(UserError), lock:
                 shutil.rmtree(parts)
     return stored[:, : last_view + 1]
