@@ -2,13 +2,12 @@
 
 import argparse
 
-from utils.settings import arguments, cli
+from utils.settings import arguments, cli, outputs
 from utils.settings.argument_types import (
     existing_teacher,
     output_folder,
     output_model,
     output_scores,
-    output_stem,
     positive_float,
     positive_int,
     share,
@@ -59,9 +58,7 @@ def parse_arguments() -> argparse.Namespace:
     arguments.add_view_arguments(parser, views_help=arguments.VIEWS_HELP)
     output = parser.add_argument_group("output")
     output.add_argument("--output_path", type=output_model, default="KD_trained_models/student.keras", help="the model")
-    output.add_argument(
-        "--log_path", type=output_stem, default="KD_training_histories/student", help="history: .npy, .csv, .png, .log"
-    )
+    arguments.add_log_argument(output)
     arguments.add_overwrite_argument(output)
     output.add_argument(
         "--fail_on_leak", action="store_true", help="fail if test clips leak into the clips of --unlabelled"
@@ -79,29 +76,31 @@ def parse_arguments() -> argparse.Namespace:
 def check_together(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Reject combinations of arguments that contradict each other."""
     sources = args.source or []
-    output, models = args.output_path.resolve(), [source for source in sources if source.suffix != SCORES_SUFFIX]
-    if any(source.resolve().with_suffix("") == output.with_suffix("") for source in sources):
-        parser.error(f"--output_path: must not replace the teacher or its record, got {args.output_path}")
+    models = [source for source in sources if source.suffix != SCORES_SUFFIX]
     if args.cache is not None and (args.teacher_mode == "live" or len(models) != 1):
         parser.error(f"--cache: must go with --teacher cached and one model as --source, got {len(models)}")
-    if args.cache is not None and args.cache.resolve() in [source.resolve() for source in sources]:
-        parser.error(f"--cache: must not replace scores that are a --source, got {args.cache}")
     if args.teacher_mode == "live" and sources and (len(sources) > 1 or not models):
         parser.error("--teacher live: must have one model as --source, got " + " ".join(map(str, sources)))
 
 
 def main() -> None:
     args = parse_arguments()
-    cli.start_tensorflow()
-    from utils import stages
-
     inputs = arguments.settings_by_name(args, data=DataOptions, views=ViewOptions, network=NetworkOptions)
     if args.write_views:
+        outputs.check_views(inputs["data"], args.unlabelled, args.write_views)
+        cli.start_tensorflow()
+        from utils import stages
+
         stages.write_views(**inputs, unlabelled=args.unlabelled, output_path=args.write_views)
         return
     training = arguments.settings_by_name(
         args, training=TrainingOptions, distillation=DistillationOptions, output=OutputOptions
     )
+    kinds = ["student"] if args.alpha == 1 else ["distilled student"]
+    outputs.check_training(data=inputs["data"], **training, kinds=kinds)
+    cli.start_tensorflow()
+    from utils import stages
+
     stages.train_student(**inputs, **training)
 
 

@@ -2,8 +2,8 @@
 
 import argparse
 
-from utils.settings import arguments, cli
-from utils.settings.argument_types import existing_file, output_model, output_stem
+from utils.settings import arguments, cli, outputs
+from utils.settings.argument_types import existing_file, output_model
 from utils.settings.options import (
     TASK_FROM_SCRATCH,
     TASKS_FINE_TUNING,
@@ -33,9 +33,7 @@ def parse_arguments() -> argparse.Namespace:
     arguments.add_view_arguments(parser, views_help="0: no augmentation; otherwise a new view per clip and epoch")
     output = parser.add_argument_group("output")
     output.add_argument("--output_path", type=output_model, default="trained_models/teacher.keras", help="the model")
-    output.add_argument(
-        "--log_path", type=output_stem, default="training_histories/teacher", help="history: .npy, .csv, .png, .log"
-    )
+    arguments.add_log_argument(output)
     arguments.add_overwrite_argument(output)
     args = parser.parse_args()
     if args.weights is not None and args.task == TASKS[0]:
@@ -45,9 +43,6 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
-    cli.start_tensorflow()
-    from utils import stages
-
     settings = arguments.settings_by_name(
         args,
         data=DataOptions,
@@ -57,6 +52,12 @@ def main() -> None:
         teacher=TeacherOptions,
         output=OutputOptions,
     )
+    outputs.check_training(
+        **{name: settings[name] for name in ("output", "data", "training", "teacher")}, kinds=["C3D teacher"]
+    )
+    cli.start_tensorflow()
+    from utils import stages
+
     stages.train_teacher(**settings)
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from utils.settings import arguments, cli
+from utils.settings import arguments, cli, outputs
 from utils.settings.argument_types import existing_model, output_folder, positive_int
 from utils.settings.options import CHANNELS, INPUT_SCALES, DataOptions
 
@@ -32,13 +32,15 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
+    data = arguments.options_of(DataOptions, args)
+    outputs.check_evaluation(data, args.recognizer, args.output_path)
     cli.start_tensorflow()
     import json
 
     from utils import stages
 
     results = stages.evaluate(
-        arguments.options_of(DataOptions, args),
+        data,
         args.recognizer,
         output_path=args.output_path,
         channels=args.channels,

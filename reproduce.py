@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from utils.settings import arguments, cli
+from utils.settings import arguments, cli, outputs
 from utils.settings.argument_types import (
     existing_file,
     existing_folder,
@@ -107,6 +107,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     settings = parse_arguments()
+    outputs.check_experiment(settings)
     cli.start_tensorflow()
     from utils.experiments import run as experiment
     from utils.experiments.grid import from_arguments

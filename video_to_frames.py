@@ -38,6 +38,9 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = vars(parse_arguments())
     from utils.extraction.extract import extract
+    from utils.settings.outputs import check_extraction
+
+    check_extraction(arguments["input_path"], arguments["output_path"])
 
     report_wanted = arguments.pop("dataset_report")
     summary = extract(**arguments)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from utils.settings import arguments, cli
+from utils.settings import arguments, cli, outputs
 from utils.settings.argument_types import existing_scores, output_scores, positive_int
 from utils.settings.options import DataOptions, ViewOptions
 
@@ -46,14 +46,23 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def cross_fitted_path(path: Path) -> Path:
+    """Return the file of the scores of a probe that was fitted to other groups."""
+    return path.with_name(f"{path.stem}_cross_fitted{path.suffix}")
+
+
 def main() -> None:
     args = parse_arguments()
+    data = arguments.options_of(DataOptions, args)
+    inputs = outputs.data_inputs(data, args.unlabelled)
+    inputs += outputs.model_inputs("--features", [args.features] if args.features else [])
+    made = (args.output_path, cross_fitted_path(args.output_path))
+    outputs.check_scores(inputs, [("--output_path", path) for path in made])
     from examples.image_features import efficientnet_lite0, view_features
     from utils.data.loading import load
     from utils.teachers.exchange import read_logits
     from utils.teachers.question import Question
 
-    data = arguments.options_of(DataOptions, args)
     loaded = load(data, (args.input_frames, args.side, args.side, 3), args.unlabelled)
     question = Question(loaded, arguments.options_of(ViewOptions, args))
     if args.features:
@@ -87,7 +96,7 @@ def write_teacher(features, question, args: argparse.Namespace, about: dict) -> 
     crossed[rows] = cross_fitted_scores(scores[rows], **labelled, strength=strength, **parts)
     about = {"teacher": "linear probe", "C": strength, "labels_per_class": args.labels_per_class, **about}
     write_scores(args.output_path, scores, question, about)
-    path = args.output_path.with_name(f"{args.output_path.stem}_cross_fitted{args.output_path.suffix}")
+    path = cross_fitted_path(args.output_path)
     write_scores(path, crossed, question, about | {"cross_fitted": True})
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from examples.written_views import loading, make_parser, predictor, require_size, write_scores
+from examples.written_views import check_files, loading, make_parser, predictor, require_size, write_scores
 from utils.settings import cli
 from utils.settings.argument_types import existing_file
 
@@ -36,6 +36,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
+    check_files(args)
     with loading(args.model):
         from torchvision.models import get_model, get_model_weights
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from examples.written_views import loading, make_parser, predictor, require_size, write_scores
+from examples.written_views import check_files, loading, make_parser, predictor, require_size, write_scores
 from utils.settings import cli
 
 
@@ -31,6 +31,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
+    check_files(args)
     with loading(args.model):
         from transformers import VideoMAEForVideoClassification, VideoMAEImageProcessor
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from utils.runtime.errors import UserError, first_line
 from utils.runtime.files import read_json, write_json, written_beside
+from utils.runtime.outputs import Input
 from utils.runtime.progress import progress
-from utils.settings import cli
+from utils.settings import cli, outputs
 from utils.settings.argument_types import existing_folder, output_scores, positive_int
 
 Predict = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -24,6 +25,15 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--output_path", type=output_scores, default="scores.npy", help="the logits")
     parser.add_argument("--features_path", type=output_scores, help="also write the inputs of the last layer here")
     return parser
+
+
+def check_files(args: argparse.Namespace) -> None:
+    """Check, before any work, that no output replaces a view or another file."""
+    made = [("--output_path", args.output_path), ("--features_path", args.features_path)]
+    read = [Input("--views_path", path) for path in sorted(args.views_path.iterdir())]
+    if checkpoint := getattr(args, "checkpoint", None):
+        read.append(Input("--checkpoint", checkpoint))
+    outputs.check_scores(read, [(argument, path) for argument, path in made if path is not None])
 
 
 @contextlib.contextmanager
@@ -90,7 +100,7 @@ def write_scores(args: argparse.Namespace, predict: Predict, class_names: Sequen
     order = [list(class_names).index(name) for name in wanted] if is_own else slice(None)
 
     rows = [np.load(folder / f"rows_{view}.npy") for view in range(about["answers"])]
-    outputs = None
+    arrays = None
     with progress(sum(map(len, rows)), unit="clips") as advance:
         for view, rows_of_view in enumerate(rows):
             clips = np.load(folder / f"view_{view}.npy", mmap_mode="r")
@@ -98,14 +108,14 @@ def write_scores(args: argparse.Namespace, predict: Predict, class_names: Sequen
                 batch = slice(start, start + args.batch_size)
                 logits, features = predict(np.asarray(clips[batch]))
                 found = logits[:, order], features
-                if outputs is None:
+                if arrays is None:
                     size = (about["clips"], about["answers"])
-                    outputs = [np.full((*size, part.shape[1]), np.nan, np.float32) for part in found]
-                for output, part in zip(outputs, found):
+                    arrays = [np.full((*size, part.shape[1]), np.nan, np.float32) for part in found]
+                for output, part in zip(arrays, found):
                     output[rows_of_view[batch], view] = part
                 for _ in logits:
                     advance()
-    for path, output in zip((args.output_path, args.features_path), outputs):
+    for path, output in zip((args.output_path, args.features_path), arrays):
         if path is not None:
             with written_beside(path) as temporary, open(temporary, "wb") as file:
                 np.save(file, output)
@@ -113,4 +123,4 @@ def write_scores(args: argparse.Namespace, predict: Predict, class_names: Sequen
     use = "for --source" if is_own else "which are not the classes of the videos"
     print(f"wrote {args.output_path}: logits of {len(class_names)} classes, {use}")
     if args.features_path is not None:
-        print(f"wrote {args.features_path}: {outputs[1].shape[-1]} features, for image_teacher.py --features")
+        print(f"wrote {args.features_path}: {arrays[1].shape[-1]} features, for image_teacher.py --features")

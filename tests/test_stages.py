@@ -183,7 +183,10 @@ def test_errors_are_one_line_and_leave_nothing(workplace):
         (["--source", "videos"], "error: --source: must end in .keras or .h5, or in .npy for class scores, got videos"),
         (["--source", "arrays/labels.npy"], "error: --source: arrays/labels.npy must hold class scores as floats"),
         (["--source", "arrays/labels.npy", "--teacher", "live"], "error: --teacher live: must have one model"),
-        (["--source", "models/teacher.h5", "--cache", "arrays/labels.npy"], "error: --cache: arrays/labels.npy must"),
+        (
+            ["--source", "models/teacher.h5", "--cache", "arrays/labels.npy"],
+            "error: --cache: would replace arrays/labels.npy",
+        ),
         (["--cache", "kept.npy"], "error: --cache: must go with --teacher cached and one model as --source, got 0"),
         (["--temperature", "0"], "error: --temperature: must be a number above 0, got 0"),
         ([], "error: --source must name a teacher unless --alpha is 1, got none"),

@@ -328,7 +328,7 @@ def finish(
     path = output.output_path
     training = next(group for group in options if isinstance(group, TrainingOptions))
     row = kept_epoch(history, keep=training.keep, epochs=training.epochs)
-    history_path = save_history(history, output.log_path, title=f"{about['kind']}: {path.name}", kept=row)
+    history_path = save_history(history, output.log_stem, title=f"{about['kind']}: {path.name}", kept=row)
     kept = dict(zip(history.dtype.names, history[row].item()))
     record = about | {"seconds": state.seconds()}
     record |= make_record(

@@ -11,6 +11,7 @@ from utils.runtime.files import write_json
 from utils.settings import argument_types, cli
 from utils.settings.arguments import add_data_arguments, add_split_arguments, add_unlabelled_argument, options_of
 from utils.settings.options import DataOptions
+from utils.settings.outputs import check_leaks
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -37,6 +38,7 @@ def output_report(text: str) -> Path:
 
 def main() -> None:
     args = parse_arguments()
+    check_leaks(options_of(DataOptions, args), args.unlabelled, args.output_path)
     from utils.data.loading import split_of  # loads scikit-learn
 
     data = options_of(DataOptions, args)

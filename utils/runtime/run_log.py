@@ -111,7 +111,7 @@ def logged(stage: Callable) -> Callable:
     def with_log(*arguments, **named):
         bound = inspect.signature(stage).bind(*arguments, **named)
         bound.apply_defaults()  # the log shows settings with default values too
-        with run_log(beside_history(bound.arguments["output"].log_path, ".log"), list(bound.arguments.values())):
+        with run_log(beside_history(bound.arguments["output"].log_stem, ".log"), list(bound.arguments.values())):
             return stage(*arguments, **named)
 
     return with_log

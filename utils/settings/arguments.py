@@ -12,6 +12,7 @@ from utils.settings.argument_types import (
     non_negative_float,
     non_negative_int,
     output_folder,
+    output_stem,
     positive_float,
     positive_int,
     seed,
@@ -173,9 +174,16 @@ def add_view_arguments(parser: argparse.ArgumentParser, *, views_help: str) -> N
     )
 
 
+def add_log_argument(group) -> None:
+    """Add --log_path, for scripts that train."""
+    help = "history: .npy, .csv, .png, .log; by default OUTPUT_history next to the model OUTPUT"
+    group.add_argument("--log_path", type=output_stem, help=help)
+
+
 def add_overwrite_argument(group) -> None:
     """Add --overwrite, for scripts that train."""
-    group.add_argument("--overwrite", action="store_true", help="start over instead of resuming an interrupted run")
+    help = "start over instead of resuming an interrupted run, and replace the files of another one"
+    group.add_argument("--overwrite", action="store_true", help=help)
 
 
 def settings_by_name(args: argparse.Namespace, **kinds: type) -> dict:

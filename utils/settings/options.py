@@ -130,5 +130,10 @@ class OutputOptions:
     """Output files of training."""
 
     output_path: Path
-    log_path: Path
-    overwrite: bool = False  # discard an unfinished training instead of resuming it
+    log_path: Path | None = None  # history; None: NAME_history next to the model NAME
+    overwrite: bool = False  # discard an unfinished training, and replace the model and history of another one
+
+    @property
+    def log_stem(self) -> Path:
+        """Path from which those of the history and the log are formed."""
+        return self.log_path or self.output_path.with_name(f"{self.output_path.stem}_history")

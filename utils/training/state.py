@@ -192,7 +192,7 @@ def training_state(output: OutputOptions, settings: dict) -> Iterator[TrainingSt
     """
     path = output.output_path.with_suffix(".training")
     with exclusive_lock(path.with_name(f".{path.name}.lock"), what=f"--output_path: {output.output_path}"):
-        for made in (path, output.output_path, record_path(output.output_path), *history_paths(output.log_path)):
+        for made in (path, output.output_path, record_path(output.output_path), *history_paths(output.log_stem)):
             remove_partial(made)  # left by a killed run
         if output.overwrite:
             path.unlink(missing_ok=True)

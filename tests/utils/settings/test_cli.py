@@ -204,7 +204,7 @@ def test_options_get_the_values_of_the_command_line(tmp_path):
         (
             "KD_training.py",
             "--source t.h5 --output_path sub/../t.keras",
-            "error: --output_path: must not replace the teacher or its record, got sub/../t.keras\n",
+            "error: --output_path: would replace sub/../t.json, which --source reads; choose another path\n",
         ),
         (
             "eval.py",

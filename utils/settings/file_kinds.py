@@ -1,0 +1,72 @@
+"""The kinds of files that stages write, recognised by their content, so that a file of another kind is not replaced."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from utils.runtime.errors import UserError
+from utils.runtime.files import read_json
+from utils.runtime.outputs import Kind
+
+ZIP, HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
+TABLE_STARTS = ("| recogniser", "recogniser,", "row,path,", "class,clips,", "test,seen,", "Step,Time,", "path,reason")
+
+
+def _starts_with(*beginnings: bytes) -> Callable[[Path], bool]:
+    def recognises(path: Path) -> bool:
+        with open(path, "rb") as file:
+            return file.read(64).startswith(beginnings)
+
+    return recognises
+
+
+def _json_with(*keys: str) -> Callable[[Path], bool]:
+    def recognises(path: Path) -> bool:
+        try:
+            content = read_json(path)
+        except UserError:
+            return False
+        return isinstance(content, dict) and set(keys) <= set(content)
+
+    return recognises
+
+
+def _npy_with(accepts: Callable[[np.ndarray], bool]) -> Callable[[Path], bool]:
+    def recognises(path: Path) -> bool:
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return False
+        return isinstance(array, np.ndarray) and accepts(array)
+
+    return recognises
+
+
+def _is_log(path: Path) -> bool:
+    with open(path, "rb") as file:
+        start = file.read(64)
+    return not start or re.match(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ", start) is not None
+
+
+def _is_picture(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return b"atplotlib" in file.read(4096)  # matplotlib names itself in the metadata
+
+
+MODEL = Kind("a model", _starts_with(ZIP, HDF5))
+RECORD = Kind("the record of a model", _json_with("fingerprint", "class_names"))
+STATE = Kind("an unfinished training", _starts_with(ZIP))
+LOCK = Kind("a lock file", lambda path: path.stat().st_size == 0)
+HISTORY = Kind("a training history", _npy_with(lambda array: "epoch" in (array.dtype.names or ())))
+HISTORY_TABLE = Kind("the table of a training history", _starts_with(b"epoch,"))
+LOG = Kind("the log of a run", _is_log)
+PICTURE = Kind("a picture drawn by these programs", _is_picture)
+SCORES = Kind("class scores", _npy_with(lambda array: array.dtype.kind == "f" and array.ndim in (2, 3)))
+SCORES_KEY = Kind("the description of class scores", _json_with("key"))
+TEST_RESULTS = Kind("the results of eval.py", _json_with("recognizers", "comparisons"))
+GRID_RESULTS = Kind("the results of reproduce.py", _json_with("rows", "times"))
+GRID_SETTINGS = Kind("the settings of reproduce.py", _json_with("seeds", "output_path"))
+LEAKS = Kind("a report of leaks", _json_with("test_clips", "leaking_test_clips"))
+TABLE = Kind("a table written by these programs", _starts_with(*(start.encode() for start in TABLE_STARTS)))

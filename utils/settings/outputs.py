@@ -1,0 +1,207 @@
+"""The files that each stage reads and writes, checked by its script before any work."""
+
+import argparse
+import glob
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from utils.runtime.errors import UserError
+from utils.runtime.files import beside_history, read_json
+from utils.runtime.outputs import Input, Output, check_outputs
+from utils.settings.arguments import options_of
+from utils.settings.file_kinds import (
+    GRID_RESULTS,
+    GRID_SETTINGS,
+    HISTORY,
+    HISTORY_TABLE,
+    LEAKS,
+    LOCK,
+    LOG,
+    MODEL,
+    PICTURE,
+    RECORD,
+    SCORES,
+    SCORES_KEY,
+    STATE,
+    TABLE,
+    TEST_RESULTS,
+)
+from utils.settings.options import (
+    MODEL_SUFFIXES,
+    SCORES_SUFFIX,
+    DataOptions,
+    DistillationOptions,
+    OutputOptions,
+    TeacherOptions,
+    TrainingOptions,
+)
+
+PATHS_FILE = "video_file_paths.npy"
+
+
+def data_inputs(data: DataOptions, unlabelled: Iterable[Path] = ()) -> list[Input]:
+    """Return the arrays and lists that a stage reads."""
+    paths = data.paths or Path(data.data).with_name(PATHS_FILE)
+    found = [("--data", data.data), ("--annotations", data.annotations), ("--paths", paths)]
+    for path in unlabelled:
+        found += [("--unlabelled", path), ("--unlabelled", path.with_name(PATHS_FILE))]
+    found += [("--split_dir", path) for path in sorted(data.split_dir.iterdir())] if data.split_dir else []
+    if data.split and data.split.startswith("list:"):
+        found.append(("--split", Path(data.split.removeprefix("list:"))))
+    return [Input(argument, Path(path)) for argument, path in found]
+
+
+def model_inputs(argument: str, paths: Iterable[Path]) -> list[Input]:
+    """Return models or class scores with their records."""
+    return [Input(argument, file) for path in map(Path, paths) for file in (path, path.with_suffix(".json"))]
+
+
+def check_training(
+    output: OutputOptions,
+    *,
+    kinds: Sequence[str],
+    data: DataOptions,
+    training: TrainingOptions,
+    teacher: TeacherOptions | None = None,
+    distillation: DistillationOptions | None = None,
+) -> None:
+    """Check the files of a training, whose record has one of `kinds`. Raises UserError as `check_outputs` does.
+
+    A finished model is replaced only by the same stage from the same --data, and a history only if the model's record
+    names it, unless `output.overwrite` is true.
+    """
+    inputs = data_inputs(data, distillation.unlabelled if distillation else ())
+    if teacher is not None and teacher.weights:
+        inputs.append(Input("--weights", teacher.weights))
+    outputs = training_outputs(output)
+    if training.tensorboard:
+        outputs.append(Output("--tensorboard", training.tensorboard, None))
+    if distillation is not None:
+        inputs += model_inputs("--source", distillation.sources)
+        outputs += logits_outputs(distillation)
+    check_outputs(inputs, outputs)
+    if not output.overwrite:
+        _check_model_is_ours(output, kinds, data)
+        _check_history_is_ours(output)
+
+
+def training_outputs(output: OutputOptions) -> list[Output]:
+    """Return the model, its record, its training state and the history."""
+    path, state = output.output_path, output.output_path.with_suffix(".training")
+    kinds = {path: MODEL, path.with_suffix(".json"): RECORD, state: STATE, state.with_name(f".{state.name}.lock"): LOCK}
+    found = [Output("--output_path", file, kind) for file, kind in kinds.items()]
+    histories = {".npy": HISTORY, ".csv": HISTORY_TABLE, ".png": PICTURE, ".log": LOG}
+    return found + [Output("--log_path", beside_history(output.log_stem, end), kind) for end, kind in histories.items()]
+
+
+def logits_outputs(distillation: DistillationOptions) -> list[Output]:
+    """Return the caches of the logits of the teachers that are networks."""
+    if distillation.alpha == 1 or distillation.teacher_mode == "live":
+        return []
+    if (cache := distillation.cache) is not None:
+        kinds = {cache: SCORES, cache.with_suffix(".json"): SCORES_KEY, cache.with_suffix(".lock"): LOCK}
+        found = [Output("--cache", path, kind) for path, kind in kinds.items()]
+        return [*found, Output("--cache", cache.with_suffix(".parts"), None)]
+    networks = {path.with_suffix(".scores") for path in distillation.sources if path.suffix != SCORES_SUFFIX}
+    return [Output("--source", folder, None) for folder in sorted(networks)]
+
+
+def _check_model_is_ours(output: OutputOptions, kinds: Sequence[str], data: DataOptions) -> None:
+    path = output.output_path
+    remedy = "choose another path, or replace it with --overwrite"
+    for suffix in MODEL_SUFFIXES:
+        if (other := path.with_suffix(suffix)) != path and other.exists():
+            raise UserError(
+                f"--output_path: {path} would share its record {path.with_suffix('.json').name} with {other}; "
+                "choose another path"
+            )
+    if not path.exists() or not path.with_suffix(".json").exists():
+        return
+    record = read_json(path.with_suffix(".json"))
+    if record.get("kind") not in kinds:
+        raise UserError(f"--output_path: {path} is a {record.get('kind')}, not a {kinds[0]}; {remedy}")
+    source = record.get("arguments", {}).get("data")
+    if source is not None and Path(source).resolve() != Path(data.data).resolve():
+        raise UserError(f"--output_path: {path} was trained on {source}; {remedy}")
+
+
+def _check_history_is_ours(output: OutputOptions) -> None:
+    history = beside_history(output.log_stem, ".npy")
+    if not history.exists() or output.output_path.with_suffix(".training").exists():
+        return
+    record = output.output_path.with_suffix(".json")
+    named = read_json(record).get("history") if record.exists() else None
+    if named is None or Path(named).resolve() != history.resolve():
+        raise UserError(
+            f"--log_path: {history} is the history of another training; choose another path, or replace it with "
+            "--overwrite"
+        )
+
+
+def check_views(data: DataOptions, unlabelled: Sequence[Path], folder: Path) -> None:
+    """Check the folder of KD_training.py --write_views."""
+    check_outputs(data_inputs(data, unlabelled), [Output("--write_views", folder, None)])
+
+
+def check_extraction(input_path: Path, output_path: Path) -> None:
+    """Check the folders of stage 1, which itself rejects arrays of another run."""
+    names = ("Format_Time.csv", "skipped_videos.csv")
+    tables = [Output("--output_path", output_path / name, TABLE) for name in names]
+    picture = Output("--output_path", output_path / "dataset_report.png", PICTURE)
+    folder = Output("--output_path", output_path, None)
+    check_outputs([Input("--input_path", input_path)], [folder, *tables, picture])
+
+
+def check_evaluation(data: DataOptions, recognizers: Sequence[Path], output_path: Path | None) -> None:
+    """Check the folder of eval.py."""
+    if output_path is None:
+        return
+    stems = {path.stem for path in recognizers}
+    kinds = {"results.json": TEST_RESULTS, "results.md": TABLE}
+    kinds |= {f"{what}_{stem}.csv": TABLE for what in ("predictions", "classes", "leaks") for stem in stems}
+    kinds |= {f"confusion_{stem}.png": PICTURE for stem in stems}
+    outputs = [Output("--output_path", output_path / name, kind) for name, kind in kinds.items()]
+    inputs = data_inputs(data) + model_inputs("--recognizer", recognizers)
+    check_outputs(inputs, [Output("--output_path", output_path, None), *outputs])
+
+
+def check_experiment(args: argparse.Namespace) -> None:
+    """Check the folder of reproduce.py. `cells` and the arrays in it are checked by what writes them."""
+    inputs, output_path = [Input("--config", args.config)], args.output_path
+    if args.data:
+        inputs += data_inputs(options_of(DataOptions, args), args.unlabelled)
+    for source in args.sources or ():
+        parts = source.partition("=")[2].split(",")
+        files = [re.sub(r"\{(fold|seed)\}", "*", glob.escape(part)) for part in parts]
+        inputs += model_inputs("--sources", (found for pattern in files for found in glob.glob(pattern)))
+    inputs += [Input(f"--{name}", getattr(args, name)) for name in ("weights", "videos") if getattr(args, name)]
+    kinds = {"settings.json": GRID_SETTINGS, "results.json": GRID_RESULTS, "results.md": TABLE, "results.csv": TABLE}
+    kinds |= {f"{name}.png": PICTURE for name in ("results", "accuracy_by_cost", "accuracy_by_temperature")}
+    kinds |= {".experiment.lock": LOCK, "cells": None}
+    kinds |= {} if args.data else {"frames": None} if args.videos else {"videos": None, "frames": None}
+    outputs = [Output("--output_path", output_path / name, kind) for name, kind in kinds.items()]
+    check_outputs(inputs, [Output("--output_path", output_path, None), *outputs])
+
+
+def check_leaks(data: DataOptions, unlabelled: Sequence[Path], output_path: Path | None) -> None:
+    """Check the file or folder of python -m utils.leaks."""
+    if output_path is None:
+        return
+    if output_path.suffix == ".csv":
+        outputs = [Output("--output_path", output_path, TABLE)]
+    else:
+        outputs = [
+            Output("--output_path", output_path, None),
+            Output("--output_path", output_path / "leaks.csv", TABLE),
+            Output("--output_path", output_path / "leaks.json", LEAKS),
+        ]
+    check_outputs(data_inputs(data, unlabelled), outputs)
+
+
+def check_scores(inputs: Iterable[Input], outputs: Iterable[tuple[str, Path]]) -> None:
+    """Check files of class scores or features, given by argument, and the .json next to each."""
+    found = []
+    for argument, path in outputs:
+        found += [Output(argument, path, SCORES), Output(argument, path.with_suffix(".json"), SCORES_KEY)]
+    check_outputs(inputs, found)
