@@ -3,19 +3,8 @@
 import argparse
 
 from utils.settings import arguments, cli, outputs
-from utils.settings.argument_types import (
-    existing_teacher,
-    output_folder,
-    output_model,
-    output_scores,
-    positive_float,
-    positive_int,
-    share,
-)
+from utils.settings.argument_types import SCORES_SUFFIX, output_folder
 from utils.settings.options import (
-    CHANNELS,
-    INPUT_SCALES,
-    SCORES_SUFFIX,
     DataOptions,
     DistillationOptions,
     NetworkOptions,
@@ -23,46 +12,23 @@ from utils.settings.options import (
     TrainingOptions,
     ViewOptions,
 )
+from utils.settings.setting import add_setting, add_settings
+
+IN_OTHER_GROUPS = ("student", "unlabelled", "fail_on_leak")
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.ArgumentParser(__doc__)
+    arguments.add_recipe_argument(parser)
     arguments.add_unlabelled_argument(arguments.add_data_arguments(parser))
-    arguments.add_split_arguments(parser, default="auto")
+    arguments.add_split_arguments(parser, default=DataOptions.split)
     distillation = parser.add_argument_group("distillation")
-    distillation.add_argument(
-        "--source",
-        type=existing_teacher,
-        nargs="+",
-        help="teacher: a model or a .npy of class scores; several are averaged; not needed with --alpha 1",
-    )
-    distillation.add_argument("--temperature", type=positive_float, default=10.0, help="distillation temperature")
-    distillation.add_argument("--alpha", type=share, default=0.1, help="weight of the hard loss; 1 means no teacher")
-    distillation.add_argument(
-        "--labels_per_class", type=positive_int, help="number of labelled clips per class available to the student"
-    )
-    distillation.add_argument(
-        "--teacher",
-        dest="teacher_mode",
-        choices=["cached", "live"],
-        default="cached",
-        help="cached: compute the logits once per view; live: in every step, for a new view per clip and epoch",
-    )
-    distillation.add_argument("--cache", type=output_scores, help=".npy for the logits, by default next to the teacher")
-    distillation.add_argument("--source_channels", choices=CHANNELS, default="rgb", help=arguments.CHANNELS_HELP)
-    distillation.add_argument(
-        "--source_input_scale", choices=INPUT_SCALES, default="0..255", help=arguments.SCALES_HELP
-    )
+    add_settings(distillation, DistillationOptions, leave_out=IN_OTHER_GROUPS)
     arguments.add_model_arguments(parser, with_student=True)
-    arguments.add_training_arguments(parser, epochs=100)
-    arguments.add_view_arguments(parser, views_help=arguments.VIEWS_HELP)
-    output = parser.add_argument_group("output")
-    output.add_argument("--output_path", type=output_model, default="KD_trained_models/student.keras", help="the model")
-    arguments.add_log_argument(output)
-    arguments.add_overwrite_argument(output)
-    output.add_argument(
-        "--fail_on_leak", action="store_true", help="fail if test clips leak into the clips of --unlabelled"
-    )
+    arguments.add_training_arguments(parser, epochs=arguments.STUDENT_EPOCHS)
+    arguments.add_view_arguments(parser)
+    output = arguments.add_output_arguments(parser, output_path="KD_trained_models/student.keras")
+    add_setting(output, DistillationOptions, "fail_on_leak")
     output.add_argument(
         "--write_views",
         type=output_folder,

@@ -3,7 +3,6 @@
 import argparse
 
 from utils.settings import arguments, cli, outputs
-from utils.settings.argument_types import existing_file, output_model
 from utils.settings.options import (
     TASK_FROM_SCRATCH,
     TASKS_FINE_TUNING,
@@ -14,30 +13,22 @@ from utils.settings.options import (
     TrainingOptions,
     ViewOptions,
 )
-
-TASKS = (TASK_FROM_SCRATCH, *TASKS_FINE_TUNING)
+from utils.settings.setting import add_settings
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.ArgumentParser(__doc__)
+    arguments.add_recipe_argument(parser)
     arguments.add_data_arguments(parser)
-    arguments.add_split_arguments(parser, default="auto")
-    teacher = parser.add_argument_group("teacher")
-    teacher.add_argument(
-        "--task", choices=TASKS, default=TASKS[0], help="train from scratch, or fine-tune from Sports-1M weights"
-    )
-    teacher.add_argument("--weights", type=existing_file, help="Sports-1M weights (.h5); downloaded once by default")
-    teacher.add_argument("--unfreeze", metavar="LAYER", default="fc8", help="first layer that fine-tuning trains")
+    arguments.add_split_arguments(parser, default=DataOptions.split)
+    add_settings(parser.add_argument_group("teacher"), TeacherOptions)
     arguments.add_model_arguments(parser)
     arguments.add_training_arguments(parser, epochs=TrainingOptions.epochs)
     arguments.add_view_arguments(parser, views_help="0: no augmentation; otherwise a new view per clip and epoch")
-    output = parser.add_argument_group("output")
-    output.add_argument("--output_path", type=output_model, default="trained_models/teacher.keras", help="the model")
-    arguments.add_log_argument(output)
-    arguments.add_overwrite_argument(output)
+    arguments.add_output_arguments(parser, output_path="trained_models/teacher.keras")
     args = parser.parse_args()
-    if args.weights is not None and args.task == TASKS[0]:
-        parser.error(f"--weights: must go with --task {TASKS[1]}, got --task {args.task}")
+    if args.weights is not None and args.task == TASK_FROM_SCRATCH:
+        parser.error(f"--weights: must go with --task {TASKS_FINE_TUNING[0]}, got --task {args.task}")
     return args
 
 

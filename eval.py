@@ -4,21 +4,23 @@ import argparse
 
 from utils.settings import arguments, cli, outputs
 from utils.settings.argument_types import existing_model, output_folder, positive_int
-from utils.settings.options import CHANNELS, INPUT_SCALES, DataOptions
+from utils.settings.options import DataOptions, DistillationOptions
+from utils.settings.setting import add_setting
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = cli.ArgumentParser(__doc__)
+    arguments.add_recipe_argument(parser)
     arguments.add_data_arguments(parser)
     group = parser.add_argument_group("recognisers")
     group.add_argument("--recognizer", type=existing_model, nargs="+", required=True, help="one or several models")
-    group.add_argument("--channels", choices=CHANNELS, default="rgb", help=arguments.CHANNELS_HELP)
-    group.add_argument("--input_scale", choices=INPUT_SCALES, default="0..255", help=arguments.SCALES_HELP)
+    for name in ("channels", "input_scale"):
+        add_setting(group, DistillationOptions, f"source_{name}", called=name)
     group.add_argument("--batch_size", type=positive_int, default=16, help="clips per forward pass")
     arguments.add_split_arguments(parser, default=None)
     checks = parser.add_argument_group("checks")
     checks.add_argument("--force", action="store_true", help="use --split even if a record contradicts it")
-    checks.add_argument("--fail_on_leak", action="store_true", help="fail if test and training clips share anything")
+    add_setting(checks, DistillationOptions, "fail_on_leak", help="fail if test and training clips share anything")
     output = parser.add_argument_group("output")
     output.add_argument("--output_path", type=output_folder, help="folder for results, predictions and figures")
     parser.set_defaults(split_seed=None)

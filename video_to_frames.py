@@ -3,6 +3,7 @@
 import argparse
 
 from utils.settings.argument_types import existing_folder, output_folder, positive_float, positive_int
+from utils.settings.arguments import add_recipe_argument
 from utils.settings.cli import ArgumentParser, run
 
 
@@ -11,6 +12,7 @@ def parse_arguments() -> argparse.Namespace:
         "Stage 1: read every video in the class folders of --input_path and write frames.npy, labels.npy, "
         "video_file_paths.npy, skipped_videos.csv and timings to --output_path."
     )
+    add_recipe_argument(parser)
     files = parser.add_argument_group("files")
     files.add_argument(
         "--input_path", type=existing_folder, required=True, help="folder with one subfolder of videos per class"
@@ -21,12 +23,7 @@ def parse_arguments() -> argparse.Namespace:
     clip.add_argument("--frame_height", type=positive_int, default=224, help="frame height in pixels")
     clip.add_argument("--frame_width", type=positive_int, default=224, help="frame width in pixels")
     control = parser.add_argument_group("run")
-    control.add_argument(
-        "--workers",
-        type=positive_int,
-        default=argparse.SUPPRESS,
-        help="processes that read videos (default: one per core)",
-    )
+    control.add_argument("--workers", type=positive_int, help="processes that read videos, by default one per core")
     control.add_argument("--video_timeout", type=positive_float, default=60.0, help="time limit per video in seconds")
     control.add_argument(
         "--overwrite", action="store_true", help="start over instead of resuming, and replace existing arrays"
@@ -42,7 +39,7 @@ def main() -> None:
 
     check_extraction(arguments["input_path"], arguments["output_path"])
 
-    report_wanted = arguments.pop("dataset_report")
+    report_wanted, _ = arguments.pop("dataset_report"), arguments.pop("config")
     summary = extract(**arguments)
     print(summary)
     if report_wanted:

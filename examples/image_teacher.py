@@ -30,7 +30,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = cli.ArgumentParser(__doc__.splitlines()[0])
     arguments.add_unlabelled_argument(arguments.add_data_arguments(parser))
     arguments.add_split_arguments(parser, default="auto")
-    arguments.add_view_arguments(parser, views_help=arguments.VIEWS_HELP)
+    arguments.add_view_arguments(parser)
     teacher = parser.add_argument_group("teacher")
     teacher.add_argument(
         "--labels_per_class", type=positive_int, help="labelled clips per class, the same as in KD_training.py"

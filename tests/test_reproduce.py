@@ -126,9 +126,18 @@ def test_merged_settings_are_saved(demo):
     """The settings behind a table would be lost: those of the recipe, overridden by the command line."""
     folder, _ = demo
     settings = json.loads((folder / "settings.json").read_text())
-    assert settings["config"].endswith("demo.yaml")
+    assert json.loads((folder / "results.json").read_text())["arguments"]["config"].endswith("demo.yaml")
     assert settings["classes"] == 2
     assert settings["learning_rate"] == 0.0005  # from the recipe
+
+
+def test_saved_settings_are_a_recipe(demo):
+    """A table could be repeated only by a copy of the command that made it."""
+    folder, _ = demo
+    plan = run("reproduce.py", "--config", "out/settings.json", "--dry_run", cwd=folder.parent)
+    assert "8 trainings (8 tested)" in plan
+    fewer = ["--temperatures", 4, "--no_dry_run", "--flip", "--dry_run"]
+    assert "6 trainings (6 tested)" in run("reproduce.py", "--config", "out/settings.json", *fewer, cwd=folder.parent)
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +161,9 @@ def own(tmp_path_factory):
 def test_own_arrays_use_the_default_recipe(own):
     """A user's own arrays would be trained with the settings of the demonstration."""
     folder, _ = own
-    assert json.loads((folder / "out/settings.json").read_text())["config"].endswith("default.yaml")
-    assert json.loads((folder / "out/results.json").read_text())["chosen"] == []
+    results = json.loads((folder / "out/results.json").read_text())
+    assert results["arguments"]["config"].endswith("default.yaml")
+    assert results["chosen"] == []
     assert not (folder / "out/videos").exists()
 
 

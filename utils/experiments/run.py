@@ -32,7 +32,8 @@ def run(experiment: Experiment) -> dict:
     read after all cells are trained. Raises UserError for what a user can correct.
     """
     with exclusive_lock(experiment.output_path / ".experiment.lock", what=f"--output_path {experiment.output_path}"):
-        write_json(experiment.output_path / "settings.json", plain(experiment.arguments))
+        settings = {name: value for name, value in experiment.arguments.items() if name != "config"}
+        write_json(experiment.output_path / "settings.json", plain(settings))  # can be used as a recipe
         grid = make_grid(experiment, arrays(experiment.origin, experiment.output_path))
         leaks = find_leaks(grid)
         train_missing(grid)

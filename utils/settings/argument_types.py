@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models import STUDENTS
-from utils.settings.options import MODEL_SUFFIXES, SCORES_SUFFIX
 
+MODEL_SUFFIXES = (".keras", ".h5")
+SCORES_SUFFIX = ".npy"
 Error = argparse.ArgumentTypeError
 
 
@@ -144,6 +145,12 @@ def input_size(text: str) -> tuple[int, int]:
     if len(sides) not in (1, 2):
         raise Error(f"must be SIDE or HEIGHTxWIDTH in pixels, e.g. 112 or 120x160, got {text}")
     return sides[0], sides[-1]
+
+
+def input_size_text(size: tuple[int, int]) -> str:
+    """Return the text from which `input_size` reads `size`, (height, width)."""
+    height, width = size
+    return str(height) if height == width else f"{height}x{width}"
 
 
 METAVARS = {

@@ -1,14 +1,33 @@
-"""The settings of the stages and their defaults. Arguments of the same name set them; records store them."""
+"""The settings of the stages: each field states name, default, help and type of the argument that sets it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
+
+from models import STUDENTS
+from utils.settings.argument_types import (
+    clip_norm,
+    existing_file,
+    existing_folder,
+    existing_teacher,
+    input_size,
+    non_negative_float,
+    non_negative_int,
+    output_folder,
+    output_model,
+    output_scores,
+    output_stem,
+    positive_float,
+    positive_int,
+    seed,
+    share,
+    student,
+)
+from utils.settings.setting import REQUIRED, setting
 
 PROTOCOLS = "auto, random, group, logo:K, fold:K/N, official:K or list:FILE"  # of --split
 TASK_FROM_SCRATCH = "train_local_teacher"
 TASKS_FINE_TUNING = ("fintuning_C3D_Sports1M", "finetuning_C3D_Sports1M")  # the first is the published spelling
-MODEL_SUFFIXES = (".keras", ".h5")
-SCORES_SUFFIX = ".npy"
 CHANNELS = ("rgb", "bgr")
 INPUT_SCALES = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}  # name: scale, offset
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
@@ -22,8 +41,8 @@ BY_CONTENT = {"keyed": False}  # a file, which is identified by its content inst
 def weight_settings(groups: Sequence) -> dict[str, object]:
     """Return the settings on which trained weights depend, by name: the keyed fields of the dataclasses `groups`.
 
-    A field that is added later declares `metadata={"same_as_before": value}` with the value that does not change
-    training. That value is left out of the result, so that the keys of finished trainings stay valid.
+    A field that is added later declares `key={"same_as_before": value}` with the value that does not change training.
+    That value is left out of the result, so that the keys of finished trainings stay valid.
     """
     found = {}
     for group in groups:
@@ -36,55 +55,84 @@ def weight_settings(groups: Sequence) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Which arrays to use and how they are split into training, validation and test clips."""
+    """Which arrays to use and how they are split into training, validation and test clips.
 
-    data: Path = field(metadata=BY_CONTENT)
-    annotations: Path = field(metadata=BY_CONTENT)
-    paths: Path | None = field(default=None, metadata=BY_CONTENT)  # None: video_file_paths.npy next to `data`
-    split: str | None = "auto"  # None: the split in the record of a recogniser
-    split_seed: int = 0
-    split_dir: Path | None = field(default=None, metadata=BY_CONTENT)
-    group_pattern: str | None = None
+    With `paths` None, they are video_file_paths.npy next to `data`. With `split` None, the split is the one in the
+    record of a recogniser.
+    """
+
+    data: Path = setting(REQUIRED, "frames.npy written by video_to_frames.py", type=existing_file, key=BY_CONTENT)
+    annotations: Path = setting(REQUIRED, "labels.npy next to it", type=existing_file, key=BY_CONTENT)
+    paths: Path | None = setting(
+        None, "video_file_paths.npy, by default the one next to --data", type=existing_file, key=BY_CONTENT
+    )
+    split: str | None = setting("auto", PROTOCOLS, metavar="PROTOCOL")
+    split_seed: int = setting(0, "seed of the split", type=seed)
+    split_dir: Path | None = setting(
+        None, "folder of the official lists, for official:K", type=existing_folder, key=BY_CONTENT
+    )
+    group_pattern: str | None = setting(None, "regular expression that captures the group in a path", metavar="REGEX")
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """Settings of training."""
+    """Settings of training. `clip_norm` None disables clipping; `patience` and `max_minutes` None set no limit."""
 
-    batch_size: int = 8
-    epochs: int = 50
-    learning_rate: float = 3e-4  # peak of the schedule
-    schedule: str = "cosine"  # "cosine": 10 % linear warm-up, then cosine decay to 0; or "constant"
-    clip_norm: float | None = 1.0  # global gradient norm; None: no clipping
-    initialisation: str = "data"  # "data": see models/initialisation.py; or "random"
-    seed: int = 0
-    weight_decay: float = 0.0  # decoupled, kernels only; 0: plain Adam
-    class_weights: str = "none"  # "balanced": see utils/data/labels.py
-    keep: str = field(default="last", metadata={"same_as_before": "best"})  # epoch whose weights are kept, or "best"
-    patience: int | None = None  # epochs without improvement before early stopping; None: never
-    max_minutes: float | None = field(default=None, metadata=NO_EFFECT)  # None: no limit
-    precision: str = "auto"  # or a Keras dtype policy, see utils/networks/precision.py
-    keep_going: bool = field(default=False, metadata=NO_EFFECT)  # continue where utils/training/guards.py would stop
-    tensorboard: Path | None = field(default=None, metadata=NO_EFFECT)
+    batch_size: int = setting(8, "clips per step", type=positive_int)
+    epochs: int = setting(50, "number of passes over the training clips", type=positive_int)
+    learning_rate: float = setting(3e-4, "peak learning rate", type=positive_float)
+    schedule: str = setting(
+        "cosine", "cosine: 10 %% linear warm-up, then cosine decay to 0", choices=("cosine", "constant")
+    )
+    clip_norm: float | None = setting(
+        1.0, 'clip the global gradient norm to this value ("none" disables clipping)', type=clip_norm
+    )
+    initialisation: str = setting(
+        "data", "data: rescale the random initial weights, based on some training clips", choices=("data", "random")
+    )
+    seed: int = setting(0, "seed of initialisation, batch order and dropout", type=seed)
+    weight_decay: float = setting(
+        0.0, "decoupled weight decay of kernels (AdamW); 0 means Adam", type=non_negative_float
+    )
+    class_weights: str = setting(
+        "none", "balanced: weight the loss inversely to class frequency", choices=("none", "balanced")
+    )
+    keep: str = setting(
+        "last",
+        "epoch whose weights are kept; best: highest validation accuracy, as always after an early stop",
+        choices=("last", "best"),
+        key={"same_as_before": "best"},
+    )
+    patience: int | None = setting(None, "stop after this many epochs without improvement", type=positive_int)
+    max_minutes: float | None = setting(
+        None, "time budget; no epoch is started that would exceed it", type=positive_float, key=NO_EFFECT
+    )
+    precision: str = setting(
+        "auto", "auto: float32 on a CPU, 16-bit mixed precision on a GPU that supports it", choices=PRECISIONS
+    )
+    keep_going: bool = setting(False, "do not stop a failing training run", action="store_true", key=NO_EFFECT)
+    tensorboard: Path | None = setting(
+        None, "write TensorBoard scalars to this folder", type=output_folder, key=NO_EFFECT
+    )
 
 
 @dataclass(frozen=True)
 class ViewOptions:
     """Augmented views for training (utils/data/views.py). Validation and test use view 0, the whole clip."""
 
-    views: int = 8  # number of augmented views per clip, in addition to view 0; 0: no augmentation
-    view_seed: int = 0
-    flip: bool = True  # horizontal flips
+    views: int = setting(8, "number of augmented views per clip, in addition to the original", type=non_negative_int)
+    view_seed: int = setting(0, "seed of the augmented views", type=seed)
+    flip: bool = setting(True, "horizontal flips; disable them e.g. for left/right classes", action="store_true")
 
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """Size of a network."""
+    """Size of a network. `input_size` is (height, width) in pixels."""
 
-    width: float = 1.0  # multiplier of filters and dense units
-    dropout: float = 1.0  # multiplier of the dropout rates
-    input_size: tuple[int, int] = (112, 112)  # height, width in pixels
-    input_frames: int = 16
+    width: float = setting(1.0, "multiplier of filters and dense units", type=positive_float)
+    dropout: float = setting(1.0, "multiplier of the dropout rates", type=share)
+    input_size: tuple[int, int] = setting((112, 112), "SIDE or HEIGHTxWIDTH in pixels", type=input_size)
+    input_frames: int = setting(16, "frames per clip", type=positive_int)
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
@@ -94,28 +142,59 @@ class NetworkOptions:
 
 @dataclass(frozen=True)
 class TeacherOptions:
-    """Initialisation of a C3D teacher."""
+    """Initialisation of a C3D teacher. With `weights` None, the Sports-1M weights are downloaded once."""
 
-    task: str = TASK_FROM_SCRATCH  # or one of TASKS_FINE_TUNING
-    weights: Path | None = field(default=None, metadata=BY_CONTENT)  # Sports-1M weights; None: downloaded once
-    unfreeze: str = "fc8"  # first layer that fine-tuning trains
+    task: str = setting(
+        TASK_FROM_SCRATCH,
+        "train from scratch, or fine-tune from Sports-1M weights",
+        choices=(TASK_FROM_SCRATCH, *TASKS_FINE_TUNING),
+    )
+    weights: Path | None = setting(
+        None, "Sports-1M weights (.h5); downloaded once by default", type=existing_file, key=BY_CONTENT
+    )
+    unfreeze: str = setting("fc8", "first layer that fine-tuning trains", metavar="LAYER")
 
 
 @dataclass(frozen=True)
 class DistillationOptions:
-    """The student, its teachers and the distillation loss."""
+    """The student, its teachers and the distillation loss. `labels_per_class` None stands for all labels."""
 
-    student: str = "compact3d"  # a key of models.STUDENTS, or "package.module:function"
-    source: Path | tuple[Path, ...] | None = field(default=None, metadata=BY_CONTENT)  # models or .npy scores
-    teacher_mode: str = "cached"  # "cached": logits are computed once per view; "live": in every step
-    cache: Path | None = field(default=None, metadata=NO_EFFECT)  # file for the logits; None: next to the teacher
-    temperature: float = 10.0
-    alpha: float = 0.1  # weight of the hard loss; 1: no teacher
-    labels_per_class: int | None = None  # None: all
-    unlabelled: tuple[Path, ...] = field(default=(), metadata=BY_CONTENT)  # frames.npy of further clips
-    fail_on_leak: bool = field(default=False, metadata=NO_EFFECT)  # reject unlabelled clips that test clips leak into
-    source_channels: str = "rgb"
-    source_input_scale: str = "0..255"
+    student: str = setting("compact3d", f"{', '.join(STUDENTS)}, or package.module:function for your own", type=student)
+    source: Path | tuple[Path, ...] | None = setting(
+        None,
+        "teacher: a model or a .npy of class scores; several are averaged; not needed with --alpha 1",
+        type=existing_teacher,
+        nargs="+",
+        key=BY_CONTENT,
+    )
+    teacher_mode: str = setting(
+        "cached",
+        "cached: compute the logits once per view; live: in every step, for a new view per clip and epoch",
+        flag="--teacher",
+        choices=("cached", "live"),
+    )
+    cache: Path | None = setting(
+        None, ".npy for the logits, by default next to the teacher", type=output_scores, key=NO_EFFECT
+    )
+    temperature: float = setting(10.0, "distillation temperature", type=positive_float)
+    alpha: float = setting(0.1, "weight of the hard loss; 1 means no teacher", type=share)
+    labels_per_class: int | None = setting(
+        None, "number of labelled clips per class available to students", type=positive_int
+    )
+    unlabelled: tuple[Path, ...] = setting(
+        (),
+        "frames.npy of further clips, from which students learn without labels",
+        type=existing_file,
+        nargs="+",
+        key=BY_CONTENT,
+    )
+    fail_on_leak: bool = setting(
+        False, "fail if test clips leak into the clips of --unlabelled", action="store_true", key=NO_EFFECT
+    )
+    source_channels: str = setting("rgb", "channel order that a model without a record expects", choices=CHANNELS)
+    source_input_scale: str = setting(
+        "0..255", "range of input values that a model without a record expects", choices=tuple(INPUT_SCALES)
+    )
 
     @property
     def sources(self) -> tuple[Path, ...]:
@@ -129,9 +208,15 @@ class DistillationOptions:
 class OutputOptions:
     """Output files of training."""
 
-    output_path: Path
-    log_path: Path | None = None  # history; None: NAME_history next to the model NAME
-    overwrite: bool = False  # discard an unfinished training, and replace the model and history of another one
+    output_path: Path = setting(REQUIRED, "the model", type=output_model)
+    log_path: Path | None = setting(
+        None, "history: .npy, .csv, .png, .log; by default OUTPUT_history next to the model OUTPUT", type=output_stem
+    )
+    overwrite: bool = setting(
+        False,
+        "start over instead of resuming an interrupted run, and replace the files of another one",
+        action="store_true",
+    )
 
     @property
     def log_stem(self) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 from utils.runtime.errors import UserError
 from utils.runtime.files import beside_history, read_json
 from utils.runtime.outputs import Input, Output, check_outputs
+from utils.settings.argument_types import MODEL_SUFFIXES, SCORES_SUFFIX
 from utils.settings.arguments import options_of
 from utils.settings.file_kinds import (
     GRID_RESULTS,
@@ -28,8 +29,6 @@ from utils.settings.file_kinds import (
     TEST_RESULTS,
 )
 from utils.settings.options import (
-    MODEL_SUFFIXES,
-    SCORES_SUFFIX,
     DataOptions,
     DistillationOptions,
     OutputOptions,

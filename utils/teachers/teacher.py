@@ -9,7 +9,8 @@ from utils.networks.recognizer import Recognizer, open_network, read_record
 from utils.networks.records import recorded_split, same_clips
 from utils.runtime.errors import UserError
 from utils.runtime.files import file_fingerprint
-from utils.settings.options import SCORES_SUFFIX, DistillationOptions
+from utils.settings.argument_types import SCORES_SUFFIX
+from utils.settings.options import DistillationOptions
 from utils.splits.checks import refuse_seen_test_clips
 
 

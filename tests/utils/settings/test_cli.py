@@ -135,7 +135,7 @@ def test_abbreviated_arguments_are_rejected(capsys):
     parser.add_argument("--epochs", type=int)
     with pytest.raises(SystemExit):
         parser.parse_args(["--epoch", "5"])
-    assert capsys.readouterr().err == "error: unrecognized arguments: --epoch 5\n"
+    assert capsys.readouterr().err == "error: unknown argument --epoch; did you mean --epochs?\n"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,139 @@
+"""Each setting is stated once: the arguments of every script agree with the dataclasses of options.py."""
+
+import argparse
+import dataclasses
+import typing
+
+import pytest
+
+from tests.scripts import run_script
+from utils.settings import argument_types, cli, options
+from utils.synthetic.actions import Look
+
+TRAINING = (
+    *(options.DataOptions, options.TrainingOptions, options.ViewOptions),
+    *(options.NetworkOptions, options.OutputOptions),
+)
+KINDS = {
+    "video_to_frames.py": (),
+    "Teacher_training.py": (*TRAINING, options.TeacherOptions),
+    "KD_training.py": (*TRAINING, options.DistillationOptions),
+    "eval.py": (options.DataOptions,),
+    "reproduce.py": (
+        *(options.DataOptions, options.TrainingOptions, options.ViewOptions, options.NetworkOptions),
+        *(options.TeacherOptions, options.DistillationOptions),
+    ),
+}
+EVERYWHERE = {"help", "config"}
+ONLY_IN_SCRIPT = {  # arguments that are no field of a dataclass in options.py
+    "video_to_frames.py": "input_path output_path sequence_length frame_height frame_width workers video_timeout "
+    "overwrite dataset_report",  # parameters of `extract`
+    "KD_training.py": "write_views",  # trains nothing
+    "eval.py": "recognizer channels input_scale batch_size force fail_on_leak output_path",  # parameters of `evaluate`
+    "reproduce.py": "output_path dry_run "
+    "videos sequence_length frame_size classes subjects clips video_seed clutter noise jitter phase_spread "  # arrays
+    "folds seeds teachers sources temperatures alphas teacher_width student_width teacher_epochs student_epochs "
+    "teacher_learning_rate",  # the grid
+}
+NO_ARGUMENT = {  # fields that the grid of reproduce.py sets itself
+    "reproduce.py": "width input_frames epochs seed max_minutes tensorboard task teacher_mode source cache temperature "
+    "alpha source_channels source_input_scale",
+}
+OTHER_DEFAULT = {  # the script's default differs from that of the field
+    ("eval.py", "split"): None,  # of the record
+    ("eval.py", "split_seed"): None,  # given only with --split
+    ("KD_training.py", "epochs"): 100,
+    ("Teacher_training.py", "output_path"): "trained_models/teacher.keras",
+    ("Teacher_training.py", "log_path"): "training_histories/teacher",
+    ("KD_training.py", "output_path"): "KD_trained_models/student.keras",
+    ("KD_training.py", "log_path"): "KD_training_histories/student",
+    ("reproduce.py", "data"): None,  # synthetic videos
+    ("reproduce.py", "annotations"): None,
+}
+
+
+@pytest.fixture
+def parser_of(tmp_path, monkeypatch):
+    """A function that returns the parser of a script."""
+
+    def parser_of(script):
+        found = []
+
+        def keep(self, *args, **kwargs):
+            found.append(self)
+            raise SystemExit(0)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(cli.ArgumentParser, "parse_args", keep)
+            run_script(script, cwd=tmp_path)
+        return found[0]
+
+    return parser_of
+
+
+def converted_type(action) -> type:
+    """Return the type of the values of an argument."""
+    if isinstance(action, cli.Switch):
+        return bool
+    if isinstance(action.type, argument_types.Number):
+        return action.type.kind
+    return typing.get_type_hints(action.type)["return"] if action.type else str
+
+
+@pytest.mark.parametrize("script", KINDS)
+def test_arguments_and_options_correspond(parser_of, script):
+    """A default of the command line would differ from that of the library, or an option have no argument."""
+    actions = {action.dest: action for action in parser_of(script)._actions}
+    parts = {part.name: part for kind in KINDS[script] for part in dataclasses.fields(kind)}
+    types = {name: hint for kind in KINDS[script] for name, hint in typing.get_type_hints(kind).items()}
+    alone = set(ONLY_IN_SCRIPT.get(script, "").split()) | EVERYWHERE
+    assert set(actions) - set(parts) == alone - set(parts)
+    assert set(parts) - set(actions) == set(NO_ARGUMENT.get(script, "").split())
+    for name in set(parts) & set(actions):
+        part, action = parts[name], actions[name]
+        required = part.default is dataclasses.MISSING
+        default = OTHER_DEFAULT.get((script, name), None if required else part.default)
+        assert action.default == default, name
+        assert type(action.default) is type(default), name
+        assert action.required == (required and (script, name) not in OTHER_DEFAULT), name
+        expected = types[name]
+        members = {kind for kind in typing.get_args(expected) if kind is not type(None)}
+        is_tuple = typing.get_origin(expected) is tuple
+        element = typing.get_args(expected)[0] if is_tuple and action.nargs == "+" else None
+        found = converted_type(action)
+        assert found in ({expected, element} | (set() if is_tuple else members)) or found == expected, name
+
+
+@pytest.mark.parametrize("script", KINDS)
+def test_every_boolean_can_be_set_both_ways(parser_of, script):
+    """A recipe's `overwrite: true` could not be undone on the command line."""
+    parser = parser_of(script)
+    switches = [action for action in parser._actions if action.nargs == 0 and action.dest != "help"]
+    assert len(switches) >= 2
+    for action in switches:
+        assert action.option_strings == [f"--{action.dest}", f"--no_{action.dest}"]
+        for flag, value in zip(action.option_strings, (True, False)):
+            namespace = argparse.Namespace()
+            action(parser, namespace, [], flag)
+            assert getattr(namespace, action.dest) is value
+
+
+@pytest.mark.parametrize("script", KINDS)
+def test_every_setting_of_a_recipe_is_known_by_its_argument(parser_of, script, tmp_path):
+    """A recipe would need other names than the command line."""
+    parser = parser_of(script)
+    flags = {flag for action in parser._actions for flag in action.option_strings} - {"-h", "--help"}
+    assert {f"--{name}" for name in parser.settings()} == flags
+    error = run_script(script, "--outputt_path", "x", cwd=tmp_path, expect=2)
+    assert error == "error: unknown argument --outputt_path; did you mean --output_path?\n"
+    (tmp_path / "r.yaml").write_text("outputt_path: x")
+    error = run_script(script, "--config", "r.yaml", cwd=tmp_path, expect=2)
+    assert error == "error: --config: r.yaml, line 1: unknown setting outputt_path; did you mean output_path?\n"
+
+
+def test_defaults_of_synthetic_videos_are_those_of_the_renderer(parser_of):
+    """The videos of reproduce.py would differ from those of `render_dataset`."""
+    actions = {action.dest: action for action in parser_of("reproduce.py")._actions}
+    for name in ("clutter", "noise", "jitter", "phase_spread"):
+        assert actions[name].default == getattr(Look, name)
+    assert actions["video_seed"].default == Look.seed
