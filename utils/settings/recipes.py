@@ -11,6 +11,7 @@ from utils.settings.argument_types import input_size
 from utils.settings.cli import ArgumentParser, did_you_mean, one_line
 
 LARGEST = 100_000  # bytes
+DEEPEST = 10  # levels of nesting that are read; a valid recipe has three
 TAG = "tag:yaml.org,2002:"
 SCALARS = tuple(TAG + name for name in ("str", "int", "float", "bool", "null", "timestamp", "merge", "value"))
 
@@ -62,6 +63,20 @@ def _entries(path: Path) -> Iterator[tuple[str, yaml.Node, int]]:
         yield key.value, node, line
 
 
+class _ShallowLoader(yaml.SafeLoader):
+    """A loader that stops at deep nesting, which PyYAML would read in quadratic time until its recursion ends."""
+
+    depth = 0
+
+    def compose_node(self, parent, index):
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise yaml.YAMLError(f"nested more than {DEEPEST} levels deep")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
 def _root(path: Path) -> yaml.Node | None:
     """Return the root node of a YAML file, None if it is empty. Raises UserError."""
     with open(path, "rb") as file:
@@ -69,11 +84,9 @@ def _root(path: Path) -> yaml.Node | None:
     if len(content) > LARGEST:
         raise UserError(f"--config: {path} must have at most {LARGEST:,} bytes, has {path.stat().st_size:,}")
     try:
-        return yaml.compose(content.decode("utf-8-sig"), yaml.SafeLoader)
+        return yaml.compose(content.decode("utf-8-sig"), _ShallowLoader)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         raise UserError(f"--config: {path} must be a YAML file ({one_line(str(error))})") from None
-    except RecursionError:
-        raise UserError(f"--config: {path} must map names of settings to values, is nested too deeply") from None
 
 
 def _value(parser: ArgumentParser, name: str, action: argparse.Action, node: yaml.Node):

@@ -51,6 +51,22 @@ OTHER_DEFAULT = {  # the script's default differs from that of the field
     ("reproduce.py", "annotations"): None,
 }
 
+SAMPLES = {  # text of another value than the default, by type of argument
+    None: "text",
+    float: "0.25",
+    argument_types.clip_norm: "0.25",
+    argument_types.existing_file: "file.npy",
+    argument_types.existing_folder: "folder",
+    argument_types.existing_model: "model.h5",
+    argument_types.existing_teacher: "model.h5",
+    argument_types.input_size: "32x48",
+    argument_types.output_folder: "out",
+    argument_types.output_model: "out/model.keras",
+    argument_types.output_scores: "out/scores.npy",
+    argument_types.output_stem: "out/history",
+    argument_types.student: "compact3d_gap",
+}
+
 
 @pytest.fixture
 def parser_of(tmp_path, monkeypatch):
@@ -129,6 +145,49 @@ def test_every_setting_of_a_recipe_is_known_by_its_argument(parser_of, script, t
     (tmp_path / "r.yaml").write_text("outputt_path: x")
     error = run_script(script, "--config", "r.yaml", cwd=tmp_path, expect=2)
     assert error == "error: --config: r.yaml, line 1: unknown setting outputt_path; did you mean output_path?\n"
+
+
+def sample(action) -> str:
+    """Return the text of a valid value of an argument, other than its default."""
+    if action.choices:
+        return next(str(choice) for choice in action.choices if choice != action.default)
+    kind = action.type.kind if isinstance(action.type, argument_types.Number) else action.type
+    return "1" if kind is int else SAMPLES[kind if kind is float else action.type]
+
+
+@pytest.mark.parametrize("script", KINDS)
+def test_a_recipe_and_the_command_line_set_the_same_values(parser_of, script, tmp_path, monkeypatch):
+    """A setting of the command line could not be written in a recipe."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("file.npy", "model.h5"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder").mkdir()
+    parser = parser_of(script)
+    required = [f"--{action.dest}={sample(action)}" for action in parser._actions if action.required]
+
+    def parse(*typed, recipe):
+        (tmp_path / "r.yaml").write_text(recipe)
+        return vars(parser.parse_args([*required, *typed, "--config", "r.yaml"]))
+
+    neutral = "overwrite: false" if "overwrite" in parser.settings() else "fail_on_leak: false"
+    for name, action in parser.settings().items():
+        if action.nargs == 0:
+            pairs = [([f"--{name}"], "true"), ([f"--{opposite(name)}"], "false")]
+        else:
+            text = sample(action)
+            pairs = [([f"--{name}={text}"], text), ([f"--{name}={text}"], f"{text!r}")]
+            if action.nargs == "+":
+                pairs.append(([f"--{name}", text, text], f"[{text}, {text}]"))
+            if action.default in (None, []) and "none" not in (action.choices or ()) and not action.required:
+                pairs += [([f"--{name}=none"], "none"), ([f"--{name}=none"], "null")]
+        for typed, value in pairs if name != "config" else ():
+            if f"--{name}=" not in " ".join(required):
+                assert parse(recipe=f"{name}: {value}") == parse(*typed, recipe=neutral), (name, value)
+
+
+def opposite(name: str) -> str:
+    """Return the name of a switch that sets the opposite value."""
+    return name.removeprefix("no_") if name.startswith("no_") else f"no_{name}"
 
 
 def test_defaults_of_synthetic_videos_are_those_of_the_renderer(parser_of):
