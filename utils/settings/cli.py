@@ -86,10 +86,16 @@ class ArgumentParser(argparse.ArgumentParser):
         only_recipe = ArgumentParser("", add_help=False)
         only_recipe.add_argument("--config", type=existing_file)
         recipe = only_recipe.parse_known_args(given)[0].config or default_recipe
-        values = self._values_of_recipe(recipe) if recipe else {}
-        for action in self._actions:
-            action.required = action.required and action.dest not in values
-        parsed = super().parse_args(given, argparse.Namespace(**vars(namespace or argparse.Namespace()), **values))
+        namespace = namespace or argparse.Namespace()
+        vars(namespace).update(self._values_of_recipe(recipe) if recipe else {})
+        by_recipe = [action for action in self._actions if action.required and hasattr(namespace, action.dest)]
+        for action in by_recipe:
+            action.required = False
+        parsed = super().parse_args(given, namespace)
+        for action in by_recipe:
+            action.required = True
+            if getattr(parsed, action.dest) is None:
+                self.error(f"{action.option_strings[0]}: must have a value, got none")
         parsed.config = recipe
         return parsed
 
@@ -103,10 +109,15 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def _refuse_unknown(self, given: Sequence[str]) -> None:
         """Report an unknown flag before missing arguments, which may be missing because their name is misspelt."""
-        flags = [text.partition("=")[0] for text in given if re.match(r"--.|-[A-Za-z]{2}", text)]
-        for flag in flags:
+        for text in given:
+            flag, equals, value = text.partition("=")
+            if not re.match(r"--.|-[A-Za-z]{2}", flag):
+                continue
             if flag not in self._option_string_actions:
                 self.error(f"unknown argument {flag}{did_you_mean(flag, self._option_string_actions)}")
+            action = self._option_string_actions[flag]
+            if equals and action.nargs == 0:
+                self.error(f"{flag} takes no value, got {value}; expected {' or '.join(action.option_strings)}")
 
     def _get_values(self, action: argparse.Action, texts: list[str]):
         return action.default if texts == ["none"] and _none_unsets(action) else super()._get_values(action, texts)

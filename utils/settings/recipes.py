@@ -50,7 +50,7 @@ def _entries(path: Path) -> Iterator[tuple[str, yaml.Node, int]]:
     """
     root, seen = _root(path), set()
     if root is None:
-        raise UserError(f"--config: {path} must map names of settings to values, is empty")
+        raise UserError(f"--config: {path} must map names of settings to values, but is empty")
     if not isinstance(root, yaml.MappingNode) or root.tag != f"{TAG}map":
         raise UserError(f"--config: {path} must map names of settings to values, got {_kind(root)}")
     for key, node in root.value:
@@ -58,7 +58,7 @@ def _entries(path: Path) -> Iterator[tuple[str, yaml.Node, int]]:
         if not isinstance(key, yaml.ScalarNode):
             raise UserError(f"--config: {path}, line {line}: the name of a setting must be text, got {_kind(key)}")
         if key.value in seen:
-            raise UserError(f"--config: {path}, line {line}: {one_line(key.value)} must be set once, is set again")
+            raise UserError(f"--config: {path}, line {line}: {one_line(key.value)} is set twice")
         seen.add(key.value)
         yield key.value, node, line
 
@@ -82,7 +82,7 @@ def _root(path: Path) -> yaml.Node | None:
     with open(path, "rb") as file:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
-        raise UserError(f"--config: {path} must have at most {LARGEST:,} bytes, has {path.stat().st_size:,}")
+        raise UserError(f"--config: {path} must have at most {LARGEST:,} bytes, got {path.stat().st_size:,}")
     try:
         return yaml.compose(content.decode("utf-8-sig"), _ShallowLoader)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
@@ -99,9 +99,10 @@ def _value(parser: ArgumentParser, name: str, action: argparse.Action, node: yam
         return parser.value_of_null(action)
     if node.tag not in (*SCALARS, f"{TAG}seq"):
         raise _error(f"must be text or numbers, got {_kind(node)}")
-    items = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    is_list = isinstance(node, yaml.SequenceNode)
+    items = node.value if is_list else [node]
     texts = [_text(item) for item in items]
-    if items is node.value:
+    if is_list:
         if action.type is input_size and len(texts) == 2:  # [height, width], as in settings.json
             texts = ["x".join(texts)]
         elif action.nargs is None:

@@ -139,6 +139,55 @@ def test_abbreviated_arguments_are_rejected(capsys):
 
 
 @pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ("--epocs 3 --data x", "unknown argument --epocs; did you mean --epochs?"),  # before the missing --rate
+        ("--epocs=3 --rate 1", "unknown argument --epocs; did you mean --epochs?"),
+        ("-epochs 3 --rate 1", "unknown argument -epochs; did you mean --epochs?"),
+        ("--no_flp --rate 1", "unknown argument --no_flp; did you mean --no_flip?"),
+        ("--zzz --rate 1", "unknown argument --zzz"),
+        ("--flip=false --rate 1", "--flip takes no value, got false; expected --flip or --no_flip"),
+        ("--epochs 3", "the following arguments are required: --rate"),
+        ("--rate 1 --keep first", "--keep: must be one of last, best, got first"),
+        ("--rate 1 --epochs none", "--epochs: must be a whole number of at least 1, got none"),
+        ("--rate none", "--rate: must be a number above 0, got none"),
+    ],
+)
+def test_a_mistyped_argument_is_named(capsys, typed, line):
+    """A user would have to find the typing error among all arguments."""
+    with pytest.raises(SystemExit):
+        small_parser().parse_args(typed.split())
+    assert capsys.readouterr().err == f"error: {line}\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "name", "value"),
+    [
+        ("", "flip", True),
+        ("--no_flip", "flip", False),
+        ("--no_flip --flip", "flip", True),
+        ("--data none", "data", None),
+        ("--seeds none", "seeds", []),
+        ("--seeds 1 2", "seeds", [1, 2]),
+    ],
+)
+def test_values_can_be_set_back(typed, name, value):
+    """A wrapper script that adds arguments could not undo those before."""
+    assert getattr(small_parser().parse_args(["--rate", "1", *typed.split()]), name) == value
+
+
+def small_parser():
+    parser = cli.ArgumentParser("a script")
+    parser.add_argument("--rate", type=argument_types.positive_float, required=True)
+    parser.add_argument("--epochs", type=argument_types.positive_int, default=3)
+    parser.add_argument("--keep", choices=["last", "best"], default="last")
+    parser.add_argument("--seeds", type=argument_types.seed, nargs="+", default=[])
+    parser.add_argument("--data")
+    parser.add_argument("--flip", action="store_true", default=True)
+    return parser
+
+
+@pytest.mark.parametrize(
     ("raised", "code", "line"),
     [
         (UserError("--data: no such clips"), 2, "error: --data: no such clips\n"),

@@ -182,7 +182,7 @@ def test_the_command_line_overrides_the_recipe(parse, text, typed, name, value):
         ("flip: [true]", "line 1: flip must be true or false, got a list"),
         ("flip: true\nno_flip: true", "line 2: no_flip contradicts flip"),
         ("overwrite: false\nno_overwrite: false", "line 2: no_overwrite contradicts overwrite"),
-        ("epochs: 3\nepochs: 3", "line 2: epochs must be set once, is set again"),
+        ("epochs: 3\nepochs: 3", "line 2: epochs is set twice"),
         ("[a]: 3", "line 1: the name of a setting must be text, got a list"),
         ("? {a: 1}\n: 3", "line 1: the name of a setting must be text, got a mapping"),
         ("pattern: !!python/object/apply:os.system [touch ran]", "got the tag !!python/object/apply:os.system"),
@@ -192,8 +192,8 @@ def test_the_command_line_overrides_the_recipe(parse, text, typed, name, value):
         ("- epochs", "r.yaml must map names of settings to values, got a list"),
         ("epochs", "r.yaml must map names of settings to values, got epochs"),
         ("!!omap [epochs: 3]", "r.yaml must map names of settings to values, got the tag !!omap"),
-        ("", "r.yaml must map names of settings to values, is empty"),
-        ("# epochs: 3", "r.yaml must map names of settings to values, is empty"),
+        ("", "r.yaml must map names of settings to values, but is empty"),
+        ("# epochs: 3", "r.yaml must map names of settings to values, but is empty"),
         ("a: [", "r.yaml must be a YAML file (while parsing a flow node"),
         ("a: *b", "r.yaml must be a YAML file (found undefined alias 'b'"),
         ("epochs: 3\n---\nepochs: 4", "r.yaml must be a YAML file (expected a single document"),
@@ -204,7 +204,7 @@ def test_the_command_line_overrides_the_recipe(parse, text, typed, name, value):
         ("epochs: !!int x\x07", "r.yaml must be a YAML file ("),
         ("seeds: " + "[" * 90000, "r.yaml must be a YAML file (nested more than 10 levels deep)"),
         ("{epochs: " * 40 + "3" + "}" * 40, "r.yaml must be a YAML file (nested more than 10 levels deep)"),
-        ("#" * 10_000_000, "r.yaml must have at most 100,000 bytes, has 10,000,000"),
+        ("#" * 10_000_000, "r.yaml must have at most 100,000 bytes, got 10,000,000"),
         ("epochs: " + "9" * 5000, "line 1: epochs must be a whole number of at least 1, got 9999"),
         ("epochs: |\n  3\n  x\n", "line 1: epochs must be a whole number of at least 1, got 3 x"),
         ("x" * 1000 + ": 3", "unknown setting xxx"),
@@ -227,6 +227,8 @@ def test_an_invalid_recipe_is_rejected(parse, text, message):
 def test_required_arguments_may_come_from_the_recipe(parse):
     """A recipe could not name the arrays, or a missing argument would go unnoticed."""
     assert parse("epochs: 3") == "the following arguments are required: --data"
+    Path("f.npy").write_text("")
+    assert parse("data: f.npy", "--data", "none") == "--data: must have a value, got none"
 
 
 def test_paths_are_relative_to_the_working_directory(parse, tmp_path, monkeypatch):
