@@ -53,7 +53,7 @@ def main() -> None:
     args = parse_arguments()
     inputs = arguments.settings_by_name(args, data=DataOptions, views=ViewOptions, network=NetworkOptions)
     if args.write_views:
-        outputs.check_views(inputs["data"], args.unlabelled, args.write_views)
+        outputs.check_views(inputs["data"], args.unlabelled, args.write_views, args.config)
         cli.start_tensorflow()
         from utils import stages
 
@@ -63,7 +63,7 @@ def main() -> None:
         args, training=TrainingOptions, distillation=DistillationOptions, output=OutputOptions
     )
     kinds = ["student"] if args.alpha == 1 else ["distilled student"]
-    outputs.check_training(data=inputs["data"], **training, kinds=kinds)
+    outputs.check_training(data=inputs["data"], **training, kinds=kinds, recipe=args.config)
     cli.start_tensorflow()
     from utils import stages
 

@@ -44,7 +44,9 @@ def main() -> None:
         output=OutputOptions,
     )
     outputs.check_training(
-        **{name: settings[name] for name in ("output", "data", "training", "teacher")}, kinds=["C3D teacher"]
+        **{name: settings[name] for name in ("output", "data", "training", "teacher")},
+        kinds=["C3D teacher"],
+        recipe=args.config,
     )
     cli.start_tensorflow()
     from utils import stages

@@ -35,7 +35,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     args = parse_arguments()
     data = arguments.options_of(DataOptions, args)
-    outputs.check_evaluation(data, args.recognizer, args.output_path)
+    outputs.check_evaluation(data, args.recognizer, args.output_path, args.config)
     cli.start_tensorflow()
     import json
 

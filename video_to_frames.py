@@ -37,9 +37,8 @@ def main() -> None:
     from utils.extraction.extract import extract
     from utils.settings.outputs import check_extraction
 
-    check_extraction(arguments["input_path"], arguments["output_path"])
-
-    report_wanted, _ = arguments.pop("dataset_report"), arguments.pop("config")
+    report_wanted, recipe = arguments.pop("dataset_report"), arguments.pop("config")
+    check_extraction(arguments["input_path"], arguments["output_path"], recipe)
     summary = extract(**arguments)
     print(summary)
     if report_wanted:

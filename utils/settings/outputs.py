@@ -51,6 +51,11 @@ def data_inputs(data: DataOptions, unlabelled: Iterable[Path] = ()) -> list[Inpu
     return [Input(argument, Path(path)) for argument, path in found]
 
 
+def recipe_input(recipe: Path | None) -> list[Input]:
+    """Return the recipe of --config, if there is one."""
+    return [Input("--config", recipe)] if recipe else []
+
+
 def model_inputs(argument: str, paths: Iterable[Path]) -> list[Input]:
     """Return models or class scores with their records."""
     return [Input(argument, file) for path in map(Path, paths) for file in (path, path.with_suffix(".json"))]
@@ -64,13 +69,14 @@ def check_training(
     training: TrainingOptions,
     teacher: TeacherOptions | None = None,
     distillation: DistillationOptions | None = None,
+    recipe: Path | None = None,
 ) -> None:
     """Check the files of a training, whose record has one of `kinds`. Raises UserError as `check_outputs` does.
 
     A finished model is replaced only by the same stage from the same --data, and a history only if the model's record
     names it, unless `output.overwrite` is true.
     """
-    inputs = data_inputs(data, distillation.unlabelled if distillation else ())
+    inputs = recipe_input(recipe) + data_inputs(data, distillation.unlabelled if distillation else ())
     if teacher is not None and teacher.weights:
         inputs.append(Input("--weights", teacher.weights))
     outputs = training_outputs(output)
@@ -138,21 +144,23 @@ def _check_history_is_ours(output: OutputOptions) -> None:
         )
 
 
-def check_views(data: DataOptions, unlabelled: Sequence[Path], folder: Path) -> None:
+def check_views(data: DataOptions, unlabelled: Sequence[Path], folder: Path, recipe: Path | None) -> None:
     """Check the folder of KD_training.py --write_views."""
-    check_outputs(data_inputs(data, unlabelled), [Output("--write_views", folder, None)])
+    check_outputs(recipe_input(recipe) + data_inputs(data, unlabelled), [Output("--write_views", folder, None)])
 
 
-def check_extraction(input_path: Path, output_path: Path) -> None:
+def check_extraction(input_path: Path, output_path: Path, recipe: Path | None) -> None:
     """Check the folders of stage 1, which itself rejects arrays of another run."""
     names = ("Format_Time.csv", "skipped_videos.csv")
     tables = [Output("--output_path", output_path / name, TABLE) for name in names]
     picture = Output("--output_path", output_path / "dataset_report.png", PICTURE)
     folder = Output("--output_path", output_path, None)
-    check_outputs([Input("--input_path", input_path)], [folder, *tables, picture])
+    check_outputs([*recipe_input(recipe), Input("--input_path", input_path)], [folder, *tables, picture])
 
 
-def check_evaluation(data: DataOptions, recognizers: Sequence[Path], output_path: Path | None) -> None:
+def check_evaluation(
+    data: DataOptions, recognizers: Sequence[Path], output_path: Path | None, recipe: Path | None
+) -> None:
     """Check the folder of eval.py."""
     if output_path is None:
         return
@@ -161,13 +169,13 @@ def check_evaluation(data: DataOptions, recognizers: Sequence[Path], output_path
     kinds |= {f"{what}_{stem}.csv": TABLE for what in ("predictions", "classes", "leaks") for stem in stems}
     kinds |= {f"confusion_{stem}.png": PICTURE for stem in stems}
     outputs = [Output("--output_path", output_path / name, kind) for name, kind in kinds.items()]
-    inputs = data_inputs(data) + model_inputs("--recognizer", recognizers)
+    inputs = recipe_input(recipe) + data_inputs(data) + model_inputs("--recognizer", recognizers)
     check_outputs(inputs, [Output("--output_path", output_path, None), *outputs])
 
 
 def check_experiment(args: argparse.Namespace) -> None:
     """Check the folder of reproduce.py. `cells` and the arrays in it are checked by what writes them."""
-    inputs, output_path = [Input("--config", args.config)], args.output_path
+    inputs, output_path = recipe_input(args.config), args.output_path
     if args.data:
         inputs += data_inputs(options_of(DataOptions, args), args.unlabelled)
     for source in args.sources or ():

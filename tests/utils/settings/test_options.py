@@ -44,9 +44,7 @@ OTHER_DEFAULT = {  # the script's default differs from that of the field
     ("eval.py", "split_seed"): None,  # given only with --split
     ("KD_training.py", "epochs"): 100,
     ("Teacher_training.py", "output_path"): "trained_models/teacher.keras",
-    ("Teacher_training.py", "log_path"): "training_histories/teacher",
     ("KD_training.py", "output_path"): "KD_trained_models/student.keras",
-    ("KD_training.py", "log_path"): "KD_training_histories/student",
     ("reproduce.py", "data"): None,  # synthetic videos
     ("reproduce.py", "annotations"): None,
 }
