@@ -11,12 +11,15 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from utils.runtime.errors import UserError
+from utils.runtime.strict_json import parse_json
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
+JSON_BYTES = 64 * 2**20  # largest JSON file that is read; the record of a million clips has about 8 MB
 
 
 @contextlib.contextmanager
@@ -87,12 +90,41 @@ def write_json(path: str | os.PathLike, content) -> None:
     write_text(path, number_lists.sub(lambda match: f"[{' '.join(match[1].split())}]", text) + "\n")
 
 
-def read_json(path: str | os.PathLike):
-    """Read a JSON file. Raises UserError if it is not valid JSON."""
+def read_json(path: str | os.PathLike, *, what: str | None = None, limit: int = JSON_BYTES):
+    """Read a JSON file. Raises UserError that starts with `what`, by default the path, if it is not valid JSON.
+
+    See `read_limited` and `parse_json` for what is refused.
+    """
+    what = what or str(path)
+    return parse_json(read_limited(path, what=what, limit=limit), what=what)
+
+
+def read_limited(path: str | os.PathLike, *, what: str, limit: int) -> bytes:
+    """Read a file of at most `limit` bytes. Raises UserError that starts with `what` if it is larger or unreadable."""
+    size = regular_size(path, what=what)
+    if size > limit:
+        raise UserError(f"{what} must have at most {limit:,} bytes, found {size:,}")
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a JSON file: {error}") from None
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{what} cannot be read: {error.strerror}") from None
+
+
+def regular_size(path: str | os.PathLike, *, what: str) -> int:
+    """Return the size of a file in bytes.
+
+    Raises UserError that starts with `what` unless it is a regular file: opening a pipe or a device could block.
+    """
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        raise UserError(f"{what} does not exist") from None
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        raise UserError(f"{what} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if not stat.S_ISREG(status.st_mode):
+        found = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
+        raise UserError(f"{what} must be a regular file, found {found}")
+    return status.st_size
 
 
 def file_fingerprint(path: str | os.PathLike) -> str:
