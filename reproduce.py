@@ -72,6 +72,7 @@ def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=FILE",
         help="teachers that are not trained: models or .npy scores, FILE,FILE averages; {fold} and {seed} are replaced",
     )
+    add_setting(grid, DistillationOptions, "source_scores")
     add_setting(grid, TeacherOptions, "weights")
     add_setting(grid, TeacherOptions, "unfreeze")
     temperatures = {"default": [1.0, 5.0, 10.0, 15.0, 20.0], "help": "distillation temperatures"}
@@ -93,6 +94,7 @@ def parse_arguments() -> argparse.Namespace:
         parser.error("--data and --annotations go together, got only one of them")
     if settings.weights and "sports1m" not in (settings.teachers or TRAINED_TEACHERS):
         parser.error(f"--weights goes with --teachers sports1m, got --teachers {' '.join(settings.teachers)}")
+    arguments.check_source_scores(parser, settings.source_scores, ",".join(settings.sources or ()).split(","))
     return settings
 
 

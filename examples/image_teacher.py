@@ -60,13 +60,13 @@ def main() -> None:
     outputs.check_scores(inputs, [("--output_path", path) for path in made])
     from examples.image_features import efficientnet_lite0, view_features
     from utils.data.loading import load
-    from utils.teachers.exchange import read_logits
+    from utils.teachers.exchange import read_features
     from utils.teachers.question import Question
 
     loaded = load(data, (args.input_frames, args.side, args.side, 3), args.unlabelled)
     question = Question(loaded, arguments.options_of(ViewOptions, args))
     if args.features:
-        features = read_logits(args.features, question, argument="--features")
+        features = read_features(args.features, question, argument="--features")
         write_teacher(features, question, args, {"features": str(args.features)})
         return
     size = {"frames": args.frames, "side": args.side}

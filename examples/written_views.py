@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from utils.runtime.errors import UserError, first_line
-from utils.runtime.files import read_json, write_json, written_beside
+from utils.runtime.files import write_json, written_beside
 from utils.runtime.outputs import Input
 from utils.runtime.progress import progress
 from utils.settings import cli, outputs
 from utils.settings.argument_types import existing_folder, output_scores, positive_int
+from utils.teachers.views_file import read_views_file
 
 Predict = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -49,7 +50,7 @@ def loading(model: str) -> Iterator[None]:
 
 def require_size(folder: Path, frames: int, height: int, width: int) -> None:
     """Raise UserError unless the views in `folder` have the input size of the network."""
-    about = read_json(folder / "views.json")
+    about = read_views_file(folder / "views.json", argument="--views_path")
     found = [about[name] for name in ("frames", "height", "width")]
     if found != [frames, height, width]:
         raise UserError(
@@ -94,7 +95,7 @@ def write_scores(args: argparse.Namespace, predict: Predict, class_names: Sequen
     to each file is a copy of views.json, from which KD_training.py recognises clips and views.
     """
     folder: Path = args.views_path
-    about = read_json(folder / "views.json")
+    about = read_views_file(folder / "views.json", argument="--views_path")
     wanted = (folder / "classes.txt").read_text().splitlines()
     is_own = sorted(class_names) == sorted(wanted)
     order = [list(class_names).index(name) for name in wanted] if is_own else slice(None)

@@ -195,7 +195,7 @@ def train_distilled(
     teachers = resolve_teachers(distillation)
     fingerprints = [teacher.fingerprint for teacher in teachers]
     options = [data, training, network, distillation, views]
-    files = {f"--source {number}": fingerprint for number, fingerprint in enumerate(fingerprints, start=1)}
+    files = {f"--source {number}": teacher.key for number, teacher in enumerate(teachers, start=1)}
     files |= {"code of --student": student_code(distillation.student), **unlabelled_files(loaded)}
     with training_state(output, settings_of(options, loaded, files)) as state:
         set_seeds(training)

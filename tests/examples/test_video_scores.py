@@ -59,7 +59,7 @@ def test_scores_belong_to_their_clips_and_views(question, write_views, tmp_path,
     write_scores(args, predict, ["running", "swimming", "diving"])
     assert "logits of 3 classes, which are not the classes of the videos" in capsys.readouterr().out
     logits = np.load(tmp_path / "scores.npy")
-    features = exchange.read_logits(tmp_path / "features.npy", question, argument="--features")
+    features = exchange.read_features(tmp_path / "features.npy", question, argument="--features")
     assert (logits.shape, features.shape) == ((8, 2, 3), (8, 2, 6))
     for number in range(2):
         for row in question.rows(number):

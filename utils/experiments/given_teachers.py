@@ -1,15 +1,18 @@
 """Given teachers, which are not trained: networks or class scores of any framework, single or averaged."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from utils.data.clips import ClipDataset, open_array
+from utils.data.clips import ClipDataset
 from utils.experiments.cells import Cell
+from utils.networks.class_scores import as_logits
 from utils.networks.recognizer import load_recognizer
 from utils.runtime.errors import UserError
-from utils.settings.options import TRAINED_TEACHERS
-from utils.teachers.exchange import as_logits
+from utils.runtime.files import file_fingerprint
+from utils.settings.options import SCORES_SUFFIX, TRAINED_TEACHERS
+from utils.teachers.score_files import open_scores, scores_fingerprint, scores_kind
 from utils.teachers.targets import average
 
 
@@ -37,20 +40,37 @@ def file_of_part(part: str, fold: str, seed: int) -> Path:
     return path
 
 
-def logits_of(cell: Cell, dataset: ClipDataset, rows: np.ndarray) -> np.ndarray | None:
+def key_of_parts(parts: Sequence[Path | Cell], source_scores: str) -> dict:
+    """Return what identifies a given teacher: the keys of its parts, and `source_scores` if it is not "auto".
+
+    Raises UserError if class scores are neither logits nor probabilities.
+    """
+    keys, is_choice = [], False
+    for part in parts:
+        if isinstance(part, Cell):
+            keys.append(part.key)
+        elif part.suffix == SCORES_SUFFIX:
+            kind = scores_kind(part, "--sources", source_scores)
+            keys.append(scores_fingerprint(file_fingerprint(part), kind))
+            is_choice = source_scores != "auto"
+        else:
+            keys.append(file_fingerprint(part))
+    return {"parts": keys} | ({"source_scores": source_scores} if is_choice else {})
+
+
+def logits_of(cell: Cell, dataset: ClipDataset, rows: np.ndarray, source_scores: str) -> np.ndarray | None:
     """Return log-probabilities of a given teacher for view 0 of `rows`, float32 `(n, C)`, averaged over its parts.
 
-    None if a file lacks finite scores for some of these rows. Raises UserError if a file does not match the arrays.
+    None if a file lacks scores for some of these rows; see `kind_of` for `source_scores`. Raises UserError if a file
+    does not match the arrays.
     """
     found = []
     for path in cell.teaching_files:
-        if path.suffix == ".npy":
-            scores = open_array(path, "--sources", mmap_mode="r")
-            if scores.ndim not in (2, 3) or len(scores) != dataset.row_count:
-                raise UserError(
-                    f"--sources: {path} must hold scores of {dataset.row_count} clips, got shape {scores.shape}"
-                )
-            logits = as_logits(np.asarray(scores[rows] if scores.ndim == 2 else scores[rows, 0], np.float32))
+        if path.suffix == SCORES_SUFFIX:
+            classes = len(dataset.class_names)
+            scores = open_scores(path, "--sources", clips=dataset.row_count, classes=classes)
+            kind = scores_kind(path, "--sources", source_scores)
+            logits = as_logits(np.asarray(scores[rows] if scores.ndim == 2 else scores[rows, 0]), kind)
         else:
             logits = load_recognizer(path, argument="--sources").logits(dataset, rows)
         if not np.isfinite(logits).all():

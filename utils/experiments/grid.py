@@ -13,13 +13,14 @@ from utils.data.clips import ClipDataset, open_clips
 from utils.data.loading import split_of
 from utils.experiments.arrays import ArrayOrigin
 from utils.experiments.cells import Cell, Row
-from utils.experiments.given_teachers import file_of_part, parse_source
+from utils.experiments.given_teachers import file_of_part, key_of_parts, parse_source
 from utils.networks.sports1m import MD5, file_at_hand
 from utils.networks.student_builders import student_code, teacher_code
 from utils.runtime.devices import installed_versions
 from utils.runtime.files import digest, file_fingerprint, plain
 from utils.settings.arguments import options_of
 from utils.settings.options import (
+    SCORES_SUFFIX,
     TASKS_FINE_TUNING,
     DataOptions,
     DistillationOptions,
@@ -157,6 +158,8 @@ def cells_of(experiment: Experiment, fold: str, seed: int, common: dict, unlabel
     code = student_code(experiment.distillation.student)
 
     def student(row: Row, teacher_cell: Cell | None = None, **distillation) -> Cell:
+        if not any(path.suffix == SCORES_SUFFIX for path in distillation.get("source", ())):
+            distillation["source_scores"] = "auto"  # has no effect
         options = {
             "training": replace(experiment.student_training, seed=seed),
             "network": experiment.student_network,
@@ -184,8 +187,8 @@ def cells_of(experiment: Experiment, fold: str, seed: int, common: dict, unlabel
         teachers[name] = cell(Row("teacher", name), options, inputs)
     for name, parts in experiment.given_teachers.items():
         files = tuple(teachers[part] if part in teachers else file_of_part(part, fold, seed) for part in parts)
-        keys = [part.key if isinstance(part, Cell) else file_fingerprint(part) for part in files]
-        teachers[name] = cell(Row("teacher", name), {}, {"parts": keys}, parts=files)
+        inputs = key_of_parts(files, experiment.distillation.source_scores)
+        teachers[name] = cell(Row("teacher", name), {}, inputs, parts=files)
     for name, teacher in teachers.items():
         yield teacher
         for temperature, alpha in itertools.product(experiment.temperatures, experiment.alphas):

@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
-
 from utils import stages
 from utils.data.clips import ClipDataset, open_clips, with_unlabelled
 from utils.evaluation.metrics import accuracy, correct_predictions, cross_entropy
@@ -119,10 +117,10 @@ def validate_given(grid: Grid, cell: Cell) -> None:
     """Write the validation results of a given teacher. Raises UserError if it has no scores for these clips."""
     dataset = open_dataset(grid)
     rows = grid.splits[cell.fold].validation
-    logits = logits_of(cell, dataset, rows)
+    logits = logits_of(cell, dataset, rows, grid.experiment.distillation.source_scores)
     if logits is None:
         names = ", ".join(map(str, cell.teaching_files))
-        raise UserError(f"--sources: {names} must hold finite scores for all validation clips of {cell.fold}")
+        raise UserError(f"--sources: {names} must hold scores for all validation clips of {cell.fold}")
     labels = dataset.labels[rows]
     found = {"validation_accuracy": accuracy(labels, logits), "validation_loss": cross_entropy(labels, logits)}
     cell.write("trained", found | {"kept_epoch": None, "seconds": 0.0})
@@ -138,7 +136,7 @@ def test_missing(grid: Grid) -> None:
     with progress(len(missing), unit="networks tested") as advance:
         for cell in missing:
             if cell.parts:
-                test_given(cell, dataset, grid.splits[cell.fold].test)
+                test_given(grid, cell, dataset)
             else:
                 test(cell, dataset)
             advance()
@@ -159,9 +157,10 @@ def test(cell: Cell, dataset: ClipDataset) -> None:
     cell.write("tested", found | {"rows": clips.rows.tolist(), "correct": correct.astype(int).tolist()})
 
 
-def test_given(cell: Cell, dataset: ClipDataset, rows: np.ndarray) -> None:
+def test_given(grid: Grid, cell: Cell, dataset: ClipDataset) -> None:
     """Write the test results of a given teacher: no accuracy if it has no scores for the test clips."""
-    logits = logits_of(cell, dataset, rows)
+    rows = grid.splits[cell.fold].test
+    logits = logits_of(cell, dataset, rows, grid.experiment.distillation.source_scores)
     found = dict.fromkeys(("top1", "parameters", "multiply_accumulates", "megabytes", "correct"))
     if logits is not None:
         correct = correct_predictions(dataset.labels[rows], logits)

@@ -9,6 +9,7 @@ import numpy as np
 
 from utils.data.batches import batch_loop, clip_reader, evaluation_batches
 from utils.data.clips import ClipDataset
+from utils.networks.class_scores import SMALLEST_PROBABILITY, are_probabilities
 from utils.networks.records import record_path
 from utils.runtime.devices import jit_compile
 from utils.runtime.errors import UserError, first_line
@@ -152,11 +153,6 @@ def read_record(path: str | os.PathLike, fingerprint_of: Callable[[Path], str], 
     return record
 
 
-def are_probabilities(scores: np.ndarray) -> bool:
-    """Return whether all rows of scores `(..., C)` are class probabilities: non-negative, with a sum of 1."""
-    return bool((scores >= 0).all() and np.allclose(scores.sum(axis=-1), 1, atol=1e-3))
-
-
 def with_logits(model):
     """Return a model that outputs logits: a final softmax is removed, a nested one is inverted by a logarithm.
 
@@ -174,7 +170,8 @@ def with_logits(model):
     scores = np.asarray(model(probe, training=False))
     if are_probabilities(scores):
         clips = keras.Input(model.input_shape[1:])
-        return keras.Model(clips, keras.ops.log(keras.ops.maximum(model(clips), 1e-30)))
+        outputs = keras.ops.cast(model(clips), "float32")
+        return keras.Model(clips, keras.ops.log(keras.ops.maximum(outputs, SMALLEST_PROBABILITY)))
     return model
 
 

@@ -11,7 +11,7 @@ from types import FunctionType
 import numpy as np
 
 from models import STUDENTS
-from utils.networks.recognizer import are_probabilities
+from utils.networks.class_scores import are_probabilities
 from utils.runtime.code_digest import code_digest
 from utils.runtime.errors import UserError
 

@@ -2,8 +2,9 @@
 
 import argparse
 import dataclasses
+from collections.abc import Sequence
 
-from utils.settings.argument_types import existing_file, non_negative_float, positive_int, seed, share
+from utils.settings.argument_types import SCORES_SUFFIX, existing_file, non_negative_float, positive_int, seed, share
 from utils.settings.options import (
     PROTOCOLS,
     DataOptions,
@@ -35,6 +36,12 @@ def add_data_arguments(parser: argparse.ArgumentParser):
 def add_unlabelled_argument(group) -> None:
     """Add --unlabelled."""
     add_setting(group, DistillationOptions, "unlabelled")
+
+
+def check_source_scores(parser: argparse.ArgumentParser, choice: str, sources: Sequence) -> None:
+    """Reject --source_scores if no source is a .npy, because it would have no effect."""
+    if choice != "auto" and not any(str(source).endswith(SCORES_SUFFIX) for source in sources):
+        parser.error(f"--source_scores: must go with a source that ends in {SCORES_SUFFIX}, got {choice}")
 
 
 def add_split_arguments(parser: argparse.ArgumentParser, *, default: str | None) -> None:

@@ -30,6 +30,7 @@ TASK_FROM_SCRATCH = "train_local_teacher"
 TASKS_FINE_TUNING = ("fintuning_C3D_Sports1M", "finetuning_C3D_Sports1M")  # the first is the published spelling
 CHANNELS = ("rgb", "bgr")
 INPUT_SCALES = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}  # name: scale, offset
+SCORE_KINDS = ("auto", "probabilities", "logits")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 TRAINED_TEACHERS = ("scratch", "sports1m")  # of reproduce.py
 
@@ -194,6 +195,12 @@ class DistillationOptions:
     source_channels: str = setting("rgb", "channel order that a model without a record expects", choices=CHANNELS)
     source_input_scale: str = setting(
         "0..255", "range of input values that a model without a record expects", choices=tuple(INPUT_SCALES)
+    )
+    source_scores: str = setting(
+        "auto",
+        "content of .npy sources; auto: probabilities if all rows sum to 1 or all to 100, otherwise logits",
+        choices=SCORE_KINDS,
+        key={"same_as_before": "auto"},
     )
 
     @property

@@ -4,72 +4,63 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.data.clips import open_array
-from utils.networks.recognizer import are_probabilities
+from utils.networks.class_scores import ScoreKind
 from utils.networks.records import recorded_split, split_record
 from utils.runtime.errors import UserError
-from utils.runtime.files import read_json, require_free_space, write_json, write_text, written_beside
+from utils.runtime.files import require_free_space, write_json, write_text, written_beside
 from utils.runtime.progress import progress
 from utils.splits.checks import refuse_seen_test_clips
 from utils.teachers.question import Question, differences
+from utils.teachers.score_files import finite_float32, open_scores, scores_kind
+from utils.teachers.views_file import read_scores_file
 
-SMALLEST_PROBABILITY = 1e-30
 
+def read_scores(path: Path, question: Question, kind: ScoreKind | None = None) -> np.ndarray:
+    """Read the class scores of a teacher as logits float32 `(N, views + 1, C)`; see `read_per_view`.
 
-def read_scores(path: Path, question: Question) -> np.ndarray:
-    """Read the class scores of a teacher as logits float32 `(N, views + 1, C)`; see `read_logits`.
-
-    Raises UserError also if the scores are no better than chance on the training clips.
+    `kind` says whether they are logits or probabilities; None decides it. Prints the kind. Raises UserError also if the
+    scores are no better than chance on the training clips.
     """
-    logits = read_logits(path, question, argument="--source", classes=len(question.dataset.class_names))
+    kind = kind or scores_kind(path, "--source")
+    classes = len(question.dataset.class_names)
+    logits = read_per_view(path, question, argument="--source", columns=classes, kind=kind)
     check_better_than_chance(path, logits[:, 0], question)
+    print(f"{path}: {kind}")
     return logits
 
 
-def read_logits(path: Path, question: Question, *, argument: str, classes: int | None = None) -> np.ndarray:
-    """Read scores per clip `(N, C)` or per view `(N, K + 1, C)` as logits float32 `(N, views + 1, C)`.
+def read_features(path: Path, question: Question, *, argument: str) -> np.ndarray:
+    """Read the features of a network as float32 `(N, views + 1, D)`; see `read_per_view`."""
+    return read_per_view(path, question, argument=argument)
 
-    N counts the clips of --data and then those of --unlabelled. Any number of classes is accepted if `classes` is None.
-    Probabilities, recognised by rows that sum to 1, become logarithms. Entries that `question` does not ask for become
-    NaN. A .json next to the file, a copy of the views.json of these views, is compared with `question`. Raises
-    UserError that names `argument` if the scores have another shape, are not finite where they are needed, or belong to
-    other views or clips.
+
+def read_per_view(
+    path: Path, question: Question, *, argument: str, columns: int | None = None, kind: ScoreKind | None = None
+) -> np.ndarray:
+    """Read values per clip `(N, C)` or per view `(N, K + 1, C)` as float32 `(N, views + 1, C)`.
+
+    N counts the clips of --data and then those of --unlabelled. C is `columns`, or any number if it is None. Scores of
+    a `kind` become logits; without it, values are not converted. Entries that `question` does not ask for become NaN. A
+    .json next to the file, a copy of the views.json of these views, is compared with `question`. Raises UserError that
+    names `argument` if the values have another shape, are not finite where they are needed, or belong to other views or
+    clips.
     """
     clips, views = question.dataset.row_count, question.views.views
-    scores = open_array(path, argument, mmap_mode="r")
-    per_view = scores.ndim == 3
-    fits = scores.ndim in (2, 3) and scores.shape[0] == clips and classes in (None, scores.shape[-1])
-    if not fits or scores.dtype.kind != "f" or scores.shape[-1] < 2:
-        shown = "K" if classes is None else classes
-        rows = f", a row for each clip of --data and of --unlabelled ({clips})" if question.dataset.unlabelled else ""
+    note = f", a row for each clip of --data and of --unlabelled ({clips})" if question.dataset.unlabelled else ""
+    values = open_scores(path, argument, clips=clips, views=views, classes=columns, note=note)
+    per_view = values.ndim == 3
+    if per_view and values.shape[1] <= views:
         raise UserError(
-            f"{argument}: {path} must hold class scores as floats ({clips}, {shown}) or ({clips}, {views + 1}, "
-            f"{shown}){rows}, found {scores.dtype} of shape {scores.shape}"
-        )
-    if per_view and scores.shape[1] <= views:
-        raise UserError(
-            f"{argument}: {path} must hold scores for {views + 1} views (--views {views}), found {scores.shape[1]}"
+            f"{argument}: {path} must hold scores for {views + 1} views (--views {views}), found {values.shape[1]}"
         )
     check_origin(path, question, argument=argument, per_view=per_view)
 
-    logits = np.full((clips, views + 1 if per_view else 1, scores.shape[-1]), np.nan, np.float32)
-    for view in range(logits.shape[1]):
-        rows = question.rows(view)
-        logits[rows, view] = scores[rows, view] if per_view else scores[rows]
-        finite = np.isfinite(logits[rows, view]).all(axis=1)
-        if not finite.all():
-            where = f" in view {view}" if per_view else ""
-            raise UserError(
-                f"{argument}: {path} must hold finite scores for all training, validation and unlabelled clips, but "
-                f"those for {(~finite).sum()} of {len(rows)}{where} are not (first: row {rows[~finite][0]})"
-            )
-    return np.broadcast_to(as_logits(logits), (clips, views + 1, scores.shape[-1]))
-
-
-def as_logits(scores: np.ndarray) -> np.ndarray:
-    """Return scores float32 `(..., C)` as logits: the logarithm if all finite rows sum to 1. NaN stays NaN."""
-    finite = scores[np.isfinite(scores).all(axis=-1)]
-    return np.log(np.maximum(scores, SMALLEST_PROBABILITY)) if are_probabilities(finite) else scores
+    found = np.full((clips, views + 1 if per_view else 1, values.shape[-1]), np.nan, np.float32)
+    for view in range(found.shape[1]):
+        rows, where = question.rows(view), f" in view {view}" if per_view else ""
+        of_view = np.asarray(values[rows, view] if per_view else values[rows])
+        found[rows, view] = finite_float32(of_view, kind, rows, what=f"{argument}: {path}", where=where)
+    return np.broadcast_to(found, (clips, views + 1, values.shape[-1]))
 
 
 def check_origin(path: Path, question: Question, *, argument: str, per_view: bool) -> None:
@@ -78,9 +69,7 @@ def check_origin(path: Path, question: Question, *, argument: str, per_view: boo
     if not about_path.is_file():
         print(f"note: {about_path} is missing, so it is unknown to which views the scores of {argument} {path} belong.")
         return
-    about = read_json(about_path)
-    if not isinstance(about, dict) or not isinstance(about.get("key"), dict):
-        raise UserError(f"{argument}: {about_path} must be a copy of the views.json that --write_views wrote")
+    about = read_scores_file(about_path, argument=argument)
     wanted = question.key()
     of_clips = ("labels", "paths") + (("shape", "frames", "view_version", "view_seed", "flip") if per_view else ())
     of_clips += ("unlabelled",) if "unlabelled" in wanted else ()
@@ -124,7 +113,7 @@ views.json                   description of these views; copy it next to the sco
 View 0 shows whole clips, for training, validation and unlabelled clips. The other views are augmented, without
 validation clips. Test clips are not included. Save the scores as floats ({clips}, {answers}, {classes}), by row, view
 and class. Rows are those of frames.npy, followed by those of each --unlabelled file. Scores are logits, or
-probabilities that sum to 1. All other rows stay NaN:
+probabilities that sum to 1 or to 100 in each row. All other rows stay NaN:
 
     import shutil
     import numpy as np

@@ -28,7 +28,7 @@ def teacher_logits(teachers: Sequence[Teacher], question: Question, distillation
         if teacher.is_network:
             found.append(cached_logits(teacher, question, cache=distillation.cache))
         else:
-            found.append(read_scores(teacher.path, question))
+            found.append(read_scores(teacher.path, question, teacher.scores))
         print_accuracy(str(teacher.path), found[-1][:, 0], question.data)
     gc.collect()  # Keras models are in reference cycles
     if len(found) == 1:

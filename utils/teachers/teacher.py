@@ -5,6 +5,7 @@ from pathlib import Path
 
 from utils.data.clips import ClipDataset
 from utils.data.loading import SplitDataset
+from utils.networks.class_scores import ScoreKind
 from utils.networks.recognizer import Recognizer, open_network, read_record
 from utils.networks.records import recorded_split, same_clips
 from utils.runtime.errors import UserError
@@ -12,6 +13,7 @@ from utils.runtime.files import file_fingerprint
 from utils.settings.argument_types import SCORES_SUFFIX
 from utils.settings.options import DistillationOptions
 from utils.splits.checks import refuse_seen_test_clips
+from utils.teachers.score_files import scores_fingerprint, scores_kind
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class Teacher:
     """A file of a network or of class scores.
 
     fingerprint: SHA-256 of the file. record: the content of NAME.json next to a network, None if there is none.
-    channels, input_scale: the input that a network expects, "rgb" and "0..255" if it has a record.
+    channels, input_scale: the input that a network expects, "rgb" and "0..255" if it has a record. scores: whether
+    class scores are logits or probabilities, None for a network.
     """
 
     path: Path
@@ -27,11 +30,17 @@ class Teacher:
     record: dict | None = None
     channels: str = "rgb"
     input_scale: str = "0..255"
+    scores: ScoreKind | None = None
 
     @property
     def is_network(self) -> bool:
         """False for a file of class scores."""
         return self.path.suffix != SCORES_SUFFIX
+
+    @property
+    def key(self) -> str:
+        """The digest by which trainings know this teacher; see `scores_fingerprint`."""
+        return scores_fingerprint(self.fingerprint, self.scores)
 
     def load(self, dataset: ClipDataset) -> Recognizer:
         """Load the network. Raises UserError if its classes or its clip length do not fit `dataset`."""
@@ -47,7 +56,8 @@ def resolve_teachers(distillation: DistillationOptions) -> tuple[Teacher, ...]:
 
     `source_channels` and `source_input_scale` apply to networks without a record. Raises UserError if there is no
     teacher, if a record belongs to another file, if the only teacher has a record and conventions are given as well,
-    or if `teacher_mode` is "live" and the source is not one network.
+    if scores are neither logits nor probabilities (see `kind_of`), or if `teacher_mode` is "live" and the source is not
+    one network.
     """
     if not distillation.sources:
         raise UserError("--source must name a teacher unless --alpha is 1, got none")
@@ -61,7 +71,8 @@ def resolve_teachers(distillation: DistillationOptions) -> tuple[Teacher, ...]:
 def resolve(path: Path, distillation: DistillationOptions) -> Teacher:
     fingerprint = file_fingerprint(path)
     if path.suffix == SCORES_SUFFIX:
-        return Teacher(path, fingerprint)
+        kind = scores_kind(path, "--source", distillation.source_scores)
+        return Teacher(path, fingerprint, scores=kind)
     record = read_record(path, lambda _: fingerprint, argument="--source")
     conventions = (distillation.source_channels, distillation.source_input_scale)
     if record is None:

@@ -61,7 +61,7 @@ OPTIONS = {
     TrainingOptions: TRAINING,
     NetworkOptions: NETWORK,
     ViewOptions: VIEWS,
-    DistillationOptions: DISTILLATION | dict.fromkeys(VARIED | {"unlabelled"}),
+    DistillationOptions: DISTILLATION | dict.fromkeys(VARIED | {"unlabelled", "source_scores"}),
 }
 
 
@@ -192,14 +192,56 @@ def test_code_arrays_and_versions(experiment, monkeypatch):
         assert changed(before, keys(experiment)) == {"teacher", "distilled"}
 
 
-def test_a_given_teacher_is_identified_by_its_file(experiment, tmp_path):
-    def key(content):
-        (tmp_path / "t.npy").write_bytes(content)
-        given = replace(experiment, teachers=["none"], given_teachers={"mine": (str(tmp_path / "t.npy"),)})
-        return keys(given)
+def with_scores(experiment, path, scores, **distillation):
+    """The experiment with class scores, written to `path`, as its only teacher."""
+    np.save(path, np.asarray(scores))
+    given = {"teachers": ["none"], "given_teachers": {"mine": (str(path),)}}
+    return replace(experiment, **given, distillation=DistillationOptions(**distillation))
 
-    assert changed(key(b"a"), key(b"b")) == {"teacher", "distilled"}
-    assert changed(key(b"a"), key(b"a")) == set()
+
+def test_a_given_teacher_is_identified_by_its_file(experiment, tmp_path):
+    """Students of other scores would be reused, or students of the same scores be retrained."""
+
+    def key(score):
+        return keys(with_scores(experiment, tmp_path / "t.npy", [[-1.0, score]]))
+
+    assert changed(key(1.0), key(2.0)) == {"teacher", "distilled"}
+    assert changed(key(1.0), key(1.0)) == set()
+
+
+def test_source_scores_change_teachers_and_students_of_scores_only(experiment, tmp_path):
+    """Results of another reading would be reused, or trainings that do not depend on it be repeated."""
+    path, scores = tmp_path / "t.npy", [[0.25, 0.75], [0.5, 0.5]]
+    auto = keys(with_scores(experiment, path, scores))
+    for choice in ("logits", "probabilities"):
+        other = keys(with_scores(experiment, path, scores, source_scores=choice))
+        assert changed(auto, other) == {"teacher", "distilled"}
+    trained = replace(experiment, distillation=DistillationOptions(source_scores="logits"))
+    assert changed(keys(experiment), keys(trained)) == set()
+    assert weight_settings([DistillationOptions(source_scores="logits")])["source_scores"] == "logits"
+    assert "source_scores" not in weight_settings([DistillationOptions()])
+
+
+@pytest.mark.parametrize(
+    ("scores", "is_known"),
+    [
+        ([[0.25, 0.75], [0.5, 0.5]], True),
+        ([[-3.0, 0.75], [2.0, 0.5]], True),
+        ([[25.0, 75.0], [50.0, 50.0]], False),
+        ([[0.0, 1.0], [0.5, 0.5]], False),
+        ([[0.33, 0.33, 0.33], [0.5, 0.4, 0.1]], False),
+    ],
+    ids=["probabilities", "logits", "percent", "zero", "rounded"],
+)
+def test_scores_that_earlier_versions_read_otherwise_have_another_key(experiment, tmp_path, scores, is_known):
+    """Students that earlier versions trained with logits made of percentages would be taken for finished."""
+    path = tmp_path / "t.npy"
+    (teacher,) = [
+        cell
+        for cell in cells_of(with_scores(experiment, path, scores), "random", 0, {}, [])
+        if cell.row.role == "teacher"
+    ]
+    assert (teacher.settings["parts"] == [file_fingerprint(path)]) == is_known
 
 
 @dataclass(frozen=True)

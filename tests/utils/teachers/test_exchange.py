@@ -1,5 +1,7 @@
 """Class scores of other frameworks: converted to logits, and rejected if they cannot be correct."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -10,8 +12,9 @@ from utils.runtime.errors import UserError
 from utils.runtime.files import digest, write_json
 from utils.settings.options import ViewOptions
 from utils.splits.protocols import make_split
-from utils.teachers.exchange import read_logits, read_scores
+from utils.teachers.exchange import read_features, read_scores
 from utils.teachers.question import Question
+from utils.teachers.score_files import scores_kind
 
 
 @pytest.fixture
@@ -58,13 +61,97 @@ def test_unneeded_scores_may_be_missing(question, scores, tmp_path):
     assert np.isfinite(read_scores(saved(tmp_path, more), question)[question.split.train]).all()
 
 
-def test_probabilities_become_logarithms(question, scores, tmp_path):
-    """Probabilities used as logits make the distillation term vanish; log 0 must stay finite."""
-    probabilities = np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)
-    probabilities[question.split.train[0], 1] = [0, 1, 0]
-    found = read_scores(saved(tmp_path, probabilities), question)[question.split.train]
-    np.testing.assert_allclose(found[1:], np.log(probabilities[question.split.train[1:]]), rtol=1e-5)
-    np.testing.assert_allclose(found[0, 1], [np.log(1e-30), 0, np.log(1e-30)], rtol=1e-5)
+def probabilities_of(scores):
+    return np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "printed"),
+    [
+        (lambda p: p, "scores.npy: probabilities, log taken"),
+        (lambda p: 100 * p, "scores.npy: probabilities in percent, log taken"),
+        (lambda p: p[:, 0].astype(np.float16), "scores.npy: probabilities, log taken"),
+        (np.log, "scores.npy: logits"),
+    ],
+    ids=["probabilities", "percent", "per clip, float16", "logits"],
+)
+def test_probabilities_become_logarithms(question, scores, tmp_path, capsys, change, printed):
+    """Probabilities used as logits make the distillation term vanish, and nobody would know which were found."""
+    expected = np.log(probabilities_of(scores))
+    given = change(np.exp(expected))
+    found = read_scores(saved(tmp_path, given), question)
+    train = question.split.train
+    accuracy = {"atol": 1e-4} if given.ndim == 3 else {"atol": 1e-3, "rtol": 1e-2}
+    for view in range(3):
+        np.testing.assert_allclose(found[train, view], expected[train, view if given.ndim == 3 else 0], **accuracy)
+    assert f"{tmp_path / printed}\n" in capsys.readouterr().out
+
+
+def test_rows_of_zeros_among_probabilities_hold_no_scores(question, scores, tmp_path):
+    """A clip whose row was never filled would get a uniform target; test clips need no scores."""
+    probabilities = probabilities_of(scores)
+    probabilities[question.split.test] = 0
+    found = read_scores(saved(tmp_path, probabilities), question)
+    assert np.isfinite(found[question.split.train]).all()
+    row = question.split.validation[0]
+    probabilities[row, 0] = 0
+    path = saved(tmp_path, probabilities)
+    message = rf"must hold probabilities for all .* but row {row} in view 0 sums to 0; for logits, use --source_scores"
+    with pytest.raises(UserError, match=message):
+        read_scores(path, question)
+    read_scores(path, question, scores_kind(path, "--source", "logits"))
+
+
+@pytest.mark.parametrize(("per_view", "where"), [(True, " in view 0"), (False, "")])
+@pytest.mark.parametrize(
+    ("values", "asked", "message"),
+    [
+        (1e308, "logits", "must hold numbers of float32 .* but {} holds 1e+308"),
+        (1e308, "probabilities", "must hold probabilities .* but {} holds 1e+308; "),
+        (-1e308, "auto", "must hold logits or probabilities, but {} rows sum to 1 and {} holds -1e+308; "),
+        (-0.5, "probabilities", "must hold probabilities .* but {} holds -0.5; for logits, use --source_scores logits"),
+        (0.0, "probabilities", "must hold probabilities .* but {} sums to 0; for logits, use --source_scores logits"),
+        (np.inf, "auto", "must hold finite scores .* but those for 1 of 24{} are not (first: row {})"),
+        (-np.inf, "logits", "must hold finite scores .* but those for 1 of 24{} are not (first: row {})"),
+        (np.nan, "probabilities", "must hold finite scores .* but those for 1 of 24{} are not (first: row {})"),
+    ],
+)
+def test_rows_without_scores_are_named(question, scores, tmp_path, values, asked, message, per_view, where):
+    """An overflow, a negative probability or an infinity would become a target."""
+    probabilities = probabilities_of(scores.astype(np.float64))
+    row = question.split.train[1]
+    probabilities[row, 0] = values
+    path = saved(tmp_path, probabilities if per_view else probabilities[:, 0])
+    numbers = {"logits or": [89 if per_view else 29, f"row {row}{where}"], "finite": [where, row]}
+    parts = next((found for start, found in numbers.items() if f"hold {start}" in message), [f"row {row}{where}"])
+    pattern = re.escape(message.format(*parts)).replace(r"\.\*", ".*")
+    with pytest.raises(UserError, match=pattern) as error:
+        read_scores(path, question, scores_kind(path, "--source", asked))
+    assert str(error.value).startswith(f"--source: {path} must hold ")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("array", "found"),
+    [
+        (np.zeros((30, 3), "c8"), r"complex64 of shape \(30, 3\)"),
+        (np.zeros((30, 3), np.longdouble), r"float\d+ of shape \(30, 3\)"),
+        (np.zeros((30, 3), bool), r"bool of shape \(30, 3\)"),
+        (np.zeros((30, 3), "U2"), r"<U2 of shape \(30, 3\)"),
+        (np.zeros(30, [("a", "f4"), ("b", "f4")]), r"of shape \(30,\)"),
+        (np.zeros((30, 3, 3, 1), "f4"), r"float32 of shape \(30, 3, 3, 1\)"),
+        (np.zeros((0, 3), "f4"), r"float32 of shape \(0, 3\)"),
+        (np.zeros((30, 0, 3), "f4"), r"float32 of shape \(30, 0, 3\)"),
+        (np.float32(3), r"float32 of shape \(\)"),
+    ],
+)
+def test_arrays_that_are_not_scores_are_rejected(question, tmp_path, array, found):
+    path = saved(tmp_path, array)
+    with pytest.raises(
+        UserError, match=rf"^--source: .*must hold class scores as floats \(.*, found .*{found}$"
+    ) as error:
+        read_scores(path, question)
+    assert "\n" not in str(error.value)
 
 
 def corrupt_clips(scores, question):
@@ -236,5 +323,12 @@ def test_scores_with_other_unlabelled_clips_are_rejected(question, with_more, sc
 )
 def test_features_of_another_shape_are_rejected(question, tmp_path, shape, dtype, message):
     with pytest.raises(UserError, match=rf"^--features: .*{message}") as error:
-        read_logits(saved(tmp_path, np.ones(shape, dtype)), question, argument="--features")
+        read_features(saved(tmp_path, np.ones(shape, dtype)), question, argument="--features")
     assert "\n" not in str(error.value)
+
+
+def test_features_are_not_converted(question, tmp_path):
+    """Features that happen to sum to 1 would become logarithms."""
+    features = np.full((30, 3, 4), 0.25, np.float32)
+    found = read_features(saved(tmp_path, features), question, argument="--features")
+    np.testing.assert_array_equal(found[question.split.train], features[question.split.train])
