@@ -115,9 +115,9 @@ def open_network(
 ) -> Recognizer:
     """Load a model file as a model that takes RGB clips 0..255 and returns logits.
 
-    Without a record, a final softmax is removed, and the input is converted to the `channels` ("rgb" or "bgr") and the
-    `input_scale` (a key of INPUT_SCALES) that the model expects. Raises UserError if the file is not a Keras model of
-    clips.
+    Without a record, probabilities become logits (see `with_logits`), and the input is converted to the `channels`
+    ("rgb" or "bgr") and the `input_scale` (a key of INPUT_SCALES) that the model expects; prints what its outputs are.
+    Raises UserError if the file is not a Keras model of clips.
     """
     import keras
 
@@ -132,7 +132,9 @@ def open_network(
     if not isinstance(output_shape, tuple) or len(output_shape) != 2:
         raise UserError(f"{argument}: {path} must output class scores (B, C), outputs {output_shape}")
     if record is None:
-        model = with_conventions(with_logits(model), channels, input_scale)
+        model, outputs = with_logits(model)
+        print(f"{path}: {outputs}")
+        model = with_conventions(model, channels, input_scale)
     model.jit_compile = jit_compile()
     return Recognizer(Path(path), model, record)
 
@@ -154,25 +156,28 @@ def read_record(path: str | os.PathLike, fingerprint_of: Callable[[Path], str], 
 
 
 def with_logits(model):
-    """Return a model that outputs logits: a final softmax is removed, a nested one is inverted by a logarithm.
+    """Return a model that outputs logits, and a description of what the given model outputs.
 
-    The logarithm differs from the logits by a constant per row, which a softmax ignores.
+    A final softmax is removed. Other probabilities, such as those of a nested softmax, are recognised by the outputs
+    for two random clips (see `are_probabilities`) and inverted by a logarithm. It differs from the logits by a constant
+    per row, which a softmax ignores.
     """
     import keras
 
-    last = model.layers[-1]
+    description, last = "logits", model.layers[-1]
     is_softmax = getattr(last, "activation", None) is keras.activations.softmax
     if isinstance(last, keras.layers.Softmax) or (isinstance(last, keras.layers.Activation) and is_softmax):
-        model = keras.Model(model.inputs[0], last.input)
+        model, description = keras.Model(model.inputs[0], last.input), "probabilities, final softmax removed"
     elif is_softmax:
-        last.activation = keras.activations.linear
+        last.activation, description = keras.activations.linear, "probabilities, final softmax removed"
     probe = np.random.default_rng(0).integers(0, 256, (2, *model.input_shape[1:])).astype(np.float32)
     scores = np.asarray(model(probe, training=False))
     if are_probabilities(scores):
         clips = keras.Input(model.input_shape[1:])
         outputs = keras.ops.cast(model(clips), "float32")
-        return keras.Model(clips, keras.ops.log(keras.ops.maximum(outputs, SMALLEST_PROBABILITY)))
-    return model
+        logits = keras.ops.log(keras.ops.maximum(outputs, SMALLEST_PROBABILITY))
+        return keras.Model(clips, logits), "probabilities, log taken"
+    return model, description
 
 
 def with_conventions(model, channels: str, input_scale: str):

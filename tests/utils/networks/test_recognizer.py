@@ -57,7 +57,7 @@ def keras2_student(activation_layer: bool):
 
 
 @pytest.mark.parametrize("activation_layer", [True, False])
-def test_a_softmax_model_for_bgr_outputs_logits_for_rgb(tmp_path, clips, activation_layer):
+def test_a_softmax_model_for_bgr_outputs_logits_for_rgb(tmp_path, clips, activation_layer, capsys):
     """If its softmax remained, the distillation term would vanish."""
     model = keras2_student(activation_layer)
     path = tmp_path / "old.h5"
@@ -67,6 +67,7 @@ def test_a_softmax_model_for_bgr_outputs_logits_for_rgb(tmp_path, clips, activat
     expected = np.asarray(model(clips[..., ::-1]))  # probabilities for BGR
     np.testing.assert_allclose(np.asarray(keras.ops.softmax(logits)), expected, atol=1e-6)
     assert not np.allclose(logits.sum(axis=1), 1, atol=1e-2)
+    assert capsys.readouterr().out == f"{path}: probabilities, final softmax removed\n"
 
 
 def test_a_nested_softmax_is_inverted(tmp_path, clips):
@@ -78,6 +79,31 @@ def test_a_nested_softmax_is_inverted(tmp_path, clips):
     loaded = load_recognizer(path, argument="--source")
     logits = np.asarray(loaded.model(clips))
     np.testing.assert_allclose(logits, np.log(np.maximum(inner(clips), 1e-30)), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "printed"),
+    [
+        (keras.layers.Activation("softmax", dtype="bfloat16"), "probabilities, log taken"),
+        (keras.layers.Rescaling(100.0), "probabilities, log taken"),
+        (keras.layers.ReLU(), "logits"),
+    ],
+    ids=["bfloat16", "percent", "logits"],
+)
+def test_outputs_follow_the_rule_for_files_of_scores(tmp_path, clips, capsys, outputs, printed):
+    """Softmax outputs in bfloat16 do not sum to 1 exactly; taken for logits, they make the distillation term vanish."""
+    inputs = keras.Input(SHAPE)
+    x = keras.layers.Dense(4)(keras.layers.GlobalAveragePooling3D()(keras.layers.Rescaling(1 / 64)(inputs)))
+    if isinstance(outputs, keras.layers.Rescaling):
+        x = keras.layers.Softmax()(x)
+    model = keras.Model(inputs, keras.layers.Identity()(outputs(x)))  # the softmax is not the last layer
+    path = tmp_path / "old.keras"
+    model.save(path)
+    logits = np.asarray(load_recognizer(path, argument="--source").model(clips))
+    given = np.asarray(keras.ops.cast(model(clips), "float32"))
+    expected = given if printed == "logits" else np.log(given)
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
+    assert capsys.readouterr().out == f"{path}: {printed}\n"
 
 
 @pytest.mark.parametrize(("scale", "expected"), [("0..1", lambda x: x / 255), ("-1..1", lambda x: x / 127.5 - 1)])
