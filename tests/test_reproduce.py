@@ -207,15 +207,39 @@ def test_unusable_sources_are_refused(own):
     scores = np.load(folder / "scores.npy")
     scores[::2] = np.nan
     np.save(folder / "blind_group.npy", scores)
+    scores[::2] = [0.25, 0.25, 0.5]
+    np.save(folder / "mixed.npy", scores)
     for source, message in [
         ("a=nothing.npy", "error: --sources must name existing files"),
         ("scores.npy", "error: --sources must be NAME=FILE"),
         ("a=blind_{fold}.npy", "error: --sources: "),
+        (
+            "a=mixed.npy",
+            "error: --sources: mixed.npy must hold logits or probabilities, but 13 rows sum to 1 and row 1 ",
+        ),
     ]:
         refused = ["--teachers", "none", "--sources", source, "--output_path", "refused"]
         printed = run("reproduce.py", *arguments, *refused, cwd=folder, expect=2)
         assert printed.startswith(message)
         assert printed.count("\n") == 1
+
+
+def test_source_scores_of_the_grid(own):
+    """A mixture that a user has checked could not be used, or the override would not reach the students."""
+    folder, arguments = own
+    np.save(folder / "checked.npy", np.load(folder / "scores.npy") + np.eye(3)[0] / 4)
+    chosen = ["--sources", "a=checked.npy", "--source_scores", "probabilities", "--teachers", "none"]
+    printed = run("reproduce.py", *arguments, *chosen, "--output_path", "chosen", cwd=folder)
+    assert "checked.npy: probabilities, log taken" in printed
+    (trained,) = folder.glob("chosen/cells/teacher-a*/trained.json")
+    assert json.loads(trained.read_text())["settings"]["source_scores"] == "probabilities"
+    (student,) = folder.glob("chosen/cells/distilled-a*/student.json")
+    assert json.loads(student.read_text())["arguments"]["source_scores"] == "probabilities"
+    (alone,) = folder.glob("chosen/cells/alone*/student.json")
+    assert json.loads(alone.read_text())["arguments"]["source_scores"] == "auto"
+    refused = ["--sources", "a=out/teacher.keras", "--source_scores", "logits"]
+    printed = run("reproduce.py", *arguments, *refused, cwd=folder, expect=2)
+    assert printed.startswith("error: --source_scores: must go with a source that ends in .npy")
 
 
 def test_contradicting_arguments_are_refused(make_arrays, tmp_path):

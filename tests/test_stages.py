@@ -178,10 +178,21 @@ def test_errors_are_one_line_and_leave_nothing(workplace):
     """A mistake would end in a traceback or leave an incomplete model."""
     folder, arrays, _ = workplace
     new = ["--output_path", "models/new.h5", "--log_path", "logs/new", "--epochs", 1]
+    np.save(folder / "mixed.npy", np.concatenate([np.eye(3)[[0] * 29], [[-1.0, 2.5, 3.5]]]))
     for arguments, message in [
         (["--source", "arrays/labels.h5"], "error: --source: must be an existing file, got arrays/labels.h5"),
         (["--source", "videos"], "error: --source: must end in .keras or .h5, or in .npy for class scores, got videos"),
         (["--source", "arrays/labels.npy"], "error: --source: arrays/labels.npy must hold class scores as floats"),
+        (
+            ["--source", "mixed.npy"],
+            "error: --source: mixed.npy must hold logits or probabilities, but 29 rows sum to 1",
+        ),
+        (["--source", "mixed.npy", "--source_scores", "probabilities"], "error: --source: mixed.npy must hold prob"),
+        (
+            ["--source", "models/teacher.h5", "--source_scores", "logits"],
+            "error: --source_scores: must go with a source that",
+        ),
+        (["--source", "mixed.npy", "--source_scores", "votes"], "error: --source_scores: invalid choice: 'votes'"),
         (["--source", "arrays/labels.npy", "--teacher", "live"], "error: --teacher live: must have one model"),
         (
             ["--source", "models/teacher.h5", "--cache", "arrays/labels.npy"],

@@ -89,6 +89,21 @@ def test_unlabelled_clips_are_trained_on_without_labels(data, inputs, tmp_path, 
     assert "unlabelled" not in trained.record
 
 
+def test_a_student_of_percentages_learns_logarithms(data, inputs, tmp_path, fitted, capsys):
+    """Percentages would be targets of almost one class, and an override would have no effect."""
+    logits = np.load(inputs["source"])
+    expected = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    np.save(inputs["source"], 100 * np.exp(expected))
+    train(data, tmp_path, "percent", DistillationOptions(**inputs), views=1)
+    rows = fitted["split"].train
+    np.testing.assert_allclose(fitted["targets"]["teacher_logits"][rows], expected[rows], atol=1e-4)
+    assert "scores.npy: probabilities in percent, log taken\n" in capsys.readouterr().out
+    trained = train(data, tmp_path, "logits", DistillationOptions(**inputs, source_scores="logits"), views=1)
+    np.testing.assert_allclose(fitted["targets"]["teacher_logits"][rows], 100 * np.exp(expected[rows]), rtol=1e-5)
+    assert "scores.npy: logits\n" in capsys.readouterr().out
+    assert trained.record["arguments"]["source_scores"] == "logits"
+
+
 def test_a_resumed_training_equals_an_uninterrupted_one(data, inputs, tmp_path):
     """A resumed student would differ, or be continued with other clips."""
     distillation = DistillationOptions(labels_per_class=2, **inputs)

@@ -55,30 +55,38 @@ def kind_of(scores: np.ndarray, *, what: str, asked: str = "auto") -> ScoreKind:
     """
     if asked == "logits":
         return LOGITS
-    parts = [row_totals(rows) for rows in blocks(scores)]
-    totals = np.concatenate(parts) if parts else np.empty(0)
+    totals = [row_totals(rows) for rows in blocks(scores)]
+    total = None
     if asked == "auto":
-        found = {total: int((totals == total).sum()) for total in (*TOTALS, OTHER)}
-        likely = found[1] + found[100]
-        if likely < MIXED * (likely + found[OTHER]) or not likely:
+        total = common_total(scores, np.concatenate(totals), what=what)
+        if total is None:
             return LOGITS
-        total = 1.0 if found[1] >= found[100] else 100.0
-        if found[total] < likely + found[OTHER]:
-            refuse_mixture(scores, totals, total, what=what)
-    else:
-        total = None
-
     smallest, as_before = LARGEST_STEP, total == 1
-    for rows, row_total in zip(blocks(scores), parts):
+    for rows, divisors in zip(blocks(scores), totals):
         if total is None:
             with np.errstate(over="ignore"):
-                row_total = np.where((rows >= 0).all(axis=1), rows.sum(axis=1), ZERO)
-        known = (row_total > 0) & np.isfinite(row_total)
-        shares = rows[known] / row_total[known, None]
+                divisors = np.where((rows >= 0).all(axis=1), rows.sum(axis=1), ZERO)
+        known = (divisors > 0) & np.isfinite(divisors)
+        shares = rows[known] / divisors[known, None]
         smallest = min(smallest, shares[shares > 0].min(initial=smallest))
         as_before &= bool((shares > 0).all() and (np.abs(shares.sum(axis=1) - 1) <= 1e-3).all())
     name = "probabilities in percent" if total == 100 else "probabilities"
     return ScoreKind(name, total, float(smallest), as_before)
+
+
+def common_total(scores: np.ndarray, totals: np.ndarray, *, what: str) -> float | None:
+    """Return the sum of the rows of scores `(N, ..., C)` if they are probabilities, 1 or 100, or None for logits.
+
+    `totals` are the `row_totals` of all rows. Raises UserError that starts with `what` for a mixture.
+    """
+    ones, hundreds, others = (int((totals == total).sum()) for total in (*TOTALS, OTHER))
+    likely, count = ones + hundreds, ones + hundreds + others
+    if not likely or likely < MIXED * count:
+        return None
+    total = TOTALS[0] if ones >= hundreds else TOTALS[1]
+    if max(ones, hundreds) < count:
+        refuse_mixture(scores, totals, total, what=what)
+    return total
 
 
 def blocks(scores: np.ndarray) -> Iterator[np.ndarray]:

@@ -24,8 +24,8 @@ def read_scores(path: Path, question: Question, kind: ScoreKind | None = None) -
     kind = kind or scores_kind(path, "--source")
     classes = len(question.dataset.class_names)
     logits = read_per_view(path, question, argument="--source", columns=classes, kind=kind)
-    check_better_than_chance(path, logits[:, 0], question)
     print(f"{path}: {kind}")
+    check_better_than_chance(path, logits[:, 0], question)
     return logits
 
 
