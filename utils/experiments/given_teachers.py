@@ -11,7 +11,8 @@ from utils.networks.class_scores import as_logits
 from utils.networks.recognizer import load_recognizer
 from utils.runtime.errors import UserError
 from utils.runtime.files import file_fingerprint
-from utils.settings.options import SCORES_SUFFIX, TRAINED_TEACHERS
+from utils.settings.argument_types import SCORES_SUFFIX
+from utils.settings.options import TRAINED_TEACHERS
 from utils.teachers.score_files import open_scores, scores_fingerprint, scores_kind
 from utils.teachers.targets import average
 

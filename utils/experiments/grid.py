@@ -18,9 +18,9 @@ from utils.networks.sports1m import MD5, file_at_hand
 from utils.networks.student_builders import student_code, teacher_code
 from utils.runtime.devices import installed_versions
 from utils.runtime.files import digest, file_fingerprint, plain
+from utils.settings.argument_types import SCORES_SUFFIX
 from utils.settings.arguments import options_of
 from utils.settings.options import (
-    SCORES_SUFFIX,
     TASKS_FINE_TUNING,
     DataOptions,
     DistillationOptions,
