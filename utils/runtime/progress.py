@@ -19,13 +19,13 @@ def duration(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def progress(total: int, *, done: int = 0, unit: str) -> Iterator[Callable[[], None]]:
+def progress(total: int, *, done: int = 0, unit: str, delay: float = 0) -> Iterator[Callable[[], None]]:
     """Yield a function to call after each finished unit; progress is written to stderr.
 
-    `done` is the number of units that an earlier run has finished.
+    `done` is the number of units that an earlier run has finished. Nothing is shown in the first `delay` seconds.
     """
     if sys.stderr is not None and sys.stderr.isatty():
-        with tqdm(total=total, initial=done, unit=f" {unit}", dynamic_ncols=True) as bar:
+        with tqdm(total=total, initial=done, unit=f" {unit}", dynamic_ncols=True, delay=delay) as bar:
             yield bar.update
         return
     start = last_line = time.monotonic()
