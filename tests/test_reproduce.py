@@ -109,6 +109,7 @@ def test_an_extended_experiment_trains_what_is_new(demo, tmp_path):
     other = [*TINY, *SET, "--temperatures", 4, "--student_epochs", 2, "--output_path", "out"]
     plan = run("reproduce.py", *other, "--dry_run", cwd=tmp_path)
     assert "6 trainings (4 to do, 2 tested)" in plan  # the teachers are kept
+    assert "note: 4 finished trainings are not reused: epochs is 1 there and 2 here\n" in plan
     assert "about" in plan
 
 

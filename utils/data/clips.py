@@ -3,11 +3,13 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from utils.data.views import render, view_of, window_frames
+from utils.runtime.content_hash import content_digest
 from utils.runtime.errors import UserError, first_line
 from utils.runtime.files import digest
 from utils.settings.options import ViewOptions
@@ -46,6 +48,18 @@ class FrameFile:
             return self._read(start, length * frame_bytes).reshape(length, *frame_shape)
         return np.stack([self._read(start + int(f) * frame_bytes, frame_bytes).reshape(frame_shape) for f in frames])
 
+    @cached_property
+    def content(self) -> str:
+        """The digest of all frames; see utils/runtime/content_hash.py. The first use may read the whole file."""
+        what = f"{self.argument}: {self.path}"
+        digest = content_digest(self._file, self.path, start=self._offset, what=what)
+        self._require_unchanged()
+        return digest
+
+    def fingerprint(self) -> dict[str, str | list[int]]:
+        """Return what identifies the clips: `shape`, and `content`, the digest of all frames."""
+        return {"shape": [int(side) for side in self.shape], "content": self.content}
+
     def _last_written(self) -> int:
         return os.fstat(self._file.fileno()).st_mtime_ns
 
@@ -54,10 +68,13 @@ class FrameFile:
         view, done = memoryview(buffer), 0
         while done < size:  # one call reads at most 2 GB
             count = os.preadv(self._file.fileno(), [view[done:]], start + done)
-            if count == 0 or self._last_written() != self._written:
-                raise UserError(f"{self.argument}: {self.path} was changed or truncated while in use")
+            self._require_unchanged(count == 0)
             done += count
         return buffer
+
+    def _require_unchanged(self, is_truncated: bool = False) -> None:
+        if is_truncated or self._last_written() != self._written:
+            raise UserError(f"{self.argument}: {self.path} was changed or truncated while in use")
 
 
 @dataclass(frozen=True)
@@ -114,18 +131,14 @@ class ClipDataset:
         return clips
 
     def fingerprint(self) -> dict[str, str | list[int]]:
-        """Return what identifies these arrays: the shape, and digests of the labels, the paths and 64 frames.
+        """Return what identifies these arrays: `shape`, and digests of `labels`, `paths` and all frames (`content`).
 
-        The frames are spread over the file, which may hold 20 GB. Two extractions of the same videos at different sizes
-        have equal `labels` and `paths`, so their row numbers refer to the same clips.
+        Two extractions of the same videos at different sizes have equal `labels` and `paths`, so their row numbers
+        refer to the same clips. Earlier versions stored `frames` in place of `content`, see utils/data/sampled.py.
         """
-        spread = np.unique(np.linspace(0, len(self) - 1, 64).astype(int))
-        sample = b"".join(self.frames.read(row, np.array([0])).tobytes() for row in spread)
-        return {
-            "shape": [int(side) for side in self.frames.shape],
+        return self.frames.fingerprint() | {
             "labels": digest(self.labels.astype("<i8").tobytes()),
             "paths": digest("\n".join(self.paths).encode()) if self.paths is not None else "",
-            "frames": digest(sample),
         }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.data.clips import ClipDataset, with_unlabelled
+from utils.data.sampled import same_arrays
 from utils.leaks.finder import LeakFinder
 from utils.leaks.report import LeakReport
 from utils.networks.recognizer import Recognizer
@@ -137,7 +138,7 @@ def with_seen_unlabelled(dataset: ClipDataset, record: dict | None) -> tuple[Cli
     try:
         seen = with_unlabelled(dataset, [Path(file["path"]) for file in files])
         parts = zip(seen.unlabelled, files)
-        problem = ", ".join(str(p.frames.path) for p, file in parts if p.fingerprint() != file["arrays"])
+        problem = ", ".join(str(p.frames.path) for p, file in parts if not same_arrays(file["arrays"], p))
         problem = problem and f"{problem} changed since the training"
     except UserError as error:
         problem = str(error).removeprefix("--unlabelled: ")

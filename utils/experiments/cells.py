@@ -57,12 +57,17 @@ class Cell:
         return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
-    def folder(self) -> Path:
+    def label(self) -> str:
+        """The name of the folder without the key."""
         parts = [self.row.role, self.row.teacher]
         if self.row.role == "distilled":
             parts += [f"T{self.row.temperature:g}", f"alpha{self.row.alpha:g}"]
         label = "_".join([*filter(None, parts), self.fold, f"seed{self.seed}"])
-        return self.root / f"{re.sub(r'[^A-Za-z0-9.]+', '-', label)}_{self.key}"
+        return re.sub(r"[^A-Za-z0-9.]+", "-", label)
+
+    @property
+    def folder(self) -> Path:
+        return self.root / f"{self.label}_{self.key}"
 
     @property
     def model_path(self) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from models.c3d import CONVOLUTIONS
-from utils.data.clips import ClipDataset, open_clips
+from utils.data.clips import ClipDataset, FrameFile, open_clips
 from utils.data.loading import split_of
 from utils.experiments.arrays import ArrayOrigin
 from utils.experiments.cells import Cell, Row
@@ -128,7 +128,7 @@ def grid_of(experiment: Experiment, data: DataOptions, clips: ClipDataset, finge
     pattern = experiment.group_pattern
     data = replace(data, split_seed=experiment.split_seed, split_dir=experiment.split_dir, group_pattern=pattern)
     splits, cells = {}, []
-    unlabelled = [file_fingerprint(path) for path in experiment.distillation.unlabelled]
+    unlabelled = [FrameFile(path, "--unlabelled").fingerprint() for path in experiment.distillation.unlabelled]
     for asked in folds.protocols(experiment.split, experiment.folds, paths=clips.paths, group_pattern=pattern):
         split = split_of(replace(data, split=asked), clips)
         fold = split.protocol  # "auto" resolved
@@ -145,10 +145,10 @@ def grid_of(experiment: Experiment, data: DataOptions, clips: ClipDataset, finge
     return Grid(experiment, data, len(clips.class_names), splits, tuple(cells), groups.keys if groups else None)
 
 
-def cells_of(experiment: Experiment, fold: str, seed: int, common: dict, unlabelled: Sequence[str]) -> Iterator[Cell]:
+def cells_of(experiment: Experiment, fold: str, seed: int, common: dict, unlabelled: Sequence[dict]) -> Iterator[Cell]:
     """Yield the cells of one fold and seed, each after its teacher; all of their settings include `common`.
 
-    `unlabelled` holds the fingerprints of the files of unlabelled clips, from which students learn.
+    `unlabelled` holds the fingerprints of the unlabelled clips, by file, from which students learn.
     """
 
     def cell(row: Row, options: dict, inputs: dict, **parents) -> Cell:

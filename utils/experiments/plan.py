@@ -10,6 +10,7 @@ import numpy as np
 
 from models.c3d import build_c3d
 from utils.data.clips import FrameFile
+from utils.experiments.not_reused import print_not_reused
 from utils.networks.student_builders import student_builder
 from utils.runtime.errors import as_user_error
 from utils.runtime.progress import duration
@@ -43,6 +44,7 @@ def print_plan(grid) -> None:
         total += seconds
         left = f", about {duration(seconds)}" if seconds else ""
         print(f"{cell.fold}  seed {cell.seed}  {cell.row.name}: {state}{left}")
+    print_not_reused(grid.cells)
     print(f"{len(grid.cells)} trainings ({', '.join(f'{count} {state}' for state, count in states.items())})")
     if total:
         print(f"about {duration(total)} on this machine, from {STEPS} steps of each network, without reading clips")

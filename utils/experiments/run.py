@@ -11,6 +11,7 @@ from utils.experiments.arrays import arrays, existing_arrays, expected_clips
 from utils.experiments.cells import Cell
 from utils.experiments.given_teachers import logits_of
 from utils.experiments.grid import Experiment, Grid, grid_of, make_grid
+from utils.experiments.not_reused import print_not_reused
 from utils.experiments.plan import print_plan
 from utils.experiments.report import report
 from utils.leaks.finder import LeakFinder
@@ -87,6 +88,7 @@ def train_missing(grid: Grid) -> None:
     missing = [cell for cell in grid.cells if not cell.is_trained]
     if len(missing) < len(grid.cells):
         print(f"{len(grid.cells) - len(missing)} of {len(grid.cells)} trainings are already there")
+    print_not_reused(missing)
     for number, cell in enumerate(missing, start=1):
         heading(f"training {number} of {len(missing)}: {cell.row.name}; {cell.fold}, seed {cell.seed}")
         train(grid, cell)

@@ -1,8 +1,9 @@
 """The files of an extraction, which can be killed at any moment and resumed.
 
-All files are written to a hidden folder inside the output folder. frames.npy grows row by row. A log gets one line per
-video, after the video's row. When all files are complete and flushed to disk, the folder is renamed; this completes
-the data set. Its files are then moved to the output folder. If that is interrupted, the next run finishes it.
+All files are written to a hidden folder inside the output folder. frames.npy grows row by row, and its hash with it. A
+log gets one line per video, after the video's row. When all files are complete and flushed to disk, the folder is
+renamed; this completes the data set. Its files are then moved to the output folder. If that is interrupted, the next
+run finishes it.
 """
 
 import fcntl
@@ -16,6 +17,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from utils.runtime.content_hash import new_hash, remember, update_from_file
 from utils.runtime.errors import UserError
 from utils.runtime.files import read_json, write_json
 
@@ -131,6 +133,8 @@ class ExtractionState:
         self.log = open(self.folder / LOG, "ab+", buffering=0)  # noqa: SIM115
         self._await_old_workers()
         self._read_log()
+        self.content = new_hash()  # of the rows so far
+        update_from_file(self.content, self.frames, self.header_size, self.offset(self.rows), FRAMES)
 
     def offset(self, row: int) -> int:
         """Return the position of a row in frames.npy, in bytes."""
@@ -139,8 +143,9 @@ class ExtractionState:
     def add(self, outcome: VideoOutcome, row: int) -> None:
         """Add the next outcome; move its clip from `row` to the next free row if videos before it yielded no clip."""
         if outcome.reason is None:
+            clip = os.pread(self.frames.fileno(), self.row_size, self.offset(row))
+            self.content.update(clip)
             if row != self.rows:
-                clip = os.pread(self.frames.fileno(), self.row_size, self.offset(row))
                 write_at(self.frames.fileno(), clip, self.offset(self.rows))
             self.rows += 1
         self.log.write(json.dumps(asdict(outcome)).encode() + b"\n")
@@ -150,6 +155,7 @@ class ExtractionState:
         """Complete the data set: call `write_rest(folder)` to write the small files, then publish all files."""
         write_at(self.frames.fileno(), header_bytes(self.rows, self.clip_shape), 0)
         self.frames.truncate(self.offset(self.rows))
+        remember(self.frames, self.frames_path, self.content, start=self.header_size)
         write_rest(self.folder)
         write_json(self.folder / RECORD, {"settings": self.settings, **record})
         self.close()

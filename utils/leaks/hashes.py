@@ -1,7 +1,6 @@
 """Perceptual hashes of frames and of motion, computed once and cached next to frames.npy."""
 
 import json
-import os
 import sys
 import zipfile
 from dataclasses import dataclass
@@ -49,7 +48,7 @@ def hashes_of(dataset: ClipDataset) -> ClipHashes:
     """
     frames = dataset.frames.path
     path = frames.with_name(f"{frames.stem}_hashes.npz")
-    about = dataset.fingerprint() | {"version": VERSION, "changed": os.stat(frames).st_mtime_ns}
+    about = dataset.fingerprint() | {"version": VERSION}
     key = json.dumps(about, sort_keys=True)
     cached = _read(path, key)
     if cached is not None:

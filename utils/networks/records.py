@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.data.clips import ClipDataset
+from utils.data.sampled import same_arrays
 from utils.runtime.devices import installed_versions
 from utils.runtime.files import digest, plain
 from utils.splits.protocols import Split
@@ -70,8 +71,11 @@ def recorded_split(record: dict) -> Split:
 def same_clips(record: dict, dataset: ClipDataset) -> bool:
     """Return whether the row numbers in a record refer to the same clips in `dataset`.
 
-    They do if labels and paths are equal, at any frame size. Without paths the frames have to be equal as well.
+    They do if labels and paths are equal, at any frame size. Without paths the frames have to be equal as well; see
+    utils/data/sampled.py for records of earlier versions.
     """
-    known, found = record["arrays"], dataset.fingerprint()
-    parts = ("labels", "paths") if found["paths"] else ("labels", "paths", "shape", "frames")
-    return all(known[part] == found[part] for part in parts)
+    known = record["arrays"]
+    if dataset.paths is None:
+        return same_arrays(known, dataset)
+    found = dataset.fingerprint()
+    return all(known[part] == found[part] for part in ("labels", "paths"))

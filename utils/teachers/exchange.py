@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.data.sampled import is_sampled
 from utils.networks.class_scores import ScoreKind
 from utils.networks.records import recorded_split, split_record
 from utils.runtime.errors import UserError
@@ -70,8 +71,9 @@ def check_origin(path: Path, question: Question, *, argument: str, per_view: boo
         print(f"note: {about_path} is missing, so it is unknown to which views the scores of {argument} {path} belong.")
         return
     about = read_scores_file(about_path, argument=argument)
-    wanted = question.key()
-    of_clips = ("labels", "paths") + (("shape", "frames", "view_version", "view_seed", "flip") if per_view else ())
+    is_old = is_sampled(about["key"])
+    wanted, frames = (question.sampled_key(), "frames") if is_old else (question.key(), "content")
+    of_clips = ("labels", "paths") + (("shape", frames, "view_version", "view_seed", "flip") if per_view else ())
     of_clips += ("unlabelled",) if "unlabelled" in wanted else ()
     found = differences(about["key"], {name: wanted[name] for name in of_clips})
     if found:

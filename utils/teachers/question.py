@@ -1,19 +1,22 @@
 """The clips and views that need teacher logits, and the key that identifies them."""
 
-import hashlib
 import json
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from utils.data.clips import ClipDataset
 from utils.data.loading import SplitDataset
+from utils.data.sampled import sampled_fingerprint
 from utils.data.views import VERSION
 from utils.runtime.files import digest
 from utils.settings.options import ViewOptions
 from utils.splits.protocols import Split
 
-SAMPLED_CLIPS = 64
+DIGEST = r"(xxh3_128:)?[0-9a-f]{12,}"
 
 
 @dataclass(frozen=True)
@@ -38,25 +41,22 @@ class Question:
 
     def key(self) -> dict:
         """Return plain values that identify clips and views, except for the number of views, which can be extended."""
-        arrays = self.dataset.fingerprint()
-        unlabelled = [part.fingerprint() | {"frames": sampled_frames(part)} for part in self.dataset.unlabelled]
+        return self._key(ClipDataset.fingerprint)
+
+    def sampled_key(self) -> dict:
+        """Return the key in the form of earlier versions, which has `frames`, a sample, in place of `content`."""
+        return self._key(partial(sampled_fingerprint, whole_clips=True))
+
+    def _key(self, fingerprint: Callable[[ClipDataset], dict]) -> dict:
+        unlabelled = [fingerprint(part) for part in self.dataset.unlabelled]
         return {
-            **{name: arrays[name] for name in ("shape", "labels", "paths")},
-            "frames": sampled_frames(self.dataset),
+            **fingerprint(self.dataset),
             "rows": digest(b"".join(rows.astype("<i8").tobytes() for rows in (self.split.train, self.rows(0)))),
             "view_version": VERSION,
             "view_seed": self.views.view_seed,
             "flip": self.views.flip,
             **({"unlabelled": digest(json.dumps(unlabelled).encode())} if unlabelled else {}),
         }
-
-
-def sampled_frames(dataset: ClipDataset) -> str:
-    """Return the SHA-256 of up to 64 whole clips, spread over the file."""
-    sha = hashlib.sha256()
-    for row in np.unique(np.linspace(0, len(dataset) - 1, SAMPLED_CLIPS).astype(int)):
-        sha.update(dataset.frames.read(row))
-    return sha.hexdigest()
 
 
 def key_digest(key: dict) -> str:
@@ -68,7 +68,9 @@ def differences(stored: dict, wanted: dict) -> str:
     """Return the entries of `wanted` in which a stored key differs, as text; empty if there are none."""
     found = []
     for name, value in wanted.items():
-        if stored.get(name) != value:
-            is_digest = isinstance(value, str) and len(value) == 64
-            found.append(f"{name} differs" if is_digest else f"{name} is {stored.get(name)} there and {value} here")
+        if name not in stored:
+            found.append(f"{name} is missing there")
+        elif stored[name] != value:
+            is_digest = isinstance(value, str) and re.fullmatch(DIGEST, value)
+            found.append(f"{name} differs" if is_digest else f"{name} is {stored[name]} there and {value} here")
     return "; ".join(found)

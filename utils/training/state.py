@@ -35,7 +35,7 @@ from utils.runtime.interruption import Interrupted
 from utils.settings.options import OutputOptions, weight_settings
 from utils.training.history import history_paths
 
-FORMAT = 3
+FORMAT = 4
 # Incremented when equal settings give other weights than before, so that older states and cells are not reused.
 VERSIONS = {"version of training": 1, "version of the views": VIEW_VERSION}
 HEADER = "header.json"

@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+import xxhash
 
 from utils.data.clips import FrameFile, open_clips, with_unlabelled
 from utils.data.views import whole_view, window_frames
@@ -62,10 +63,20 @@ def test_fingerprint_changes_with_the_frames(make_arrays):
     assert open_folder(folder).fingerprint() == before
 
     frames = np.load(folder / "frames.npy")
-    np.save(folder / "frames.npy", 255 - frames)
+    frames[3, 9, -1, -1, -1] ^= 1
+    np.save(folder / "frames.npy", frames)
     after = open_folder(folder).fingerprint()
-    assert after["frames"] != before["frames"]
-    assert (after["labels"], after["paths"]) == (before["labels"], before["paths"])
+    assert [name for name in before if after[name] != before[name]] == ["content"]
+    assert after["content"] == f"xxh3_128:{xxhash.xxh3_128_hexdigest(frames.tobytes())}"
+
+
+def test_arrays_that_change_after_they_are_opened_have_no_fingerprint(make_arrays):
+    """A training would be saved under the fingerprint of other clips than it has read."""
+    folder = make_arrays()
+    dataset = open_folder(folder)
+    np.save(folder / "frames.npy", np.load(folder / "frames.npy"))
+    with pytest.raises(UserError, match=r"^--data: .*frames.npy was changed or truncated while in use$"):
+        dataset.fingerprint()
 
 
 def corrupt_count(folder):

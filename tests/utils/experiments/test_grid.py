@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from utils.data.clips import ClipDataset
+from utils.data.clips import ClipDataset, FrameFile
 from utils.data.loading import SplitDataset
 from utils.experiments import grid as grid_module
 from utils.experiments.arrays import ArrayOrigin
 from utils.experiments.grid import Experiment, cells_of
-from utils.runtime.files import file_fingerprint
 from utils.settings.options import (
     DataOptions,
     DistillationOptions,
@@ -67,9 +66,14 @@ OPTIONS = {
 
 @pytest.fixture
 def experiment(tmp_path):
+    return make_experiment(tmp_path)
+
+
+def make_experiment(folder):
+    """Return an experiment with one teacher, one seed and one temperature."""
     origin = ArrayOrigin(None, None, None, None, {}, 16, (112, 112))
     return Experiment(
-        output_path=tmp_path,
+        output_path=folder,
         origin=origin,
         split="random",
         folds=None,
@@ -95,7 +99,7 @@ def experiment(tmp_path):
 
 def keys(experiment, seed=0, **common):
     """Return the key of the cell of each role."""
-    unlabelled = [file_fingerprint(path) for path in experiment.distillation.unlabelled]
+    unlabelled = [FrameFile(path).fingerprint() for path in experiment.distillation.unlabelled]
     cells = cells_of(experiment, "random", seed, {"arrays": {}} | common, unlabelled)
     return {cell.row.role: cell.key for cell in cells}
 
@@ -169,20 +173,21 @@ def test_what_the_grid_varies(experiment):
 def test_unlabelled_clips_are_identified_by_content(experiment, tmp_path):
     """Students of other clips would be reused, or students of the same clips be retrained."""
 
-    def keys_with(content):
+    def keys_with(clips):
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}.npy"  # a new path each time
-        path.write_bytes(content)
+        np.save(path, clips)
         return keys(replace(experiment, distillation=DistillationOptions(unlabelled=(path,))))
 
-    students = {"alone", "distilled"}
-    assert changed(keys(experiment), keys_with(b"a")) == students  # epochs are longer
-    assert changed(keys_with(b"a"), keys_with(b"a")) == set()
-    assert changed(keys_with(b"a"), keys_with(b"b")) == students
+    students, clips = {"alone", "distilled"}, np.arange(2 * 3 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 3, 4, 5, 3)
+    assert changed(keys(experiment), keys_with(clips)) == students  # epochs are longer
+    assert changed(keys_with(clips), keys_with(clips)) == set()
+    assert changed(keys_with(clips), keys_with(clips + 1)) == students
+    assert changed(keys_with(clips), keys_with(clips.reshape(2, 3, 5, 4, 3))) == students  # the same bytes
 
 
 def test_code_arrays_and_versions(experiment, monkeypatch):
     before = keys(experiment)
-    assert changed(before, keys(experiment, arrays={"frames": "other"})) == ALL
+    assert changed(before, keys(experiment, arrays={"content": "other"})) == ALL
     assert changed(before, keys(experiment, versions={"version of the views": 2})) == ALL
     with monkeypatch.context() as patch:
         patch.setattr(grid_module, "student_code", lambda _: "other")

@@ -20,8 +20,10 @@ import cv2
 import numpy as np
 import psutil
 import pytest
+import xxhash
 
 from benchmarks.kill_extraction import digests, fault_of, run_victim
+from utils.data.clips import FrameFile
 from utils.extraction.extract import extract
 from utils.extraction.video import read_clip_and_info
 from utils.runtime.errors import UserError
@@ -101,6 +103,18 @@ def read_without_end(path, shape):
     return read_clip_and_info(path, shape)
 
 
+def remembered_hash(output):
+    """Return the hash that the extraction has left, after checking that it belongs to frames.npy and is correct."""
+    found, status = json.loads((output / "frames.npy.hash.json").read_text()), (output / "frames.npy").stat()
+    assert [found[name] for name in ("size", "mtime_ns", "inode")] == [
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ino,
+    ]
+    assert found["digest"] == xxhash.xxh3_128_hexdigest(np.load(output / "frames.npy").tobytes())
+    return found["digest"]
+
+
 def kill_at_class_b(videos, output):
     """Run an extraction in a process that is killed at the first video of class b."""
     code = (
@@ -165,6 +179,7 @@ def test_kill_at_random_moments(videos, whole, tmp_path, phase):
         assert fault_of(output, whole) is None
         extract(videos, output, **SMALL)
         assert digests(output) == whole
+        remembered_hash(output)
         assert not [path for path in output.glob(".extraction*") if path.is_dir()]
 
 
@@ -178,6 +193,18 @@ def test_a_killed_run_is_resumed(videos, whole, tmp_path):
     summary = extract(videos, tmp_path, **SMALL)
     assert summary.continued == len(done)
     assert digests(tmp_path) == whole
+    remembered_hash(tmp_path)
+
+
+def test_the_hash_of_the_frames_is_remembered(videos, tmp_path, monkeypatch):
+    """The first training would read the whole file, which may take minutes, or be refused with another hash."""
+    extract(videos, tmp_path, **SMALL)
+    found = remembered_hash(tmp_path)
+    monkeypatch.setattr("utils.runtime.content_hash.update_from_file", None)  # reading the file again would fail
+    assert FrameFile(tmp_path / "frames.npy").content == f"xxh3_128:{found}"
+    monkeypatch.undo()
+    extract(videos, tmp_path, **SMALL | {"overwrite": True, "frame_height": 30})
+    assert remembered_hash(tmp_path) != found
 
 
 def test_an_interrupted_run_is_resumed(videos, whole, tmp_path, capsys):
@@ -189,6 +216,7 @@ def test_an_interrupted_run_is_resumed(videos, whole, tmp_path, capsys):
     summary = extract(videos, tmp_path, **SMALL)
     assert summary.continued == kept
     assert digests(tmp_path) == whole
+    remembered_hash(tmp_path)
 
 
 @pytest.mark.parametrize("presses", [1, 2])
@@ -232,6 +260,7 @@ def test_incomplete_rows_and_lines_are_dropped(videos, whole, tmp_path):
     (folder / "extraction_log.jsonl").write_text(text[:-7])
     assert extract(videos, tmp_path, **SMALL).continued == 2
     assert digests(tmp_path) == whole
+    remembered_hash(tmp_path)
 
 
 def test_a_full_disk_is_an_error_of_one_line_and_the_run_is_resumed(videos, whole, tmp_path):

@@ -123,7 +123,7 @@ def test_a_training_writes_its_log_next_to_its_history(make_arrays, tmp_path):
     text = "\n".join(lines)
     assert f"30 clips of 16 frames 32x32 (HxW) in 3 classes: {folder / 'frames.npy'}" in lines
     assert "split group: 18 train, 6 validation, 6 test" in lines
-    assert open_clips(data.data, data.annotations).fingerprint()["frames"] in text
+    assert open_clips(data.data, data.annotations).fingerprint()["content"] in text
     assert [line[:9] for line in lines if line.startswith("epoch ")] == ["epoch 1/2", "epoch 2/2"]
     assert f"saved {tmp_path / 'student.keras'}" in text
     assert '"alpha": 1.0' in text

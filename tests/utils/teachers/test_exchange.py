@@ -230,7 +230,7 @@ def test_scores_for_other_views_are_rejected(question, scores, tmp_path):
     for change, message in [
         ({"view_seed": 4}, "view_seed is 4 there and 0 here"),
         ({"flip": False}, "flip is False there and True here"),
-        ({"frames": "0" * 64}, "frames differs"),
+        ({"content": "xxh3_128:" + "0" * 32}, "content differs"),
     ]:
         path = saved(tmp_path, scores, {"key": question.key() | change})
         with pytest.raises(UserError, match=f"must hold scores for these clips and views, but {message}"):
@@ -264,16 +264,16 @@ def with_more(question, make_arrays):
 
 
 def test_the_key_depends_on_unlabelled_clips_only_if_there_are_any(question, with_more):
-    """Logits cached by earlier versions would be recomputed, or logits of other unlabelled clips be used."""
+    """Logits of other unlabelled clips would be used."""
     split, key, other = question.split, question.key(), with_more.key()
-    names = ["shape", "labels", "paths", "frames", "rows", "view_version", "view_seed", "flip"]
+    names = ["shape", "content", "labels", "paths", "rows", "view_version", "view_seed", "flip"]
     assert list(key) == names
     assert key["rows"] == digest(np.concatenate([split.train, split.train, split.validation]).tobytes())
     assert list(other) == [*names, "unlabelled"]
     assert [name for name in names if other[name] != key[name]] == ["rows"]
     path = with_more.dataset.unlabelled[0].frames.path
     frames = np.load(path)
-    frames[3, 9] += 1  # neither first nor last frame
+    frames[3, 9, 0, 0, 0] ^= 1
     np.save(path, frames)
     changed = Question(SplitDataset(with_unlabelled(question.dataset, [path]), split), question.views).key()
     assert [name for name in other if changed[name] != other[name]] == ["unlabelled"]
@@ -307,7 +307,7 @@ def test_missing_scores_of_unlabelled_clips_are_rejected(with_more, scores, tmp_
 
 def test_scores_with_other_unlabelled_clips_are_rejected(question, with_more, scores, tmp_path):
     path = saved(tmp_path, np.concatenate([scores, scores[:4]]), {"key": question.key()})
-    with pytest.raises(UserError, match=r"must hold scores for these clips and views, but unlabelled differs"):
+    with pytest.raises(UserError, match=r"must hold scores for these clips and views, but unlabelled is missing there"):
         read_scores(path, with_more)
 
 

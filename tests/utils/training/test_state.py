@@ -12,6 +12,7 @@ import pytest
 from models.distiller import Distiller
 from tests.utils.training.test_fit import OPTIONS, SHAPE, tiny_network, without_times
 from utils.data.batches import clip_reader
+from utils.data.clips import FrameFile
 from utils.data.loading import SplitDataset
 from utils.networks.recognizer import save_model
 from utils.runtime.drawing import save_figure
@@ -176,7 +177,13 @@ def test_training_is_not_resumed_with_other_settings(arrays, tmp_path, capsys):
     other_split = (dataset, replace(split, train=split.train[:-1]))
     with pytest.raises(UserError, match=r"with another split of the clips; .*--overwrite"):
         run(other_split, OPTIONS, tmp_path)
-    frames = replace(dataset, labels=np.roll(dataset.labels, 1))
+    labels = replace(dataset, labels=np.roll(dataset.labels, 1))
+    with pytest.raises(UserError, match="with another --data;"):
+        run((labels, split), OPTIONS, tmp_path)
+    changed = np.load(dataset.frames.path)
+    changed[3, 9, 16, 16, 2] ^= 1
+    np.save(tmp_path / "changed.npy", changed)
+    frames = replace(dataset, frames=FrameFile(tmp_path / "changed.npy"))
     with pytest.raises(UserError, match="with another --data;"):
         run((frames, split), OPTIONS, tmp_path)
     assert state.read_bytes() == kept
@@ -191,6 +198,15 @@ def test_a_damaged_state_is_an_error_with_a_remedy(arrays, tmp_path):
     state = unfinished(arrays, OPTIONS, tmp_path)
     state.write_bytes(state.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"net\.training must be a complete training state, but .*; use --over"):
+        run(arrays, OPTIONS, tmp_path)
+
+
+def test_a_state_of_an_earlier_version_is_an_error_with_a_remedy(arrays, tmp_path, monkeypatch):
+    """It identifies its arrays by a sample of the frames, so the training could continue with other clips."""
+    with monkeypatch.context() as patch:
+        patch.setattr("utils.training.state.FORMAT", 3)
+        unfinished(arrays, OPTIONS, tmp_path)
+    with pytest.raises(UserError, match=r"net\.training has format 3, expected 4; use --overwrite to start over"):
         run(arrays, OPTIONS, tmp_path)
 
 
