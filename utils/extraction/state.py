@@ -19,7 +19,7 @@ import numpy as np
 
 from utils.runtime.content_hash import new_hash, remember, update_from_file
 from utils.runtime.errors import UserError
-from utils.runtime.files import read_json, write_json
+from utils.runtime.files import read_json, write_at, write_json
 
 WORK = ".extraction"
 COMPLETE = ".extraction.complete"
@@ -200,14 +200,6 @@ class ExtractionState:
         self.log.truncate(kept)
         self.frames.truncate(self.offset(self.rows))
         write_at(self.frames.fileno(), header_bytes(0, self.clip_shape), 0)
-
-
-def write_at(file_number: int, content: bytes | np.ndarray, offset: int) -> None:
-    """Write all bytes of `content` at `offset` of an open file. Raises OSError, for example if the disk is full."""
-    remaining = memoryview(content).cast("B")
-    while remaining:
-        written = os.pwrite(file_number, remaining, offset)
-        remaining, offset = remaining[written:], offset + written
 
 
 def _sync(path: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import psutil
 
-from utils.extraction.state import write_at
 from utils.extraction.video import VideoError, VideoInfo, use_one_thread
+from utils.runtime.files import write_at
 
 DECODER_MEMORY = 2 * 1024**3  # bytes; a damaged header can state any frame size
 

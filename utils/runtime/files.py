@@ -68,6 +68,17 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def write_at(file_number: int, content, offset: int) -> None:
+    """Write all bytes of `content`, such as bytes or a contiguous array, at `offset` of an open file.
+
+    Raises OSError, for example if the disk is full.
+    """
+    remaining = memoryview(content).cast("B")
+    while remaining:
+        written = os.pwrite(file_number, remaining, offset)
+        remaining, offset = remaining[written:], offset + written
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a UTF-8 text file atomically."""
     write_bytes(path, text.encode())
