@@ -24,9 +24,9 @@ class DistillationLoss(keras.losses.Loss):
         self.alpha = alpha
 
     def call(self, y_true, y_pred):
-        hard = hard_term(y_true["labels"], y_pred)
-        if "label_weights" in y_true:
-            hard = hard * ops.cast(y_true["label_weights"], hard.dtype)
+        if self.alpha == 0:
+            return soft_term(y_true["teacher_logits"], y_pred, self.temperature)
+        hard = hard_term(y_true["labels"], y_pred, y_true.get("label_weights"))
         if self.alpha == 1:
             return hard
         soft = soft_term(y_true["teacher_logits"], y_pred, self.temperature)
@@ -36,11 +36,15 @@ class DistillationLoss(keras.losses.Loss):
         return {**super().get_config(), "temperature": self.temperature, "alpha": self.alpha}
 
 
-def hard_term(labels, student_logits):
-    """Return the cross entropy of labels `(B,)` and logits `(B, C)` per clip: `(B,)`, in nats; 0 for the label -1."""
+def hard_term(labels, student_logits, label_weights=None):
+    """Return the cross entropy of labels `(B,)` and logits `(B, C)` per clip: `(B,)`, in nats; 0 for the label -1.
+
+    `label_weights` `(B,)` multiply it.
+    """
     labels = ops.cast(labels, "int32")
     entropy = ops.sparse_categorical_crossentropy(ops.maximum(labels, 0), student_logits, from_logits=True)
-    return ops.where(labels >= 0, entropy, 0.0)
+    hard = ops.where(labels >= 0, entropy, 0.0)
+    return hard if label_weights is None else hard * ops.cast(label_weights, hard.dtype)
 
 
 def soft_term(teacher_logits, student_logits, temperature: float):
@@ -48,6 +52,13 @@ def soft_term(teacher_logits, student_logits, temperature: float):
     teacher = ops.log_softmax(teacher_logits / temperature, axis=-1)
     student = ops.log_softmax(student_logits / temperature, axis=-1)
     return temperature**2 * ops.sum(ops.exp(teacher) * (teacher - student), axis=-1)
+
+
+class MeanOrNan(keras.metrics.Mean):
+    """The weighted mean of values, or NaN if the weights sum to 0, where Keras returns 0."""
+
+    def result(self):
+        return ops.where(self.count > 0, super().result(), float("nan"))
 
 
 class Distiller(keras.Model):
@@ -58,9 +69,9 @@ class Distiller(keras.Model):
     Targets are then only `labels`, as a dict or an array, or `labels` and `teacher_clips`, the same views at the
     teacher's input size.
 
-    Logs `hard_loss` and `soft_loss`, the two terms of the loss before weighting, `accuracy` on the labelled clips, and
-    `agreement`, the fraction of clips for which student and teacher predict the same class. With `alpha` 1 no teacher
-    is needed, and `soft_loss` and `agreement` are not logged.
+    Logs `hard_loss` and `soft_loss`, the means of the two terms over all clips before weighting by `alpha`, `accuracy`
+    on the labelled clips, NaN if there are none, and `agreement`, the fraction of clips for which student and teacher
+    predict the same class. With `alpha` 1 no teacher is needed, and `soft_loss` and `agreement` are not logged.
     """
 
     def __init__(
@@ -79,7 +90,7 @@ class Distiller(keras.Model):
             teacher.trainable = False
         self.distillation_loss = DistillationLoss(temperature, alpha)
         self.hard_loss = keras.metrics.Mean(name="hard_loss")
-        self.accuracy = keras.metrics.Mean(name="accuracy")
+        self.accuracy = MeanOrNan(name="accuracy")
         if alpha < 1:
             self.soft_loss = keras.metrics.Mean(name="soft_loss")
             self.agreement = keras.metrics.Mean(name="agreement")
@@ -107,7 +118,7 @@ class Distiller(keras.Model):
         choice = ops.cast(ops.argmax(student_logits, axis=-1), "int32")
         labelled = ops.cast(labels >= 0, "float32")
         weight = labelled if sample_weight is None else labelled * sample_weight
-        self.hard_loss.update_state(hard_term(labels, student_logits), sample_weight)
+        self.hard_loss.update_state(hard_term(labels, student_logits, targets.get("label_weights")), sample_weight)
         self.accuracy.update_state(ops.equal(labels, choice), weight)
         if self.distillation_loss.alpha < 1:
             teacher_logits = targets["teacher_logits"]

@@ -136,6 +136,23 @@ def test_logged_terms_add_up(tiny):
     assert log["agreement"] == np.mean(logits.argmax(axis=1) == teacher.argmax(axis=1))
 
 
+@pytest.mark.parametrize("weights", [None, [0.5, 3.0, 0.75, 1.0]], ids=["plain", "label weights"])
+@pytest.mark.parametrize("unlabelled", [0, 3])
+def test_logged_terms_are_those_that_are_minimised(tiny, weights, unlabelled):
+    """A hard loss without label weights, or averaged over labelled clips only, is not the term that is trained."""
+    student, clips, targets = tiny
+    targets["labels"] = np.where(np.arange(4) < unlabelled, -1, targets["labels"])
+    if weights is not None:
+        targets["label_weights"] = np.array(weights, "float32")
+    distiller = Distiller(student, temperature=5.0, alpha=0.3)
+    distiller.compile(jit_compile=False)
+    log = distiller.evaluate(clips, targets, batch_size=4, verbose=0, return_dict=True)
+    logits = np.asarray(student(clips.astype("float32"), training=False), np.float64)
+    entropy = -log_softmax(logits, axis=1)[np.arange(4), targets["labels"]] * (weights or 1.0)
+    assert log["hard_loss"] == pytest.approx(entropy[unlabelled:].sum() / 4, rel=1e-5)
+    assert log["loss"] == pytest.approx(0.3 * log["hard_loss"] + 0.7 * log["soft_loss"], rel=1e-5)
+
+
 def test_a_live_teacher_gives_the_same_loss_as_its_stored_logits(tiny):
     """Live and cached teachers are one method: for the same clips the losses must be equal."""
     student, clips, targets = tiny
@@ -202,3 +219,21 @@ def test_accuracy_counts_only_labelled_clips(tiny):
     labels = np.array([choice[0], -1, -1, (choice[3] + 1) % 3])
     log = distiller.evaluate(clips, {**targets, "labels": labels}, verbose=0, return_dict=True)
     assert log["accuracy"] == 0.5
+
+
+def test_the_accuracy_of_no_labelled_clip_is_unknown(tiny):
+    """An accuracy of 0 % would be taken for a student that is always wrong."""
+    student, clips, targets = tiny
+    distiller = Distiller(student)
+    distiller.compile(jit_compile=False)
+    log = distiller.evaluate(clips, {**targets, "labels": np.full(4, -1)}, verbose=0, return_dict=True)
+    assert np.isnan(log["accuracy"])
+
+
+def test_without_a_hard_term_labels_have_no_effect(batch):
+    """At alpha 0, a cross entropy that is not finite would make the loss NaN, although it is not trained."""
+    labels, teacher, student = batch
+    targets = {"labels": labels, "teacher_logits": teacher, "label_weights": np.full(6, np.nan)}
+    assert np.isnan(float(DistillationLoss(4.0, 0.5, dtype="float64")(targets, student)))
+    loss = float(DistillationLoss(4.0, 0.0, dtype="float64")(targets, student))
+    assert loss == pytest.approx(reference_loss(labels, teacher, student, 4.0, 0.0), rel=1e-9)

@@ -90,7 +90,7 @@ def epoch_line(epoch: Mapping[str, float], epochs: int, *, is_best: bool) -> str
     """Return the metrics of an epoch as a line of text."""
     parts = [f"epoch {epoch['epoch']:>{len(str(epochs))}}/{epochs}", loss_text(epoch)]
     if "gradient_ratio" in epoch:
-        parts.append(f"soft/hard gradients {epoch['gradient_ratio']:.2g}")
+        parts.append(f"soft/hard gradients {epoch['gradient_ratio']:.3g}")
     parts.append(f"| validation loss {epoch['val_loss']:.3f}, accuracy {100 * epoch['val_accuracy']:.1f} %")
     if "val_agreement" in epoch:
         parts.append(f"(agrees with teacher {100 * epoch['val_agreement']:.1f} %)")

@@ -16,7 +16,7 @@ from utils.runtime.run_log import log_only
 from utils.settings.options import TrainingOptions
 from utils.splits.protocols import Split
 from utils.training.callbacks import AfterEachStep, EpochLog, tensorboard
-from utils.training.gradient_ratio import gradient_log
+from utils.training.gradient_ratio import gradient_ratio
 from utils.training.guards import Guard, HopelessTraining
 from utils.training.history import history_array
 from utils.training.progress_bar import WaitClock, progress_bar
@@ -53,6 +53,7 @@ def fit(
     state = state or TrainingState()
     steps = (epoch_clips or len(split.train)) // options.batch_size
     precision = compile_model(model, options, steps)
+    ratio = gradient_ratio(model)
     clock = WaitClock(model)
     log = EpochLog(options, clock, steps * options.batch_size, state)
     if state.can_resume:
@@ -65,7 +66,6 @@ def fit(
             stopping_when_hopeless(log),
             progress_bar(options, steps, clock, first_epoch=done) as bar,
         ):
-            ratio = gradient_log(model, reader, split, targets)
             model.fit(
                 train,
                 steps_per_epoch=steps,

@@ -1,4 +1,4 @@
-"""The ratio of the gradient norms of a Distiller's two loss terms, once per epoch on one fixed batch."""
+"""The ratio of the gradient norms of a Distiller's two loss terms, measured in the first steps of each epoch."""
 
 from collections.abc import Mapping
 
@@ -6,47 +6,70 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from models.distiller import Distiller, hard_term, soft_term
-from utils.data.batches import RowReader, evaluation_batches
-from utils.splits.protocols import Split
+from models.distiller import DistillationLoss, Distiller
 
-CLIPS = 4  # in the fixed batch, so that it costs less than a training step of 8
+MOST_STEPS = 8  # measured per epoch; each takes nearly three times as long as an ordinary step
 
 
-def gradient_norms(distiller, clips, targets: Mapping) -> list:
-    """Return the gradient norms of a Distiller's weighted soft and hard terms, two scalar tensors.
+def gradient_norms(distiller: Distiller, clips, targets: Mapping) -> list:
+    """Return the gradient norms of the two terms of a training step's loss, soft and hard: two scalar tensors.
 
-    The terms are (1 - alpha) T^2 KL and alpha CE, without dropout. The gradients are with respect to all weights of the
-    student.
+    The terms are those of `DistillationLoss` with all of their weights, averaged over the batch. The gradients are with
+    respect to all trainable weights of the student. The dropout masks are those of the next training step: the states
+    of the seed generators, and of layers such as batch normalisation, are restored.
     """
     student, loss = distiller.student, distiller.distillation_loss
+    changing = student.non_trainable_variables
+    before = [tf.identity(variable.value) for variable in changing]
     targets = distiller.with_teacher_logits(clips, targets)
     with tf.GradientTape(persistent=True) as tape:
-        logits = student(clips, training=False)
-        hard = loss.alpha * tf.reduce_mean(hard_term(targets["labels"], logits))
-        soft = (1 - loss.alpha) * tf.reduce_mean(soft_term(targets["teacher_logits"], logits, loss.temperature))
-    return [tf.linalg.global_norm(tape.gradient(term, student.trainable_variables)) for term in (soft, hard)]
+        logits = distiller(clips, training=True)
+        soft = (1 - loss.alpha) * DistillationLoss(loss.temperature, alpha=0.0)(targets, logits)
+        hard = loss.alpha * DistillationLoss(loss.temperature, alpha=1.0)(targets, logits)
+    norms = [tf.linalg.global_norm(tape.gradient(term, student.trainable_variables)) for term in (soft, hard)]
+    for variable, value in zip(changing, before):
+        variable.assign(value)
+    return norms
 
 
-def gradient_log(model, reader: RowReader, split: Split, targets: Mapping) -> list[keras.callbacks.Callback]:
-    """Return a callback that adds `gradient_ratio` to the logs of each epoch, if `model` is a Distiller with two terms.
+class GradientRatio(keras.callbacks.Callback):
+    """Adds `gradient_ratio` to the logs of each epoch; must precede the callbacks that read the logs.
 
     The ratio is the gradient norm of the soft term divided by that of the hard term: above 1 the teacher dominates,
-    below 1 the labels. It is infinite if the hard term has no gradient. The callback must precede those that read the
-    logs.
+    below 1 the labels. It is measured before the first training steps of an epoch, on their batches and weights, until
+    one of them has a labelled clip, but in at most MOST_STEPS steps; the norms are averaged over these steps. It is
+    infinite if none of them has a labelled clip. The compiled `model` must be a Distiller.
     """
-    if not isinstance(model, Distiller) or not 0 < model.distillation_loss.alpha < 1:
-        return []
-    labelled = split.train[np.asarray(targets["labels"])[split.train] >= 0]
-    rows = np.unique(labelled[np.linspace(0, len(labelled) - 1, CLIPS).astype(int)])
-    batch = next(iter(evaluation_batches(reader, rows, targets, batch_size=CLIPS)))
 
-    @tf.function  # three times as fast as eager execution
-    def norms_of_batch(clips, targets):
-        return gradient_norms(model, clips, targets)
+    def __init__(self, model: Distiller):
+        super().__init__()
+        self.norms: list[list[float]] = []
+        self._norms_of = tf.function(lambda clips, targets: gradient_norms(model, clips, targets))
+        model.make_train_function()
+        step = model.train_function
 
-    def add_ratio(epoch, logs):
-        soft, hard = (float(norm) for norm in norms_of_batch(*batch))
-        logs["gradient_ratio"] = soft / hard if hard > 0 else float("inf")
+        def measured_step(iterator):
+            clips, targets = batch = next(iter(iterator))
+            if not self.is_complete:
+                self.norms.append([float(norm) for norm in self._norms_of(clips, targets)])
+                self.is_complete = len(self.norms) == MOST_STEPS or bool(np.any(targets["labels"] >= 0))
+            return step([batch])
 
-    return [keras.callbacks.LambdaCallback(on_epoch_end=add_ratio)]
+        model.train_function = measured_step
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.norms, self.is_complete = [], False
+
+    def on_epoch_end(self, epoch, logs):
+        soft, hard = np.mean(self.norms, axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs["gradient_ratio"] = float(soft / hard)
+
+
+def gradient_ratio(model) -> list[keras.callbacks.Callback]:
+    """Return the GradientRatio of a compiled model, if it is a Distiller with two terms.
+
+    It wraps the training step, so that functions that wrap the step later must pass the batch on.
+    """
+    has_two_terms = isinstance(model, Distiller) and 0 < model.distillation_loss.alpha < 1
+    return [GradientRatio(model)] if has_two_terms else []

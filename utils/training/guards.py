@@ -69,9 +69,10 @@ def non_finite_variable(variables: Sequence) -> str | None:
 def no_progress(losses: Sequence[float], accuracies: Sequence[float], labels: np.ndarray) -> str | None:
     """Return a message if the last PATIENT_EPOCHS epochs are the first without progress, else None.
 
-    `losses` and `accuracies` are those of training, one per epoch; `labels` are those of the training clips, -1 for
-    unlabelled clips. There is no progress if the loss has not fallen by 2 % and accuracy has never exceeded that of
-    predicting the most frequent class by more than three standard errors.
+    `losses` and `accuracies` are those of training, one per epoch; the accuracy is NaN in an epoch without labels.
+    `labels` are those of the training clips, -1 for unlabelled clips. There is no progress if the loss has not fallen
+    by 2 % and accuracy has never exceeded that of predicting the most frequent class by more than three standard
+    errors.
     """
     labels = labels[labels >= 0]
     if len(losses) < PATIENT_EPOCHS or not len(labels):
@@ -81,7 +82,10 @@ def no_progress(losses: Sequence[float], accuracies: Sequence[float], labels: np
         chance = np.bincount(labels).max() / len(labels)
         limit = chance + 3 * math.sqrt(chance * (1 - chance) / len(labels))
         begin = end - PATIENT_EPOCHS
-        return begin >= 0 and max(accuracies[begin:end]) <= limit and min(losses[begin:end]) > 0.98 * losses[begin]
+        if begin < 0:
+            return False
+        best = np.nan_to_num(accuracies[begin:end]).max()
+        return best <= limit and min(losses[begin:end]) > 0.98 * losses[begin]
 
     if not stuck(len(losses)) or stuck(len(losses) - 1):
         return None

@@ -1,6 +1,7 @@
 """Progress of the running epoch on a terminal, and the time lost waiting for data."""
 
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -82,9 +83,10 @@ def progress_bar(options: TrainingOptions, steps: int, clock: WaitClock, *, firs
 
 
 def loss_text(logs: Mapping[str, float]) -> str:
-    """Return the loss, with its two terms if it has them, and the accuracy as text."""
+    """Return the loss, with its two terms if it has them, and the accuracy as text, "-" if there are no labels."""
     terms = f"  (hard {logs['hard_loss']:.3f}, soft {logs['soft_loss']:.3f})" if "soft_loss" in logs else ""
-    return f"loss {logs['loss']:.3f}{terms}  accuracy {100 * logs['accuracy']:.1f} %"
+    accuracy = "-" if math.isnan(logs["accuracy"]) else f"{100 * logs['accuracy']:.1f} %"
+    return f"loss {logs['loss']:.3f}{terms}  accuracy {accuracy}"
 
 
 def step_text(logs: Mapping[str, float], *, clips_per_second: float, wait_share: float, seconds_left: float) -> str:

@@ -202,6 +202,9 @@ def test_progress_in_loss_or_accuracy_is_progress():
     assert no_progress([*losses[:-1], 0.67], accuracies, labels) is None
     assert no_progress(losses, [*accuracies[:-1], 0.6], labels) is None
     assert no_progress(losses, [*accuracies[:-1], 0.54], labels) is not None  # three standard errors are 0.047
+    without_labels = [math.nan, *accuracies[1:]]  # the first epoch had no labelled clip
+    assert no_progress(losses, without_labels, labels) is not None
+    assert no_progress(losses, [*without_labels[:-1], 0.6], labels) is None
     mostly_zero = np.arange(1000) % 5 == 0
     assert no_progress(losses, [0.8] * 10, mostly_zero.astype(int)) is not None  # always predicting the largest class
 

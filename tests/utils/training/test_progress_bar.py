@@ -1,6 +1,7 @@
 """Progress of training: a bar on a terminal, only a line per epoch elsewhere."""
 
 import io
+import math
 from functools import partial
 
 import keras
@@ -14,7 +15,7 @@ from utils.settings.options import TrainingOptions
 from utils.splits.protocols import Split
 from utils.training.callbacks import epoch_line
 from utils.training.fit import fit
-from utils.training.progress_bar import step_text
+from utils.training.progress_bar import loss_text, step_text
 
 INPUTS = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
 SPLIT = Split("random", 0, np.arange(12), np.arange(12, 16), np.arange(16, 20), ())
@@ -77,3 +78,8 @@ def test_the_line_of_an_epoch_shows_the_time_left():
     epoch |= {"clips_per_second": 10.0, "wait_share": 0.04}
     assert "10.0 clips/s, waiting for data 4.0 %, 47 min left" in epoch_line({"epoch": 3} | epoch, 50, is_best=False)
     assert "left" not in epoch_line({"epoch": 50} | epoch, 50, is_best=False)
+
+
+def test_an_unknown_accuracy_is_not_shown_as_a_number():
+    """Of an epoch without labelled clips, 0 % or nan % would look like a fault of the student."""
+    assert loss_text({"loss": 1.0, "accuracy": math.nan}) == "loss 1.000  accuracy -"
