@@ -1,6 +1,5 @@
 """The stages as functions of parsed arguments, called by the scripts and by reproduce.py."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +12,12 @@ from models.initialisation import can_be_initialised_by_data, initialise_by_data
 from utils.data.batches import clip_reader
 from utils.data.clips import open_clips
 from utils.data.labels import few_labels
-from utils.data.loading import SplitDataset, check_length, load, split_of
+from utils.data.loading import SplitDataset, check_length, load, split_of, unlabelled_files
 from utils.evaluation import results as report
 from utils.evaluation.tables import summary
 from utils.evaluation.testing import choose_test_clips, leaks_of_test, predict, with_seen_unlabelled
 from utils.leaks.finder import LeakFinder
-from utils.leaks.report import short_form
+from utils.leaks.unlabelled import leaks_of_unlabelled
 from utils.networks import sports1m
 from utils.networks.frozen_features import feature_reader
 from utils.networks.precision import training_precision
@@ -26,7 +25,7 @@ from utils.networks.recognizer import load_recognizer, save_recognizer
 from utils.networks.records import make_record, same_clips
 from utils.networks.student_builders import student_builder, student_code, teacher_code
 from utils.runtime.errors import as_user_error
-from utils.runtime.files import digest, file_fingerprint
+from utils.runtime.files import file_fingerprint
 from utils.runtime.run_log import logged
 from utils.settings.options import (
     TASK_FROM_SCRATCH,
@@ -144,12 +143,15 @@ def train_alone(
     """Train a student from labels only: the baseline of distillation.
 
     With `labels_per_class` or `unlabelled`, training uses the labelled clips only, but an epoch has as many steps as
-    with all clips, so that baseline and distilled student take the same number of steps. With `teacher_mode` "live",
-    each epoch has new views, as for a student of a live teacher.
+    with all clips, so that baseline and distilled student take the same number of steps. With `fail_on_leak`,
+    unlabelled clips are checked as for the distilled student, although they only determine the number of steps. With
+    `teacher_mode` "live", each epoch has new views, as for a student of a live teacher.
     """
     training_precision(training.precision)
     loaded = load(data, network.input_shape, distillation.unlabelled)
     labels, split = loaded.dataset.labels, loaded.split
+    if distillation.fail_on_leak:
+        leaks_of_unlabelled(loaded, data.group_pattern, fail_on_leak=True)
     if distillation.labels_per_class is not None:
         labels = few_labels(labels, split, distillation.labels_per_class)
         split = replace(split, train=split.train[labels[split.train] >= 0])
@@ -217,30 +219,6 @@ def train_distilled(
         teacher = fingerprints if len(fingerprints) > 1 else fingerprints[0]
         about = {"kind": "distilled student", "teacher": teacher, "unlabelled": leaks}
         return finish(student, history, loaded, output, options, about, state)
-
-
-def unlabelled_files(loaded: SplitDataset) -> dict[str, str]:
-    """Return the digests of the unlabelled clips by argument, for the settings of a training."""
-    parts = enumerate(loaded.dataset.unlabelled, start=1)
-    return {f"--unlabelled {number}": digest(json.dumps(part.fingerprint()).encode()) for number, part in parts}
-
-
-def leaks_of_unlabelled(loaded: SplitDataset, group_pattern: str | None, *, fail_on_leak: bool) -> dict | None:
-    """Print and return what test clips share with unlabelled clips, for the record; None without unlabelled clips.
-
-    The result lists the files with their fingerprints. With `fail_on_leak`, raises UserError if anything is shared.
-    """
-    dataset = loaded.dataset
-    if not dataset.unlabelled:
-        return None
-    split = loaded.split  # near-duplicates are found in relation to all seen clips
-    found = LeakFinder(dataset).find(split.test, split.train, split.validation, group_pattern=group_pattern)
-    found = found.of_unlabelled()
-    print(short_form(found.as_dict()))
-    if fail_on_leak:
-        found.refuse()
-    files = [{"path": str(part.frames.path), "arrays": part.fingerprint()} for part in dataset.unlabelled]
-    return {"files": files, "leaks": found.as_dict()}
 
 
 def write_views(

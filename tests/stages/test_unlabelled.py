@@ -65,10 +65,11 @@ def test_the_record_lists_unlabelled_clips_and_their_leaks(trained):
     "command",
     [
         ["KD_training.py", *UNLABELLED, *TRAINING, "--output_path", "refused/s.h5"],
+        ["KD_training.py", *UNLABELLED, *TRAINING, "--output_path", "refused/s.h5", "--alpha", 1],
         ["reproduce.py", *UNLABELLED, "--output_path", "refused"],
         ["eval.py", *ARRAYS, "--recognizer", "student.keras", "--output_path", "refused"],
     ],
-    ids=lambda command: command[0],
+    ids=["distilled", "baseline", "experiment", "evaluation"],
 )
 def test_copies_of_test_clips_are_refused(trained, command):
     """The accuracy of a student that has seen test clips would be reported as that on new clips."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from utils.data.clips import ClipDataset, open_clips, with_unlabelled
 from utils.runtime.errors import UserError
+from utils.runtime.files import digest
 from utils.runtime.run_log import log_only
 from utils.settings.options import DataOptions
 from utils.splits.protocols import Split, make_split
@@ -60,3 +61,9 @@ def split_of(data: DataOptions, dataset: ClipDataset) -> Split:
         group_pattern=data.group_pattern,
         split_dir=data.split_dir,
     )
+
+
+def unlabelled_files(loaded: SplitDataset) -> dict[str, str]:
+    """Return the digests of the unlabelled clips by argument, for the settings of a training."""
+    parts = enumerate(loaded.dataset.unlabelled, start=1)
+    return {f"--unlabelled {number}": digest(json.dumps(part.fingerprint()).encode()) for number, part in parts}
