@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PRELOADED = ["tensorflow", "keras", "matplotlib.pyplot", "sklearn", "scipy.stats"]
 # A kill before "open" or "close" leaves the same files as one before the next of these calls.
 FILE_CALLS = {"write", "pwrite", "tofile", "fsync", "truncate", "flock"}
-FILE_CALLS |= {"rename", "replace", "unlink", "rmdir", "mkdir"}
+FILE_CALLS |= {"rename", "replace", "link", "unlink", "rmdir", "mkdir"}
 TIME = "time"  # the phase of kills after a number of seconds
 LEFT = " is left"  # ends faults that do not show an unsafe save
 SECONDS_PER_RUN = 900

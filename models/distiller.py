@@ -54,6 +54,15 @@ def soft_term(teacher_logits, student_logits, temperature: float):
     return temperature**2 * ops.sum(ops.exp(teacher) * (teacher - student), axis=-1)
 
 
+def is_correct(labels, logits):
+    """Return 1 for each clip whose highest logit `(B, C)` is that of its label `(B,)`, else 0: float32 `(B,)`.
+
+    Logits with NaN have no highest one; argmax would return class 0.
+    """
+    is_right = ops.equal(ops.cast(labels, "int32"), ops.cast(ops.argmax(logits, axis=-1), "int32"))
+    return ops.cast(ops.logical_and(is_right, ops.logical_not(ops.any(ops.isnan(logits), axis=-1))), "float32")
+
+
 class MeanOrNan(keras.metrics.Mean):
     """The weighted mean of values, or NaN if the weights sum to 0, where Keras returns 0."""
 
@@ -115,14 +124,13 @@ class Distiller(keras.Model):
 
     def _log(self, targets, student_logits, sample_weight):
         labels = ops.cast(targets["labels"], "int32")
-        choice = ops.cast(ops.argmax(student_logits, axis=-1), "int32")
         labelled = ops.cast(labels >= 0, "float32")
         weight = labelled if sample_weight is None else labelled * sample_weight
         self.hard_loss.update_state(hard_term(labels, student_logits, targets.get("label_weights")), sample_weight)
-        self.accuracy.update_state(ops.equal(labels, choice), weight)
+        self.accuracy.update_state(is_correct(labels, student_logits), weight)
         if self.distillation_loss.alpha < 1:
             teacher_logits = targets["teacher_logits"]
-            teacher_choice = ops.cast(ops.argmax(teacher_logits, axis=-1), "int32")
+            teacher_choice = ops.argmax(teacher_logits, axis=-1)
             temperature = self.distillation_loss.temperature
             self.soft_loss.update_state(soft_term(teacher_logits, student_logits, temperature), sample_weight)
-            self.agreement.update_state(ops.equal(teacher_choice, choice), sample_weight)
+            self.agreement.update_state(is_correct(teacher_choice, student_logits), sample_weight)

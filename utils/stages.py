@@ -25,7 +25,7 @@ from utils.networks.recognizer import load_recognizer, save_recognizer
 from utils.networks.records import make_record, same_clips
 from utils.networks.student_builders import student_builder, student_code, teacher_code
 from utils.runtime.errors import as_user_error
-from utils.runtime.files import file_fingerprint
+from utils.runtime.files import file_fingerprint, replaced_together
 from utils.runtime.run_log import logged
 from utils.settings.options import (
     TASK_FROM_SCRATCH,
@@ -43,7 +43,7 @@ from utils.teachers.question import Question
 from utils.teachers.targets import live_teacher, teacher_logits
 from utils.teachers.teacher import check_teacher, resolve_teachers
 from utils.training.fit import fit, set_seeds
-from utils.training.history import kept_epoch, save_history
+from utils.training.history import draw_history, has_finite_losses, history_paths, kept_epoch, save_history
 from utils.training.state import TrainingState, settings_of, training_state
 
 INITIALISATION_CLIPS = 32
@@ -299,14 +299,15 @@ def finish(
     about: dict,
     state: TrainingState,
 ) -> Trained:
-    """Save history, model and record, which includes `about`, and print their paths.
+    """Save model, record, which includes `about`, and history together, draw the curves, and print the paths.
 
-    The training state is removed unless the training can be resumed.
+    The training state is removed last, unless the training can be resumed: if the process is killed before, the same
+    command saves the files again.
     """
     path = output.output_path
     training = next(group for group in options if isinstance(group, TrainingOptions))
     row = kept_epoch(history, keep=training.keep, epochs=training.epochs)
-    history_path = save_history(history, output.log_stem, title=f"{about['kind']}: {path.name}", kept=row)
+    history_path, _, _ = history_paths(output.log_stem)
     kept = dict(zip(history.dtype.names, history[row].item()))
     record = about | {"seconds": state.seconds()}
     record |= make_record(
@@ -317,11 +318,16 @@ def finish(
         kept=kept,
         history_path=history_path,
     )
-    save_recognizer(model, path, record)
+    with replaced_together():
+        save_recognizer(model, path, record)
+        save_history(history, output.log_path)
+    draw_history(history, output.log_path, title=f"{about['kind']}: {path.name}", kept=row)
     print(
         f"saved {path} ({model.count_params():,} parameters) from epoch {kept['epoch']}: "
         f"validation accuracy {100 * kept['val_accuracy']:.1f} %; history in {history_path}"
     )
+    if not has_finite_losses(history)[row]:
+        print(f"note: no epoch has a finite validation loss, so {path} is not usable")
     if state.can_resume:
         print(f"note: {state.kept()}")
     else:

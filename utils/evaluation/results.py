@@ -16,7 +16,8 @@ from utils.evaluation.tables import summary
 from utils.evaluation.testing import Predictions
 from utils.networks.cost import multiply_accumulates
 from utils.runtime.drawing import save_figure
-from utils.runtime.files import write_csv, write_json, write_text
+from utils.runtime.errors import UserError
+from utils.runtime.files import plain, write_csv, write_json, write_text
 from utils.splits.groups import Groups
 
 TOP = 5
@@ -25,14 +26,18 @@ TOP = 5
 def result_of(predictions: Predictions, dataset: ClipDataset, groups: Groups | None) -> dict:
     """Return the result of one recogniser as plain values for JSON.
 
-    Shares are 0..1. `loss` is the cross-entropy in nats, None if infinite. `top5` is None with at most 5 classes.
-    `leaks` is None if the clips that the recogniser has seen are unknown.
+    Shares are 0..1. `loss` is the cross-entropy in nats. `top5` is None with at most 5 classes. `leaks` is None if the
+    clips that the recogniser has seen are unknown. Numbers that are not finite are None. Raises UserError if logits
+    are NaN.
     """
     clips, logits = predictions.clips, predictions.logits
     recognizer, leaks = predictions.recognizer, predictions.leaks
+    broken = np.isnan(logits).any(axis=1)
+    if broken.any():
+        share = f"{broken.sum()} of {len(broken)}"
+        raise UserError(f"--recognizer: logits of {recognizer.path} must not be NaN, got NaN for {share} clips")
     keys = groups.keys[clips.rows] if groups else None
-    loss = metrics.cross_entropy(clips.labels, logits)
-    return {
+    result = {
         "recognizer": str(recognizer.path),
         "split": clips.protocol,
         "clips": len(clips.rows),
@@ -40,7 +45,7 @@ def result_of(predictions: Predictions, dataset: ClipDataset, groups: Groups | N
         "interval": asdict(accuracy_interval(metrics.correct_predictions(clips.labels, logits), keys)),
         "top5": metrics.top_k_accuracy(clips.labels, logits, TOP) if logits.shape[1] > TOP else None,
         "mean_class_accuracy": metrics.per_class(clips.labels, logits).mean_accuracy,
-        "loss": loss if np.isfinite(loss) else None,
+        "loss": metrics.cross_entropy(clips.labels, logits),
         "calibration_error": metrics.calibration_error(clips.labels, logits),
         "clips_per_second": predictions.clips_per_second,
         "parameters": recognizer.model.count_params(),
@@ -49,6 +54,7 @@ def result_of(predictions: Predictions, dataset: ClipDataset, groups: Groups | N
         "notes": list(clips.notes),
         "leaks": None if leaks is None else leaks.as_dict(),
     }
+    return plain(result)
 
 
 def comparisons(all_predictions: Sequence[Predictions], groups: Groups | None) -> list[dict]:

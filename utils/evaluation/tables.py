@@ -16,7 +16,7 @@ def table(results: Sequence[dict]) -> str:
             str(result["clips"]),
             percent_with_interval(result["interval"]),
             "-" if result["top5"] is None else f"{100 * result['top5']:.1f} %",
-            "inf" if result["loss"] is None else f"{result['loss']:.3f}",
+            "not finite" if result["loss"] is None else f"{result['loss']:.3f}",
             f"{result['clips_per_second']:.1f}",
             f"{result['parameters']:,}",
             f"{result['multiply_accumulates'] / 1e9:.2f}",

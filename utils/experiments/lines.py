@@ -66,13 +66,17 @@ def lines_of(cells: Sequence[Cell]) -> tuple[list[Line], list[dict]]:
 def choose(students: Sequence[Line], fold: str) -> tuple[Row, dict[tuple[int, str], Cell]]:
     """Return the row with the best mean validation accuracy (then loss) over the seeds of a fold, and its cells.
 
-    Other folds are not considered: their validation clips may be test clips of this fold.
+    Other folds are not considered: their validation clips may be test clips of this fold. A row with a loss that is not
+    finite (None) is chosen only if there is no other.
     """
 
     def merit(line: Line) -> tuple[float, float]:
         trained = [cell.read("trained") for (_, of), cell in line.cells.items() if of == fold]
+        losses = [t["validation_loss"] for t in trained]
+        if None in losses:
+            return -1.0, 0.0
         accuracy = np.mean([t["validation_accuracy"] for t in trained])
-        return round(float(accuracy), 9), -float(np.mean([t["validation_loss"] for t in trained]))
+        return round(float(accuracy), 9), -float(np.mean(losses))
 
     best = max(students, key=merit)
     return best.row, {run: cell for run, cell in best.cells.items() if run[1] == fold}

@@ -13,7 +13,7 @@ from utils.networks.class_scores import SMALLEST_PROBABILITY, are_probabilities
 from utils.networks.records import record_path
 from utils.runtime.devices import jit_compile
 from utils.runtime.errors import UserError, first_line
-from utils.runtime.files import file_fingerprint, read_json, write_bytes, write_json, written_beside
+from utils.runtime.files import file_fingerprint, read_json, replaced_together, write_json, written_beside
 from utils.settings.options import INPUT_SCALES, ViewOptions
 
 
@@ -60,19 +60,20 @@ class Recognizer:
         return np.concatenate(logits).astype(np.float32)
 
 
-def save_model(model, path: str | os.PathLike) -> None:
-    """Write a functional Keras model to .keras or .h5, completely or not at all, without its optimiser.
+def save_model(model, path: str | os.PathLike) -> str:
+    """Write a functional Keras model to .keras or .h5 atomically, without its optimiser; return its fingerprint.
 
     For a compiled model both formats include the optimiser's variables, which triple the file size.
     """
     import keras
 
     network = keras.Model(model.inputs[0], model.outputs[0], name=model.name)  # shares the layers, but is not compiled
-    if Path(path).suffix == ".h5":
-        write_bytes(path, hdf5_bytes(network))
-    else:
-        with written_beside(path) as temporary:
+    with written_beside(path) as temporary:
+        if temporary.suffix == ".h5":
+            temporary.write_bytes(hdf5_bytes(network))
+        else:
             network.save(temporary)
+        return file_fingerprint(temporary)
 
 
 def hdf5_bytes(model) -> bytes:
@@ -89,9 +90,14 @@ def hdf5_bytes(model) -> bytes:
 
 
 def save_recognizer(model, path: str | os.PathLike, record: dict) -> None:
-    """Write a model, then its record with the model's fingerprint, by which `read_record` detects a mismatch."""
-    save_model(model, path)
-    write_json(record_path(path), {"fingerprint": file_fingerprint(path), **record})
+    """Write a model and its record, both or neither.
+
+    The record holds the model's fingerprint, by which `read_record` detects a mismatch. It is renamed before the model,
+    so that a killed process never leaves a model without its record.
+    """
+    with replaced_together():
+        fingerprint = save_model(model, path)
+        write_json(record_path(path), {"fingerprint": fingerprint, **record})
 
 
 def load_recognizer(

@@ -31,7 +31,10 @@ def make_record(
     kept: dict[str, float],
     history_path: Path,
 ) -> dict:
-    """Return the common content of all records; `options` are dataclasses, `kept` is the kept row of the history."""
+    """Return the common content of all records; `options` are dataclasses, `kept` is the kept row of the history.
+
+    A validation metric that is not finite is None.
+    """
     return {
         "class_names": list(dataset.class_names),
         "input": {"shape": list(input_shape), "channels": "rgb", "range": "0..255"},
@@ -39,7 +42,7 @@ def make_record(
         "arrays": dataset.fingerprint(),
         "arguments": {name: item for group in options for name, item in plain(asdict(group)).items()},
         "kept_epoch": kept["epoch"],
-        "validation": {name: value for name, value in kept.items() if name.startswith("val_")},
+        "validation": plain({name: value for name, value in kept.items() if name.startswith("val_")}),
         "history": str(history_path),
         "versions": {"python": platform.python_version()} | installed_versions(),
     }

@@ -1,6 +1,7 @@
 """Atomic file writes, lock files, fingerprints and checks of free disk space."""
 
 import contextlib
+import contextvars
 import csv
 import errno
 import fcntl
@@ -8,6 +9,7 @@ import glob
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -18,6 +20,7 @@ from pathlib import Path
 from utils.runtime.errors import UserError
 from utils.runtime.strict_json import parse_json
 
+_DELAYED = contextvars.ContextVar("renames that replaced_together delays", default=None)
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 JSON_BYTES = 64 * 2**20  # largest JSON file that is read; the record of a million clips has about 8 MB
 
@@ -28,16 +31,21 @@ def written_beside(path: str | os.PathLike) -> Iterator[Path]:
 
     The temporary name keeps the suffix of `path`, by which Keras and NumPy choose the format. Missing parent folders
     are created. The data is flushed to disk before the rename, so `path` holds a complete file even after a power
-    failure. The OSError of a full disk names `path`.
+    failure. The OSError of a full disk names `path`. Within `replaced_together` the rename is delayed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    delayed, is_delayed = _DELAYED.get(), False
     try:
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        if delayed is None:
+            os.replace(temporary, path)
+        else:
+            delayed.append((temporary, path))
+            is_delayed = True
     except OSError as error:
         is_short = str(error).endswith(" written")  # NumPy's "N requested and M written" has no errno
         number = errno.ENOSPC if error.errno is None and is_short else error.errno
@@ -45,7 +53,62 @@ def written_beside(path: str | os.PathLike) -> Iterator[Path]:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if not is_delayed:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replaced_together() -> Iterator[None]:
+    """Delay the renames of `written_beside` to the end of the block, so that all of its files are replaced or none.
+
+    All files are complete before the first rename. If the block or a rename raises an exception, the former files are
+    restored. The file that is written first is renamed last: if the process is killed between two renames, its presence
+    shows that the others are there. An inner block joins the outer one.
+    """
+    if _DELAYED.get() is not None:
+        yield
+        return
+    delayed: list[tuple[Path, Path]] = []
+    token = _DELAYED.set(delayed)
+    try:
+        try:
+            yield
+        finally:
+            _DELAYED.reset(token)
+        _replace_all(delayed[::-1])
+    finally:
+        for temporary, _ in delayed:
+            temporary.unlink(missing_ok=True)
+
+
+def _replace_all(renames: Sequence[tuple[Path, Path]]) -> None:
+    """Rename all temporary files to their final paths; after an exception, restore the former files and raise it."""
+    former = {path: path.with_name(f".{path.stem}.{os.getpid()}.former.partial{path.suffix}") for _, path in renames}
+    try:
+        for path, kept in former.items():
+            kept.unlink(missing_ok=True)
+            if os.path.lexists(path):
+                _link_or_copy(path, kept)
+        try:
+            for temporary, path in renames:
+                os.replace(temporary, path)
+        except BaseException:
+            for temporary, path in renames:
+                if not temporary.exists() and former[path].exists():
+                    os.replace(former[path], path)
+                elif not temporary.exists():
+                    path.unlink(missing_ok=True)
+            raise
+    finally:
+        for kept in former.values():
+            kept.unlink(missing_ok=True)
+
+
+def _link_or_copy(path: Path, other: Path) -> None:
+    try:
+        os.link(path, other, follow_symlinks=False)
+    except OSError:  # some file systems have no hard links
+        shutil.copy2(path, other)
 
 
 def disk_error(error: OSError) -> str | None:
@@ -92,11 +155,8 @@ def write_csv(path: str | os.PathLike, header: Sequence[str], rows: Sequence[Seq
 
 
 def write_json(path: str | os.PathLike, content) -> None:
-    """Write `content` as indented JSON, with each list of numbers on one line, atomically.
-
-    Raises ValueError if `content` holds NaN or an infinity, which JSON does not allow.
-    """
-    text = json.dumps(content, indent=2, allow_nan=False)
+    """Write `plain(content)` as indented JSON, with each list of numbers on one line, atomically."""
+    text = json.dumps(plain(content), indent=2, allow_nan=False)
     number_lists = re.compile(r"\[\n\s*(-?\d[^\[\]{}\"]*?)\n\s*\]")  # JSON strings contain no line breaks
     write_text(path, number_lists.sub(lambda match: f"[{' '.join(match[1].split())}]", text) + "\n")
 
@@ -192,11 +252,16 @@ def digest(content: bytes) -> str:
 
 
 def plain(value):
-    """Return a copy of `value` with paths converted to strings and tuples to lists, as in JSON."""
+    """Return a copy of `value` as in JSON: paths become strings, tuples become lists.
+
+    NaN and infinities, which JSON does not have, become None.
+    """
     if isinstance(value, dict):
         return {name: plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return str(value) if isinstance(value, Path) else value
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from utils.runtime.errors import UserError
 from utils.runtime.progress import duration
 from utils.settings.options import TrainingOptions
-from utils.training.history import best_epoch, history_array, kept_epoch
+from utils.training.history import best_epoch, has_finite_losses, history_array, kept_epoch
 from utils.training.progress_bar import WaitClock, loss_text
 from utils.training.state import Ending, TrainingState, own_variables
 
@@ -60,7 +60,8 @@ class EpochLog(keras.callbacks.Callback):
         is_kept = kept_epoch(history, keep=self.options.keep, epochs=self.options.epochs) == epoch
         if is_kept:
             self.kept_weights = [variable.numpy() for variable in own_variables(self.model)]
-        print(epoch_line(self.epochs[-1], self.options.epochs, is_best=best_epoch(history) == epoch), flush=True)
+        is_best = best_epoch(history) == epoch and bool(has_finite_losses(history)[epoch])
+        print(epoch_line(self.epochs[-1], self.options.epochs, is_best=is_best), flush=True)
         self.state.ending, reason = ending_after(history, self.options, seconds=time.perf_counter() - self.train_start)
         if reason:
             print(f"note: stopped after epoch {epoch + 1}: {reason}")

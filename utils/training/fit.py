@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import keras
 import numpy as np
 
-from models.distiller import Distiller
+from models.distiller import Distiller, is_correct
 from utils.data.batches import RowReader, batch_loop, evaluation_batches, training_batches
 from utils.data.labels import balanced_label_weights
 from utils.networks.precision import computing_in, training_precision
@@ -89,7 +89,8 @@ def compile_model(model, options: TrainingOptions, steps_per_epoch: int) -> str:
         adam = keras.optimizers.LossScaleOptimizer(adam)  # keeps small gradients from underflowing
     settings = {"optimizer": adam, "jit_compile": jit_compile()}
     if not isinstance(model, Distiller):  # which has its own loss and metrics
-        settings |= {"loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True), "metrics": ["accuracy"]}
+        accuracy = keras.metrics.MeanMetricWrapper(is_correct, name="accuracy")
+        settings |= {"loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True), "metrics": [accuracy]}
     model.compile(**settings)
     return precision
 

@@ -158,7 +158,8 @@ class Guard(keras.callbacks.Callback):
     def check_loss(self, name: str, loss: float, where: str) -> None:
         if not math.isfinite(loss):
             is_first = self.steps == self.epoch == 0
-            early = "no weight has changed yet, so the clips or the initial weights are not finite"
+            teacher = ", the teacher's logits" if getattr(self.model, "teacher", None) is not None else ""
+            early = f"no weight has changed yet, so the clips{teacher} or the initial weights are not finite"
             self.report("finite", f"the {name} is {loss} {where}: {early if is_first else self.cause()}")
 
     def check_weights(self, where: str) -> None:

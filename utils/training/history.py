@@ -26,15 +26,19 @@ def history_paths(log_path: Path) -> tuple[Path, Path, Path]:
     return tuple(beside_history(log_path, suffix) for suffix in (".npy", ".csv", ".png"))
 
 
-def save_history(history: np.ndarray, log_path: Path, *, title: str, kept: int) -> Path:
-    """Write a history as .npy without pickle, .csv and .png; return the path of the .npy."""
-    array_path, table_path, picture_path = history_paths(log_path)
+def save_history(history: np.ndarray, log_path: Path) -> Path:
+    """Write a history as .npy without pickle and as .csv; return the path of the .npy."""
+    array_path, table_path, _ = history_paths(log_path)
     array = io.BytesIO()
     np.save(array, history, allow_pickle=False)
     write_bytes(array_path, array.getvalue())
     write_csv(table_path, history.dtype.names, history.tolist())
-    save_figure(TrainingCurves(history, title, kept), picture_path)
     return array_path
+
+
+def draw_history(history: np.ndarray, log_path: Path, *, title: str, kept: int) -> None:
+    """Draw the curves of a history as .png; call it after the model is saved."""
+    save_figure(TrainingCurves(history, title, kept), history_paths(log_path)[2])
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def kept_epoch(history: np.ndarray, *, keep: str, epochs: int) -> int:
     With "last", a training that ended early, or whose last validation loss is not finite, keeps its best epoch. The
     learning rate of an earlier epoch has not decayed yet, and few validation clips rank the epochs by chance.
     """
-    is_complete = len(history) >= epochs and np.isfinite(history["val_loss"][-1])
+    is_complete = len(history) >= epochs and has_finite_losses(history)[-1]
     return len(history) - 1 if keep == "last" and is_complete else best_epoch(history)
 
 
@@ -94,5 +98,11 @@ def best_epoch(history: np.ndarray) -> int:
     not finite is chosen only if there is no other.
     """
     loss = history["val_hard_loss"] if "val_hard_loss" in history.dtype.names else history["val_loss"]
-    accuracy = np.where(np.isfinite(loss), history["val_accuracy"], -1.0)
+    accuracy = np.where(has_finite_losses(history), history["val_accuracy"], -1.0)
     return int(np.lexsort((np.arange(len(history)), loss, -accuracy))[0])
+
+
+def has_finite_losses(history: np.ndarray) -> np.ndarray:
+    """Return whether all validation losses of an epoch are finite: bool, one per epoch."""
+    names = [name for name in history.dtype.names if name.startswith("val_") and name.endswith("loss")]
+    return np.all([np.isfinite(history[name]) for name in names], axis=0)

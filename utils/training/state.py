@@ -9,6 +9,7 @@ the history of an uninterrupted run.
 import contextlib
 import enum
 import json
+import math
 import signal
 import time
 import zipfile
@@ -83,7 +84,7 @@ class TrainingState:
             if header.get("format") != FORMAT:
                 raise UserError(f"{self._place} has format {header.get('format')}, expected {FORMAT}; {REMEDY}")
             self._compare(header)
-            self.history, self._seconds = header["history"], header["seconds"]
+            self.history, self._seconds = [_as_floats(epoch) for epoch in header["history"]], header["seconds"]
             self.ending = Ending(header["ending"]) if header["ending"] else None
 
     @property
@@ -118,18 +119,18 @@ class TrainingState:
             "format": FORMAT,
             "settings": self.settings,
             "versions": installed_versions(),
-            "history": list(history),
+            "history": [_as_json(epoch) for epoch in history],
             "seconds": self.seconds(),
             "ending": self.ending,
         }
         parts = {"model": own_variables(model), "optimizer": model.optimizer.variables, "kept": kept or []}
         with written_beside(self.path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-            archive.writestr(HEADER, json.dumps(header))
+            archive.writestr(HEADER, json.dumps(header, allow_nan=False))
             for part, values in parts.items():
                 for number, value in enumerate(values):  # one at a time: together they may be gigabytes
                     with archive.open(f"{part}/{number}.npy", "w", force_zip64=True) as file:
                         np.lib.format.write_array(file, np.asarray(value), allow_pickle=False)
-        self.history = header["history"]
+        self.history = list(history)
 
     def require_space(self, model) -> None:
         """Raise UserError if the disk has too little free space for the file and its replacement."""
@@ -221,6 +222,15 @@ def assign(variables: Sequence, values: Sequence[np.ndarray]) -> None:
         raise ValueError(f"it holds arrays of shapes {found[:4]}..., the network has {shapes[:4]}...")
     for variable, value in zip(variables, values):
         variable.assign(value)
+
+
+def _as_json(epoch: Mapping[str, float]) -> dict[str, float | str]:
+    """Return the metrics of an epoch with "nan", "inf" and "-inf" for numbers that JSON does not have."""
+    return {name: value if math.isfinite(value) else str(value) for name, value in epoch.items()}
+
+
+def _as_floats(epoch: Mapping[str, float | str]) -> dict[str, float]:
+    return {name: float(value) if isinstance(value, str) else value for name, value in epoch.items()}
 
 
 def _arrays(archive: zipfile.ZipFile, part: str) -> list[np.ndarray]:

@@ -127,7 +127,7 @@ def test_an_infinite_loss_is_valid_json(dataset, make_predictions, tmp_path):
     report.write_results(tmp_path / "out", made, results, report.comparisons(made, None), dataset)
     written = json.loads((tmp_path / "out" / "results.json").read_text(), parse_constant=refuse)
     assert written["recognizers"][0]["loss"] is None
-    assert " inf " in (tmp_path / "out" / "results.md").read_text()
+    assert " not finite " in (tmp_path / "out" / "results.md").read_text()
 
 
 def test_recognisers_with_equal_predictions_have_a_summary(dataset, make_predictions):

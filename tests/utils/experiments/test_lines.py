@@ -99,6 +99,14 @@ def test_temperature_is_chosen_on_validation_clips(make_cell):
     assert accuracy(lines[-1].tests, None).estimate == 0.5
 
 
+def test_a_student_that_ended_with_nan_is_not_chosen(make_cell):
+    """Its validation loss is null; comparing it would end the experiment after all trainings."""
+    cells = [make_cell(row, "group", 0, [0], [0]) for row in (ALONE, TEACHER)]
+    cells.append(make_cell(COOL, "group", 0, [0], [0], validation=0.9, loss=float("nan")))
+    cells.append(make_cell(WARM, "group", 0, [0], [1], validation=0.5, loss=2.0))
+    assert [choice["temperature"] for choice in lines_of(cells)[1]] == [5.0]
+
+
 def test_gap_closed_only_where_there_is_a_gap(make_cell):
     """Otherwise the ratio would be meaningless for a teacher whose lead may be due to chance."""
     rows, groups = list(range(40)), np.arange(40)

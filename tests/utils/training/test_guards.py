@@ -103,6 +103,30 @@ def test_finished_epochs_are_kept(capsys):
     assert "note: stopped: the loss is nan in step 2 of epoch 3: --learning_rate" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("first_nan", "options", "epochs", "kept"),
+    [
+        (19, {"keep": "last"}, 4, [1, 2, 3]),  # in the last of 4 epochs of 6 steps
+        (7, {"keep": "best", "patience": 2}, 3, [1]),
+        (7, {"keep": "last", "max_minutes": 1e-9}, 1, [1]),
+        (1, {"keep": "last"}, 4, []),
+        (1, {"keep": "best", "patience": 1}, 2, []),
+    ],
+)
+def test_with_keep_going_a_finite_epoch_is_kept_if_there_is_one(first_nan, options, epochs, kept, capsys):
+    """The last epoch, or one that is best by chance, would be saved with NaN in its weights."""
+    model = network_with_nan(first_nan)
+    history = fitted(model, replace(OPTIONS, epochs=4, keep_going=True, **options))
+    assert np.isfinite(history["val_loss"]).tolist() == [epoch in kept for epoch in history["epoch"]]
+    assert len(history) == epochs
+    finite = np.isfinite(np.concatenate([weights.ravel() for weights in model.get_weights()])).all()
+    assert finite == bool(kept)
+    printed = capsys.readouterr().out
+    assert printed.count("because of --keep_going") == (epochs > len(kept))
+    assert ("best so far" in printed) == bool(kept)
+    assert history["val_accuracy"][len(kept) :].tolist() == [0.0] * (epochs - len(kept))
+
+
 class NanGradient(keras.Model):
     """A network with finite loss and scores, in which one gradient, of a square root at 0, is not finite."""
 

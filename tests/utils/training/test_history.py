@@ -6,7 +6,15 @@ import cv2
 import numpy as np
 import pytest
 
-from utils.training.history import best_epoch, history_array, history_paths, kept_epoch, save_history
+from utils.training.history import (
+    best_epoch,
+    draw_history,
+    has_finite_losses,
+    history_array,
+    history_paths,
+    kept_epoch,
+    save_history,
+)
 
 EPOCHS = [
     {"epoch": 1, "loss": 1.5, "accuracy": 0.25, "val_loss": 1.25, "val_accuracy": 0.5},
@@ -17,7 +25,8 @@ EPOCHS = [
 @pytest.mark.parametrize("name", ["run.1/hist_50", "run.1/hist_50.npy"])
 def test_three_files_that_any_reader_can_open(tmp_path, name):
     """A structured array without pickle, the same numbers as CSV, and a figure; `.npy` is appended at most once."""
-    path = save_history(history_array(EPOCHS), tmp_path / name, title="a student", kept=1)
+    path = save_history(history_array(EPOCHS), tmp_path / name)
+    draw_history(history_array(EPOCHS), tmp_path / name, title="a student", kept=1)
     assert path == tmp_path / "run.1" / "hist_50.npy"
     loaded = np.load(path, allow_pickle=False)
     assert loaded.dtype == [("epoch", "<i8")] + [(field, "<f8") for field in list(EPOCHS[0])[1:]]
@@ -51,6 +60,16 @@ def rows(*pairs, name="val_loss"):
 def test_the_best_epoch(history, expected):
     """A wrong rule would save a worse network, or one that outputs NaN."""
     assert best_epoch(history) == expected
+
+
+def test_every_validation_loss_of_the_kept_epoch_is_finite():
+    """A student with a finite hard loss and an infinite distillation loss would be kept instead of a usable one."""
+    names = ["val_accuracy", "val_loss", "val_hard_loss", "val_soft_loss"]
+    epochs = [(0.5, 1.0, 1.0, 1.0), (0.8, np.inf, 0.5, np.inf), (0.9, np.nan, np.nan, 1.0)]
+    history = np.array(epochs, dtype=[(name, float) for name in names])
+    assert has_finite_losses(history).tolist() == [True, False, False]
+    assert kept_epoch(history, keep="last", epochs=3) == kept_epoch(history, keep="best", epochs=3) == 0
+    assert best_epoch(history[1:]) == 0
 
 
 def test_the_best_epoch_of_a_distilled_student_has_the_lowest_hard_loss():

@@ -1,8 +1,10 @@
 """Resuming: the result equals that of an uninterrupted run; states are complete, small and of the same settings."""
 
+import json
 import os
 import resource
 import signal
+import zipfile
 from dataclasses import replace
 
 import keras
@@ -22,7 +24,7 @@ from utils.runtime.interruption import Interrupted
 from utils.settings.options import OutputOptions
 from utils.training.fit import fit, set_seeds
 from utils.training.history import TrainingCurves, best_epoch, save_history
-from utils.training.state import own_variables, settings_of, training_state
+from utils.training.state import TrainingState, own_variables, settings_of, training_state
 
 HISTORY = [("epoch", "i8"), *((name, "f8") for name in ("loss", "accuracy", "val_loss", "val_accuracy"))]
 
@@ -210,6 +212,22 @@ def test_a_state_of_an_earlier_version_is_an_error_with_a_remedy(arrays, tmp_pat
         run(arrays, OPTIONS, tmp_path)
 
 
+def test_epochs_that_are_not_finite_are_restored(tmp_path):
+    """A training with --keep_going would resume with other numbers, and the file would not be valid JSON."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    epochs = [{"epoch": 1, "loss": 0.1, "val_loss": np.nan}, {"epoch": 2, "loss": np.inf, "val_loss": -np.inf}]
+    TrainingState(tmp_path / "net.training", {}).save(model, epochs, None)
+    header = zipfile.ZipFile(tmp_path / "net.training").read("header.json")
+    assert json.loads(header, parse_constant=refuse)["history"][1] == {"epoch": 2, "loss": "inf", "val_loss": "-inf"}
+    restored = TrainingState(tmp_path / "net.training", {}).history
+    np.testing.assert_equal(restored, epochs)
+
+
 def test_a_live_teacher_is_not_saved(arrays, tmp_path):
     """Writing a C3D of 300 MB after each epoch would take longer than an epoch of the student."""
     sizes = []
@@ -279,7 +297,7 @@ def test_all_writers_report_a_full_disk(tmp_path, small_disk, suffix, size):
     history = np.array([(epoch, 1.0, 0.5, 1.0, 0.5) for epoch in range(1, 1000)], dtype=HISTORY)
     writers = {
         f"net{suffix}": lambda: save_model(tiny_network(), tmp_path / f"net{suffix}"),
-        "net.npy": lambda: save_history(history, tmp_path / "net", title="net", kept=0),
+        "net.npy": lambda: save_history(history, tmp_path / "net"),
         "logits.npy": lambda: write_array(tmp_path / "logits.npy"),
         "net.csv": lambda: write_text(tmp_path / "net.csv", "1," * 3000),
         "net.png": lambda: save_figure(TrainingCurves(history, "net", 0), tmp_path / "net.png"),
