@@ -320,8 +320,8 @@ def finish(
     )
     with replaced_together():
         save_recognizer(model, path, record)
-        save_history(history, output.log_path)
-    draw_history(history, output.log_path, title=f"{about['kind']}: {path.name}", kept=row)
+        save_history(history, output.log_stem)
+    draw_history(history, output.log_stem, title=f"{about['kind']}: {path.name}", kept=row)
     print(
         f"saved {path} ({model.count_params():,} parameters) from epoch {kept['epoch']}: "
         f"validation accuracy {100 * kept['val_accuracy']:.1f} %; history in {history_path}"
