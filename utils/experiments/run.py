@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from utils import stages
 from utils.data.clips import ClipDataset, open_clips, with_unlabelled
 from utils.evaluation.metrics import accuracy, correct_predictions, cross_entropy

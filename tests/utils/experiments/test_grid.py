@@ -12,6 +12,7 @@ from utils.data.loading import SplitDataset
 from utils.experiments import grid as grid_module
 from utils.experiments.arrays import ArrayOrigin
 from utils.experiments.grid import Experiment, cells_of
+from utils.runtime.files import file_fingerprint
 from utils.settings.options import (
     DataOptions,
     DistillationOptions,
