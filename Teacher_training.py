@@ -29,6 +29,8 @@ def parse_arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if args.weights is not None and args.task == TASK_FROM_SCRATCH:
         parser.error(f"--weights: must go with --task {TASKS_FINE_TUNING[0]}, got --task {args.task}")
+    if args.initial_weights is not None and args.task != TASK_FROM_SCRATCH:
+        parser.error(f"--initial_weights: must go with --task {TASK_FROM_SCRATCH}, got --task {args.task}")
     return args
 
 

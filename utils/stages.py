@@ -20,6 +20,7 @@ from utils.leaks.finder import LeakFinder
 from utils.leaks.unlabelled import leaks_of_unlabelled
 from utils.networks import sports1m
 from utils.networks.frozen_features import feature_reader
+from utils.networks.initial_weights import ARGUMENT, require_new_test_clips, set_initial_weights
 from utils.networks.precision import training_precision
 from utils.networks.recognizer import load_recognizer, save_recognizer
 from utils.networks.records import make_record, same_clips
@@ -78,7 +79,7 @@ def train_teacher(
     loaded = load(data, network.input_shape)
     options = [data, training, network, teacher, views]
     weights = file_fingerprint(teacher.weights) if teacher.weights else None
-    files = {"--weights": weights, "code of the network": teacher_code()}
+    files = {"--weights": weights, "code of the network": teacher_code(), **initial_files(training)}
     with training_state(output, settings_of(options, loaded, files)) as state:
         set_seeds(training)
         if teacher.task == TASK_FROM_SCRATCH:
@@ -157,6 +158,7 @@ def train_alone(
         split = replace(split, train=split.train[labels[split.train] >= 0])
     options = [data, training, network, distillation, views]
     files = {"code of --student": student_code(distillation.student), **unlabelled_files(loaded)}
+    files |= initial_files(training)
     with training_state(output, settings_of(options, loaded, files)) as state:
         set_seeds(training)
         student = build(student_builder(distillation.student), loaded, network)
@@ -199,6 +201,7 @@ def train_distilled(
     options = [data, training, network, distillation, views]
     files = {f"--source {number}": teacher.key for number, teacher in enumerate(teachers, start=1)}
     files |= {"code of --student": student_code(distillation.student), **unlabelled_files(loaded)}
+    files |= initial_files(training)
     with training_state(output, settings_of(options, loaded, files)) as state:
         set_seeds(training)
         student = build(student_builder(distillation.student), loaded, network)  # fails before teachers are run
@@ -279,8 +282,21 @@ def build(builder: Callable, loaded: SplitDataset, network: NetworkOptions, **se
         return builder(len(loaded.dataset.class_names), **size, **settings)
 
 
+def initial_files(training: TrainingOptions) -> dict[str, str]:
+    """Return the digest of --initial_weights, for the settings of a training."""
+    return {ARGUMENT: file_fingerprint(training.initial_weights)} if training.initial_weights else {}
+
+
 def initialise(model, loaded: SplitDataset, training: TrainingOptions) -> None:
-    """Scale the random weights with some training clips, if `training.initialisation` is "data"."""
+    """Assign --initial_weights, or scale the random weights with some training clips.
+
+    The latter is done if `training.initialisation` is "data". Raises UserError if the initial weights have been trained
+    on test clips.
+    """
+    if training.initial_weights is not None:
+        trained = set_initial_weights(model, training.initial_weights, loaded.dataset.class_names)
+        require_new_test_clips(trained, loaded.dataset, loaded.split.test)
+        return
     if training.initialisation != "data":
         return
     if not can_be_initialised_by_data(model):

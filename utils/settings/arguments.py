@@ -16,7 +16,13 @@ from utils.settings.options import (
 )
 from utils.settings.setting import add_setting, add_settings
 
-SINGLE_TRAINING = ("epochs", "seed", "max_minutes", "tensorboard")  # not set for all trainings of a grid
+SINGLE_TRAINING = (
+    "epochs",
+    "initial_weights",
+    "seed",
+    "max_minutes",
+    "tensorboard",
+)  # not set for all trainings of a grid
 STUDENT_EPOCHS = 100  # default number of epochs of a student
 
 

@@ -9,6 +9,7 @@ from utils.settings.argument_types import (
     clip_norm,
     existing_file,
     existing_folder,
+    existing_model,
     existing_teacher,
     input_size,
     non_negative_float,
@@ -25,7 +26,7 @@ from utils.settings.argument_types import (
 )
 from utils.settings.setting import REQUIRED, setting
 
-PROTOCOLS = "auto, random, group, logo:K, fold:K/N, official:K or list:FILE"  # of --split
+PROTOCOLS = "auto, random, group, logo:K, fold:K/N, official:K, list:FILE or like:MODEL"  # of --split
 TASK_FROM_SCRATCH = "train_local_teacher"
 TASKS_FINE_TUNING = ("fintuning_C3D_Sports1M", "finetuning_C3D_Sports1M")  # the first is the published spelling
 CHANNELS = ("rgb", "bgr")
@@ -90,6 +91,12 @@ class TrainingOptions:
     )
     initialisation: str = setting(
         "data", "data: rescale the random initial weights, based on some training clips", choices=("data", "random")
+    )
+    initial_weights: Path | None = setting(
+        None,
+        "start from this finished model; the classifier keeps classes of equal name",
+        type=existing_model,
+        key=BY_CONTENT,
     )
     seed: int = setting(0, "seed of initialisation, batch order and dropout", type=seed)
     weight_decay: float = setting(

@@ -80,6 +80,7 @@ def check_training(
     if teacher is not None and teacher.weights:
         inputs.append(Input("--weights", teacher.weights))
     outputs = training_outputs(output)
+    inputs += model_inputs("--initial_weights", [training.initial_weights] if training.initial_weights else [])
     if training.tensorboard:
         outputs.append(Output("--tensorboard", training.tensorboard, None))
     if distillation is not None:

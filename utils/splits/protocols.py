@@ -7,6 +7,7 @@ Protocols:
   fold:K/N    tests part K of the N parts into which the seed divides the groups; N runs test each clip once
   official:K  uses the lists of UCF101 or HMDB51 in `split_dir`, which may leave clips unused
   list:FILE   uses a CSV file of paths and sets; clips that are not listed are unused
+  like:MODEL  keeps each clip in its set of the split of MODEL, found by its path, and divides new clips as auto does
   auto        is group if the clip names define groups, otherwise random with a warning
 
 The validation set is a fifth of the clips that are not tested, unless FILE lists it. It consists of whole groups if
@@ -22,6 +23,7 @@ import numpy as np
 
 from utils.runtime.errors import UserError
 from utils.settings.options import PROTOCOLS
+from utils.splits.earlier import sets_like_model
 from utils.splits.groups import Groups, groups_or_reason
 from utils.splits.lists import SETS, sets_by_list, sets_by_official_lists
 from utils.splits.stratify import group_folds, part_of_clips, part_of_groups
@@ -36,7 +38,8 @@ RANDOM_WARNING = (
 class Split:
     """Three disjoint sets of clips.
 
-    protocol: the resolved protocol, "random", "group", "logo:3", "fold:1/3", "official:1" or "list:FILE"; never "auto".
+    protocol: the resolved protocol, "random", "group", "logo:3", "fold:1/3", "official:1", "list:FILE" or
+    "like:MODEL"; never "auto".
     train, validation, test: int64 row numbers, ascending; no set is empty.
     notes: sentences for the user on how to interpret results on this split.
     """
@@ -87,6 +90,11 @@ def make_split(
         sets, notes = sets_by_official_lists(paths, split_dir, int(argument))
     elif kind == "list":
         sets, notes = sets_by_list(paths, argument)
+    elif kind == "like":
+        sets, notes = sets_like_model(paths, argument, keys)
+        if (new := sets == "").any():
+            divided = carve(carve(np.where(new, "train", ""), "test"), "validation")
+            sets[new] = divided[new]
     elif kind in ("logo", "fold"):
         sets, notes = _sets_by_groups(labels, groups, kind, argument, split_seed, class_names)
     else:
@@ -118,7 +126,7 @@ def parse_protocol(text: str) -> tuple[str, str]:
         if not 1 <= number <= count or count < 2:
             raise UserError(f"--split fold:K/N must have N of at least 2 and K from 1 to N, got {text}")
         return kind, f"{number}/{count}"
-    if kind == "list" and argument:
+    if kind in ("list", "like") and argument:
         return kind, argument
     raise UserError(f"--split must be {PROTOCOLS}, got {text}")
 

@@ -1,0 +1,121 @@
+"""Start a training from the weights of a finished student or teacher, also for other classes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from utils.networks.recognizer import Recognizer, load_recognizer
+from utils.networks.records import same_clips
+from utils.runtime.errors import UserError
+from utils.splits.earlier import sets_of_model
+
+ARGUMENT = "--initial_weights"
+CLASSIFIER = 2  # the last variables of a network: kernel (D, C) and bias (C,) of its classifier
+
+
+def set_initial_weights(model, path: Path, class_names: Sequence[str]) -> Recognizer:
+    """Assign the weights of the trained network `path` to a new `model` of the same architecture, and print what.
+
+    Weights below the classifier are copied. The classifier's column of a class that both networks know by name is
+    copied, those of new classes keep their initial values. Returns the trained network. Raises UserError if the
+    architectures differ, or if the network has no record of its classes and another number of them.
+    """
+    trained = load_recognizer(path, argument=ARGUMENT)
+    known = trained.class_names or (tuple(class_names) if trained.num_classes == len(class_names) else None)
+    if known is None:
+        raise UserError(
+            f"{ARGUMENT}: {path} must have a record of its classes or {len(class_names)} classes, found no record and "
+            f"{trained.num_classes} classes"
+        )
+    _require_same_architecture(model, trained)
+    for variable, value in zip(model.weights[:-CLASSIFIER], trained.model.weights[:-CLASSIFIER]):
+        variable.assign(value)
+    kept = [name for name in class_names if name in known]
+    here, there = [class_names.index(name) for name in kept], [known.index(name) for name in kept]
+    for variable, value in zip(model.weights[-CLASSIFIER:], trained.model.weights[-CLASSIFIER:]):
+        merged = np.array(variable)
+        merged[..., here] = np.asarray(value)[..., there]
+        variable.assign(merged)
+    print(f"initial weights from {path}: {_summary(class_names, known, kept)}")
+    return trained
+
+
+def require_new_test_clips(trained: Recognizer, dataset, test_rows: np.ndarray) -> None:
+    """Raise UserError if a trained network has seen one of the test clips `test_rows`; print if this is unknown.
+
+    Clips are compared by path, also if the network was trained on other arrays.
+    """
+    unknown = f"note: it is unknown whether {trained.path} has seen the test clips"
+    if trained.record is None:
+        print(f"{unknown}: it has no record.")
+        return
+    if dataset.paths is None and not same_clips(trained.record, dataset):
+        print(f"{unknown}: these arrays have no paths.")
+        return
+    if dataset.paths is None:
+        rows = trained.record["split"]["rows"]
+        found = set(test_rows.tolist()) & {row for name in ("train", "validation") for row in rows[name]}
+    else:
+        try:
+            sets = sets_of_model(trained.path, argument=ARGUMENT)
+        except UserError as error:
+            print(f"{unknown}: {error}")
+            return
+        found = {path for path in dataset.paths[test_rows].tolist() if sets.get(path) in ("train", "validation")}
+    if found:
+        raise UserError(
+            f"{ARGUMENT}: {trained.path} has seen {len(found)} of the {len(test_rows)} test clips, which must be new "
+            f"to it; use --split like:{trained.path}"
+        )
+
+
+def _require_same_architecture(model, trained: Recognizer) -> None:
+    """Raise UserError unless both networks have equal layers and variables of equal shapes below the classifier."""
+    layers, others = ([_without_weights(layer) for layer in flat_layers(each)] for each in (model, trained.model))
+    for here, there in zip(layers, others):
+        if here != there:
+            raise UserError(
+                f"{ARGUMENT}: {trained.path} must be a network of the same kind, but has {there} where this one has "
+                f"{here}"
+            )
+    shapes, found = ([tuple(weight.shape) for weight in each.weights] for each in (model, trained.model))
+    is_same = shapes[:-CLASSIFIER] == found[:-CLASSIFIER] and [len(s) for s in shapes] == [len(s) for s in found]
+    if is_same and shapes[-CLASSIFIER][:-1] == found[-CLASSIFIER][:-1]:
+        return
+    number = next((k for k, pair in enumerate(zip(shapes, found)) if pair[0] != pair[1]), min(len(shapes), len(found)))
+    here, there = (part[number] if number < len(part) else "none" for part in (shapes, found))
+    raise UserError(
+        f"{ARGUMENT}: {trained.path} must be a network of the same kind, --width, --input_size and --input_frames, but "
+        f"variable {number + 1} has shape {there} there and {here} here"
+    )
+
+
+def flat_layers(model) -> list:
+    """Return the layers of a model and of the models in it, in order."""
+    found = []
+    for layer in model.layers:
+        found += flat_layers(layer) if hasattr(layer, "layers") else [layer]
+    return found
+
+
+def _without_weights(layer) -> str:
+    """Describe a layer by its type, and by its settings if it has no weights; a dropout rate may differ."""
+    free = ("name", "dtype", "trainable", "seed", "rate")
+    settings = {} if layer.weights else {name: v for name, v in layer.get_config().items() if name not in free}
+    return f"{type(layer).__name__} {settings}".removesuffix(" {}")
+
+
+def _summary(class_names: Sequence[str], known: Sequence[str], kept: Sequence[str]) -> str:
+    if tuple(class_names) == tuple(known):
+        return "all layers"
+    new = [name for name in class_names if name not in known]
+    dropped = [name for name in known if name not in class_names]
+    parts = [f"all layers but the classifier, which keeps {len(kept)} classes"]
+    parts += [f"starts {len(new)} new ({_listed(new)})"] if new else []
+    parts += [f"drops {len(dropped)} ({_listed(dropped)})"] if dropped else []
+    return ", ".join(parts)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
