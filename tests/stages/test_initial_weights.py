@@ -8,22 +8,8 @@ import pytest
 from tests.scripts import run_script
 from utils.networks.recognizer import load_recognizer
 
-SMALL = [
-    "--alpha",
-    "1",
-    "--input_size",
-    "32",
-    "--width",
-    "0.05",
-    "--batch_size",
-    "4",
-    "--views",
-    "0",
-    "--epochs",
-    "1",
-    "--learning_rate",
-    "1e-30",
-]
+SMALL = ["--alpha", 1, "--input_size", 32, "--width", 0.05, "--batch_size", 4, "--views", 0, "--epochs", 1]
+SMALL += ["--learning_rate", 1e-30]  # too small for a change of the weights
 ARRAYS = "--data {0}/frames.npy --annotations {0}/labels.npy"
 
 
