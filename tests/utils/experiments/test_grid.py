@@ -44,6 +44,7 @@ TRAINING = {
     "precision": ("float32", ALL),
     "keep_going": (True, set()),
     "tensorboard": (Path("logs"), set()),
+    "initial_weights": (Path("old.keras"), set()),  # not an argument of reproduce.py
 }
 NETWORK = {"width": (0.5, ALL), "dropout": (0.5, ALL), "input_size": ((56, 56), ALL), "input_frames": (20, ALL)}
 VIEWS = {"views": (3, {"alone", "distilled"}), "view_seed": (1, ALL), "flip": (False, ALL)}

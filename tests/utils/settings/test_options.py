@@ -36,8 +36,8 @@ ONLY_IN_SCRIPT = {  # arguments that are no field of a dataclass in options.py
     "teacher_learning_rate",  # the grid
 }
 NO_ARGUMENT = {  # fields that the grid of reproduce.py sets itself
-    "reproduce.py": "width epochs initial_weights seed max_minutes tensorboard task teacher_mode source cache temperature "
-    "alpha source_channels source_input_scale",
+    "reproduce.py": "width epochs initial_weights seed max_minutes tensorboard task teacher_mode source cache "
+    "temperature alpha source_channels source_input_scale",
 }
 OTHER_DEFAULT = {  # the script's default differs from that of the field
     ("eval.py", "split"): None,  # of the record
