@@ -123,7 +123,7 @@ def _remember_if_writable(path: Path, about: dict, digest: str) -> None:
     try:
         _write(path, about, digest)
     except OSError as error:
-        reason = f"{error.filename or hash_path(path)}: {error.strerror}"
+        reason = f"{hash_path(path)}: {error.strerror}"
         print(f"note: the hash of {path} cannot be stored, so every run computes it again: {reason}", file=sys.stderr)
 
 
