@@ -31,6 +31,9 @@ def make_parser() -> cli.ArgumentParser:
     add_setting(parser, DistillationOptions, "fail_on_leak", help="fail if test and training clips share anything")
     own = parser.add_argument_group("your own data, instead of synthetic videos")
     own.add_argument("--videos", type=existing_folder, help="folder with one subfolder of videos per class")
+    own.add_argument(
+        "--follow_links", action="store_true", help="also read videos that links name outside the folder of --videos"
+    )
     for name in ("data", "annotations", "paths"):
         add_setting(own, DataOptions, name, default=None)
     own.add_argument("--sequence_length", type=positive_int, default=16, help="frames per clip")

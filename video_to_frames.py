@@ -18,6 +18,9 @@ def parse_arguments() -> argparse.Namespace:
         "--input_path", type=existing_folder, required=True, help="folder with one subfolder of videos per class"
     )
     files.add_argument("--output_path", type=output_folder, required=True, help="folder for the arrays")
+    files.add_argument(
+        "--follow_links", action="store_true", help="also read videos that links name outside --input_path"
+    )
     clip = parser.add_argument_group("clip")
     clip.add_argument("--sequence_length", type=positive_int, default=16, help="evenly spaced frames per clip")
     clip.add_argument("--frame_height", type=positive_int, default=224, help="frame height in pixels")

@@ -18,7 +18,7 @@ from utils.synthetic.dataset import render_dataset, synthetic_paths
 class ArrayOrigin:
     """Existing arrays if `data` is given, otherwise the user's `videos` if given, otherwise synthetic videos.
 
-    synthetic: the arguments of `utils.synthetic.dataset.render_dataset`.
+    synthetic: the arguments of `utils.synthetic.dataset.render_dataset`. follow_links: see `find_videos`.
     """
 
     data: Path | None
@@ -28,6 +28,7 @@ class ArrayOrigin:
     synthetic: dict
     sequence_length: int
     frame_size: tuple[int, int]
+    follow_links: bool = False
 
 
 def arrays(origin: ArrayOrigin, folder: Path) -> DataOptions:
@@ -42,7 +43,8 @@ def arrays(origin: ArrayOrigin, folder: Path) -> DataOptions:
     print("\n== extraction", flush=True)
     frames = folder / "frames"
     height, width = origin.frame_size
-    print(extract(videos, frames, sequence_length=origin.sequence_length, frame_height=height, frame_width=width))
+    size = {"sequence_length": origin.sequence_length, "frame_height": height, "frame_width": width}
+    print(extract(videos, frames, **size, follow_links=origin.follow_links))
     return extracted(folder)
 
 
@@ -68,7 +70,8 @@ def expected_clips(origin: ArrayOrigin, folder: Path) -> tuple[DataOptions, Clip
         settings = origin.synthetic
         paths = synthetic_paths(settings["classes"], settings["subjects"], settings["clips"])
     else:
-        paths = [video.path for video in find_videos(origin.videos) if video.problem is None]
+        videos = find_videos(origin.videos, follow_links=origin.follow_links)
+        paths = [video.path for video in videos if video.problem is None]
         if not paths:
             raise UserError(f"--videos: {origin.videos} must contain videos in class folders, found none")
     class_names, labels = np.unique([path.partition("/")[0] for path in paths], return_inverse=True)

@@ -79,7 +79,7 @@ def from_arguments(args: argparse.Namespace) -> Experiment:
     network = options_of(NetworkOptions, args)
     return Experiment(
         output_path=args.output_path,
-        origin=ArrayOrigin(*own, synthetic, args.sequence_length, args.frame_size),
+        origin=ArrayOrigin(*own, synthetic, args.sequence_length, args.frame_size, args.follow_links),
         split=args.split,
         folds=args.folds,
         split_seed=args.split_seed,

@@ -45,6 +45,7 @@ def extract(
     workers: int | None = None,
     video_timeout: float = 60.0,
     overwrite: bool = False,
+    follow_links: bool = False,
     reader: Callable[[str, tuple], tuple[np.ndarray, VideoInfo]] = read_clip_and_info,
 ) -> ExtractionSummary:
     """Read every video below `input_path` and write the arrays of the data set to `output_path`.
@@ -52,7 +53,7 @@ def extract(
     frames.npy is uint8 (N, sequence_length, frame_height, frame_width, 3), RGB. labels.npy is int64 (N,): indices into
     the sorted names of the class folders that have clips. video_file_paths.npy is a unicode array (N,) of paths
     relative to `input_path`, sorted. skipped_videos.csv lists the videos that yield no clip, crash their process or
-    take longer than `video_timeout` seconds.
+    take longer than `video_timeout` seconds. Links out of `input_path` are read only if `follow_links` is true.
 
     The same call resumes an interrupted run. A complete data set is left unchanged unless `overwrite` is true.
     `workers` is the number of processes, by default one per core. `reader` is replaced in tests.
@@ -61,13 +62,14 @@ def extract(
     """
     input_path, output_path = Path(input_path), Path(output_path)
     clip_shape = (sequence_length, frame_height, frame_width, 3)
-    videos = find_videos(input_path)
+    videos = find_videos(input_path, follow_links=follow_links)
     if not videos:
         raise UserError(f"--input_path: {input_path} must hold class folders of videos, found no video below it")
     settings = {
         "--sequence_length": sequence_length,
         "--frame_height": frame_height,
         "--frame_width": frame_width,
+        "--follow_links": follow_links,
         "videos": len(videos),
         "digest": _digest(input_path, videos),
     }

@@ -28,6 +28,7 @@ LOG = "extraction_log.jsonl"
 FRAMES = "frames.npy"
 ARRAYS = (FRAMES, "labels.npy", "video_file_paths.npy")
 SECONDS_FOR_OLD_WORKERS = 60
+ADDED_SETTINGS = {"--follow_links": False}  # value for runs of versions that did not have the setting
 
 
 @dataclass(frozen=True)
@@ -211,6 +212,7 @@ def _sync(path: Path) -> None:
 
 
 def _require_equal_settings(output_path: Path, found: dict, asked: dict) -> None:
+    found = ADDED_SETTINGS | found
     differences = [
         f"{name} {found.get(name)}, asked for {asked[name]}"
         for name in asked

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.extraction.containers import is_text, restricted_opencv
+
 
 class VideoError(Exception):
     """A video that yields no clip; the message is the reason, in one line."""
@@ -91,7 +93,7 @@ def _opencv():
 
 
 def _checked_file(path: str | os.PathLike) -> str:
-    """Return the absolute path of a regular, readable file; otherwise raise VideoError.
+    """Return the absolute path of a regular, readable file that is not text; otherwise raise VideoError.
 
     FFmpeg could take a relative path such as `http:a.avi` for a URL. Opening a FIFO would block forever.
     """
@@ -105,6 +107,8 @@ def _checked_file(path: str | os.PathLike) -> str:
         raise VideoError("is empty")
     if not os.access(path, os.R_OK):
         raise VideoError("cannot be read: permission denied")
+    if is_text(path):
+        raise VideoError("is a text file, such as a playlist, not a video")
     text = os.path.abspath(path)
     try:
         text.encode("utf-8")
@@ -116,7 +120,8 @@ def _checked_file(path: str | os.PathLike) -> str:
 @contextlib.contextmanager
 def _opened(cv2, path: str):
     # With one thread per video, damaged streams decode the same on every machine; videos are read in parallel.
-    capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    with restricted_opencv():
+        capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     try:
         if not capture.isOpened():
             raise VideoError("cannot be opened as a video")

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from utils.extraction.discovery import FoundVideo, find_videos
+from utils.extraction.discovery import LEAVES, FoundVideo, find_videos
 from utils.runtime.errors import UserError
 
 
@@ -57,17 +57,53 @@ def test_a_video_without_a_class_is_reported(tmp_path):
     assert second == FoundVideo("stray.mp4", "lies directly in the input folder, so it has no class")
 
 
-def test_links_are_followed_and_loops_end(tmp_path):
+def make_links(folder):
+    """Create `store` and, next to it, `input` with links into itself, into `store`, in loops and to nothing."""
+    make_files(folder, "store/x/1.avi", "store/secret.avi", "input/a/2.avi", "input/a/x/3.avi", "input2/4.avi")
+    for link, target in {
+        "input/self": "input/self",
+        "input/b": "store",
+        "input/c": "input/a/x",
+        "input/a/up": "input",
+        "input/a/self": "input/a/self",
+        "input/a/twin.avi": "input/a/2.avi",
+        "input/a/file.avi": "store/secret.avi",
+        "input/a/hop.avi": "input/a/file.avi",
+        "input/a/folder": "store/x",
+        "input/a/notes.txt": "store/secret.avi",
+        "input/a/prefix": "input2",  # its name starts like that of the input folder
+        "store/x/again": "store/x",
+        "store/also": "store/x",
+    }.items():
+        (folder / link).symlink_to(folder / target)
+    (folder / "input/a/relative.avi").symlink_to("../../store/x/1.avi")
+    return folder / "input"
+
+
+def test_links_out_of_the_input_folder_are_not_followed(tmp_path):
+    """An unpacked archive could put any file of the machine, such as a private video, into a data set."""
+    found = find_videos(make_links(tmp_path))
+    problems = {video.path: video.problem for video in found}
+    left_out = ("a/file.avi", "a/folder", "a/hop.avi", "a/prefix", "a/relative.avi", "b")
+    # Links inside the input folder are followed; loops of links end.
+    followed = ("a/2.avi", "a/twin.avi", "a/x/3.avi", "c/3.avi")
+    assert problems == dict.fromkeys(followed) | dict.fromkeys(left_out, LEAVES)
+
+
+def test_links_are_followed_on_request(tmp_path):
     """Data sets made of symbolic links would not be found, or a loop of links would be searched forever."""
-    make_files(tmp_path, "store/x/1.avi", "input/a/2.avi")
-    (tmp_path / "input/self").symlink_to(tmp_path / "input/self")
-    (tmp_path / "input/b").symlink_to(tmp_path / "store")
-    (tmp_path / "input/a/up").symlink_to(tmp_path / "input")
-    (tmp_path / "input/a/self").symlink_to(tmp_path / "input/a/self")
-    (tmp_path / "store/x/again").symlink_to(tmp_path / "store/x")
-    (tmp_path / "store/also").symlink_to(tmp_path / "store/x")
-    assert len(paths_found(tmp_path / "input")) == 2
-    assert paths_found(tmp_path / "input")[0] == "a/2.avi"
+    found = find_videos(make_links(tmp_path), follow_links=True)
+    assert {video.problem for video in found} == {None}
+    paths = [video.path for video in found]
+    assert {"a/file.avi", "a/folder/1.avi", "a/hop.avi", "a/prefix/4.avi", "a/relative.avi"} < set(paths)
+    assert sum(path.startswith("b/") for path in paths) == 2  # store/secret.avi, and store/x/1.avi once
+
+
+def test_an_input_folder_that_is_a_link(tmp_path):
+    """A data set on another disk, reached by one link, would be skipped as a whole."""
+    make_files(tmp_path, "store/a/1.avi")
+    (tmp_path / "input").symlink_to(tmp_path / "store")
+    assert find_videos(tmp_path / "input") == [FoundVideo("a/1.avi")]
 
 
 def test_a_folder_named_like_a_video(tmp_path):

@@ -64,7 +64,7 @@ def test_skipped_videos_have_their_reasons(videos, tmp_path):
     extract(videos, tmp_path / "out", **SMALL)
     assert read_table(tmp_path / "out" / "skipped_videos.csv") == [
         ["path", "reason"],
-        ["bend/broken.avi", "cannot be opened as a video"],
+        ["bend/broken.avi", "is a text file, such as a playlist, not a video"],
         ["jump/short.avi", "has 3 frames, fewer than the 4 wanted"],
         ["stray.avi", "lies directly in the input folder, so it has no class"],
     ]
@@ -97,7 +97,7 @@ def test_timing_table_and_summary(videos, tmp_path):
 
 def test_without_a_readable_video_extraction_fails(videos, tmp_path):
     """An empty frames.npy would fail two stages later with an error about shapes."""
-    with pytest.raises(UserError, match=r"none of the 6 videos below .* could be read, e\.g\. bend/broken.avi: cannot"):
+    with pytest.raises(UserError, match=r"none of the 6 videos below .* could be read, e\.g\. bend/broken.avi: is a"):
         extract(videos, tmp_path / "out", sequence_length=100, frame_height=20, frame_width=24)
     assert not (tmp_path / "out" / "frames.npy").exists()
     assert len(read_table(tmp_path / "out" / "skipped_videos.csv")) == 7

@@ -24,7 +24,9 @@ import xxhash
 
 from benchmarks.kill_extraction import digests, fault_of, run_victim
 from utils.data.clips import FrameFile
+from utils.extraction.discovery import LEAVES
 from utils.extraction.extract import extract
+from utils.extraction.state import ADDED_SETTINGS
 from utils.extraction.video import read_clip_and_info
 from utils.runtime.errors import UserError
 from utils.runtime.files import exclusive_lock
@@ -316,6 +318,40 @@ def test_other_settings_are_refused(videos, whole, tmp_path):
     assert digests(tmp_path / "complete") == whole
     extract(videos, tmp_path / "complete", overwrite=True, **other)
     assert np.load(tmp_path / "complete" / "frames.npy").shape == (9, 4, 30, 24, 3)
+
+
+def test_links_out_of_the_input_folder(videos, tmp_path):
+    """Videos of other folders would enter a data set unseen, or a resumed run would mix both rules."""
+    outside, inside, out = tmp_path / "outside", tmp_path / "inside", tmp_path / "out"
+    (inside / "a").mkdir(parents=True)
+    outside.mkdir()
+    shutil.copy(videos / "a/0.avi", inside / "a" / "own.avi")
+    shutil.copy(videos / "a/0.avi", outside / "other.avi")
+    (inside / "a" / "link.avi").symlink_to(outside / "other.avi")
+    (inside / "b").symlink_to(outside)
+    extract(inside, out, **ONE_WORKER)
+    assert np.load(out / "video_file_paths.npy").tolist() == ["a/own.avi"]
+    assert (out / "skipped_videos.csv").read_text().splitlines() == [
+        "path,reason",
+        f"a/link.avi,{LEAVES}",
+        f"b,{LEAVES}",
+    ]
+    with pytest.raises(UserError, match="holds an extraction with --follow_links False, asked for True"):
+        extract(inside, out, follow_links=True, **ONE_WORKER)
+    extract(inside, out, follow_links=True, overwrite=True, **ONE_WORKER)
+    assert np.load(out / "video_file_paths.npy").tolist() == ["a/link.avi", "a/own.avi", "b/other.avi"]
+
+
+def test_a_run_of_an_earlier_version_is_continued(videos, tmp_path, capsys):
+    """Data sets written before a setting existed would have to be extracted again."""
+    extract(videos, tmp_path / "out", **SMALL)
+    path = tmp_path / "out" / "extraction.json"
+    record = json.loads(path.read_text())
+    for name in ADDED_SETTINGS:
+        del record["settings"][name]
+    path.write_text(json.dumps(record))
+    extract(videos, tmp_path / "out", **SMALL)
+    assert "is complete already" in capsys.readouterr().err
 
 
 def test_arrays_from_elsewhere_are_not_replaced(videos, tmp_path):

@@ -139,7 +139,7 @@ def bad_files(folder):
     return {
         short: "has 15 frames, fewer than the 16 wanted",
         single: "has 1 frame, fewer than the 16 wanted",
-        text: "cannot be opened as a video",
+        text: "is a text file, such as a playlist, not a video",
         header_alone: "cannot be opened as a video",
         folder / "empty.avi": "is empty",
         folder / "folder.avi": "is not a regular file",
