@@ -10,6 +10,7 @@ import numpy as np
 from utils.data.batches import batch_loop, clip_reader, evaluation_batches
 from utils.data.clips import ClipDataset
 from utils.networks.class_scores import SMALLEST_PROBABILITY, are_probabilities
+from utils.networks.model_file import load_checked
 from utils.networks.records import record_path
 from utils.runtime.devices import jit_compile
 from utils.runtime.errors import UserError, first_line
@@ -125,10 +126,8 @@ def open_network(
     ("rgb" or "bgr") and the `input_scale` (a key of INPUT_SCALES) that the model expects; prints what its outputs are.
     Raises UserError if the file is not a Keras model of clips.
     """
-    import keras
-
     try:
-        model = keras.models.load_model(path, compile=False)
+        model = load_checked(path)
     except Exception as error:  # Keras raises many types for a file that is not a model
         reason = first_line(error)
         raise UserError(f"{argument}: {path} must be a complete Keras model, but loading it failed: {reason}") from None
@@ -137,6 +136,11 @@ def open_network(
         raise UserError(f"{argument}: {path} must take clips (B, T, H, W, 3) of a fixed size, takes {input_shape}")
     if not isinstance(output_shape, tuple) or len(output_shape) != 2:
         raise UserError(f"{argument}: {path} must output class scores (B, C), outputs {output_shape}")
+    if record is not None and len(record["class_names"]) != output_shape[-1]:
+        raise UserError(
+            f"{argument}: {record_path(path)} must name the {output_shape[-1]} classes of {path}, names "
+            f"{len(record['class_names'])}"
+        )
     if record is None:
         model, outputs = with_logits(model)
         print(f"{path}: {outputs}")
@@ -146,7 +150,8 @@ def open_network(
 
 
 def read_record(path: str | os.PathLike, fingerprint_of: Callable[[Path], str], *, argument: str) -> dict | None:
-    """Return the content of NAME.json next to a model file, or None. Raises UserError if it belongs to another file.
+    """Return the content of NAME.json next to a model file, or None. Raises UserError if it belongs to another file or
+    does not name the classes.
 
     `fingerprint_of` is called with `path` only if there is a record.
     """
@@ -158,6 +163,9 @@ def read_record(path: str | os.PathLike, fingerprint_of: Callable[[Path], str], 
             f"{argument}: {record_path(path)} must be the record of {path}, but belongs to another file; restore the "
             "matching pair, or remove the record to use the model without one"
         )
+    names = record.get("class_names")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise UserError(f"{argument}: {record_path(path)} must hold a list of distinct class_names, holds {names}")
     return record
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.networks.model_file import CONFIG, CONFIG_LIMIT, ModelFileError, check_arrays, memory_limit
 from utils.runtime.errors import UserError, first_line
 
 URL = "https://github.com/adamcasson/c3d/releases/download/v0.1/sports1M_weights_tf.h5"
@@ -48,7 +49,9 @@ def is_own_network(path: Path) -> bool:
 
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            return "config.json" in archive.namelist() and '"preprocessing"' in archive.read("config.json").decode()
+            if CONFIG not in archive.namelist() or archive.getinfo(CONFIG).file_size > CONFIG_LIMIT:
+                return False
+            return b'"preprocessing"' in archive.read(CONFIG)
     try:
         with h5py.File(path, "r") as file:
             return "preprocessing" in file.get("model_weights", file)
@@ -67,10 +70,11 @@ def read_weights(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     from models.c3d import WEIGHT_LAYERS
 
     try:
+        check_arrays(path, memory_limit(path))
         with h5py.File(path, "r") as file:
             layers = file.get("model_weights", file)
             return {name: kernel_and_bias(layers, name) for name in WEIGHT_LAYERS}
-    except OSError as error:
+    except (OSError, ModelFileError) as error:
         raise UserError(f"--weights: {path} must be an HDF5 file of C3D weights ({first_line(error)})") from None
     except KeyError as error:
         raise UserError(f"--weights: {path} must hold kernel and bias of each C3D layer; {error.args[0]}") from None

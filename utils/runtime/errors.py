@@ -3,6 +3,8 @@
 import contextlib
 from collections.abc import Iterator
 
+LONGEST_LINE = 300
+
 
 class UserError(ValueError):
     """An error in arguments, files or data that the user can fix.
@@ -13,8 +15,12 @@ class UserError(ValueError):
 
 
 def first_line(error: Exception) -> str:
-    """Return the first non-blank line of an exception's message, or its type's name if the message is blank."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """Return the first non-blank line of an exception's message, or its type's name if the message is blank.
+
+    A line of more than LONGEST_LINE characters, such as a configuration that Keras quotes, is cut.
+    """
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ..."
 
 
 @contextlib.contextmanager
