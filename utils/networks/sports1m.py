@@ -2,28 +2,37 @@
 
 import os
 import zipfile
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
 
 from utils.networks.model_file import CONFIG, CONFIG_LIMIT, ModelFileError, check_arrays, memory_limit
+from utils.runtime.download import download, require_unchanged
 from utils.runtime.errors import UserError, first_line
 
 URL = "https://github.com/adamcasson/c3d/releases/download/v0.1/sports1M_weights_tf.h5"
-MD5 = "b7a93b2f9156ccbebe3ca24b41fc5402"
+MD5 = "b7a93b2f9156ccbebe3ca24b41fc5402"  # the only digest that was published
+LARGEST = 400_000_000  # bytes; the file has 320 MB
+
+
+def published_file() -> Path:
+    """Return where the published file is kept: the Keras cache."""
+    folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    return folder / "models" / URL.rpartition("/")[2]
 
 
 def file_at_hand() -> Path | None:
-    """Return the published file in the Keras cache, or None if it has not been downloaded."""
-    folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
-    path = folder / "models" / URL.rpartition("/")[2]
+    """Return the published file, or None if it has not been downloaded."""
+    path = published_file()
     return path if path.is_file() else None
 
 
 def weights_file(given: Path | None) -> Path:
     """Return the file of `--weights`, or the published file, downloaded once into the Keras cache (320 MB).
 
-    Raises UserError if the download fails, or if the given file is a network of this project.
+    Raises UserError if the download fails, if the downloaded file has changed, or if the given file is a network of
+    this project.
     """
     if given is not None:
         if is_own_network(given):
@@ -32,15 +41,24 @@ def weights_file(given: Path | None) -> Path:
                 "saved by Teacher_training.py"
             )
         return given
-    import keras
-
+    path = published_file()
+    if path.is_file():
+        try:
+            require_unchanged(path, md5=MD5)
+        except ValueError as error:
+            raise UserError(
+                f"--weights: {path} must be the file that was downloaded, {error}; delete it to download it again, or "
+                "pass it as --weights to use it as it is"
+            ) from None
+        return path
     try:
-        return Path(keras.utils.get_file(origin=URL, file_hash=MD5, hash_algorithm="md5", cache_subdir="models"))
-    except Exception as error:  # from urllib, timeouts or a wrong checksum
+        download(URL, path, md5=MD5, limit=LARGEST)
+    except (OSError, ValueError, HTTPException) as error:
         raise UserError(
             f"--weights: the Sports-1M weights could not be downloaded ({first_line(error)}); download {URL} on "
             "another machine and pass the file as --weights, or use --task train_local_teacher"
         ) from None
+    return path
 
 
 def is_own_network(path: Path) -> bool:

@@ -1,13 +1,16 @@
 """The Sports-1M weights: files in all Keras layouts, and errors that name a remedy."""
 
+import hashlib
+from http.client import HTTPException
+
 import h5py
-import keras
 import numpy as np
 import pytest
 
 from models.c3d import WEIGHT_LAYERS, build_c3d
 from utils.networks import sports1m
 from utils.networks.sports1m import read_weights, weights_file
+from utils.runtime.download import digest_path
 from utils.runtime.errors import UserError
 
 
@@ -104,26 +107,66 @@ def test_a_teacher_of_this_project_is_rejected(tmp_path, suffix):
         weights_file(path)
 
 
-@pytest.mark.parametrize("problem", [TimeoutError(), Exception("URL fetch failure\non two lines")])
-def test_a_failed_download_names_the_url_and_the_alternatives(monkeypatch, problem):
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty Keras cache, and the digest of `CONTENT` as that of the published file."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(sports1m, "MD5", hashlib.md5(CONTENT).hexdigest())
+    return tmp_path / "models" / "sports1M_weights_tf.h5"
+
+
+CONTENT = b"weights"
+
+
+@pytest.mark.parametrize(
+    "problem", [TimeoutError(), ValueError("expected MD5 a, found b"), HTTPException("two\nlines")]
+)
+def test_a_failed_download_names_the_url_and_the_alternatives(monkeypatch, cache, problem):
     """The file can be downloaded on another machine; a user needs its URL and the argument for it."""
 
-    def no_network(**_):
+    def no_network(*_, **__):
         raise problem
 
-    monkeypatch.setattr(keras.utils, "get_file", no_network)
+    monkeypatch.setattr(sports1m, "download", no_network)
     with pytest.raises(UserError, match="could not be downloaded") as error:
         weights_file(None)
     assert "\n" not in str(error.value)
     for part in (sports1m.URL, "--weights", "--task train_local_teacher"):
         assert part in str(error.value)
+    assert not cache.exists()
 
 
-def test_the_download_is_checked_and_a_given_file_is_not_downloaded(monkeypatch, tmp_path):
-    """A damaged download would be no better than random weights."""
-    asked = {}
-    monkeypatch.setattr(keras.utils, "get_file", lambda **settings: asked.update(settings) or str(tmp_path / "got.h5"))
+def test_the_file_is_downloaded_once_and_a_given_file_is_used(monkeypatch, cache, tmp_path):
+    """320 MB would be downloaded for each training, or although the user has the file."""
+    asked = []
+
+    def downloaded(url, path, *, md5, limit):
+        asked.append((url, md5, limit))
+        path.parent.mkdir()
+        path.write_bytes(CONTENT)
+
+    monkeypatch.setattr(sports1m, "download", downloaded)
+    (tmp_path / "given.h5").write_bytes(b"")
     assert weights_file(tmp_path / "given.h5") == tmp_path / "given.h5"
+    assert sports1m.file_at_hand() is None
     assert not asked
-    assert weights_file(None) == tmp_path / "got.h5"
-    assert (asked["origin"], asked["file_hash"], asked["hash_algorithm"]) == (sports1m.URL, sports1m.MD5, "md5")
+    for _ in range(2):
+        assert weights_file(None) == cache == sports1m.file_at_hand()
+    assert asked == [(sports1m.URL, sports1m.MD5, sports1m.LARGEST)]
+    assert sports1m.URL.startswith("https://")
+    assert 320_000_000 < sports1m.LARGEST < 10**9
+
+
+@pytest.mark.parametrize("has_digest", [True, False])
+def test_a_downloaded_file_that_has_changed_is_refused(cache, has_digest):
+    """A damaged file would be no better than random weights. Files of older versions have no SHA-256 next to them."""
+    cache.parent.mkdir()
+    cache.write_bytes(CONTENT)
+    if has_digest:
+        assert weights_file(None) == cache
+        assert digest_path(cache).read_text().split() == [hashlib.sha256(CONTENT).hexdigest(), cache.name]
+    cache.write_bytes(b"other weights")
+    digest = "SHA-256" if has_digest else "MD5"
+    with pytest.raises(UserError, match=rf"^--weights: .*, expected {digest} \w+, found \w+; delete it to download"):
+        weights_file(None)
+    assert cache.read_bytes() == b"other weights"
