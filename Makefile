@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 PYTEST := $(PY) -m pytest -n 2 --dist loadfile
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: setup test test-slow lint demo bench torture clean
+.PHONY: setup test test-slow lint audit demo bench torture clean
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: requirements.txt requirements-dev.txt
@@ -29,6 +29,10 @@ lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports --no-logo
+
+# Asks PyPI for known vulnerabilities; --strict fails for packages that it cannot ask for.
+audit: setup
+	$(VENV)/bin/pip-audit --strict --progress-spinner off --requirement requirements.txt
 
 demo: setup
 	$(PY) reproduce.py --output_path demo
