@@ -1,10 +1,14 @@
-"""Read hundreds of damaged videos; check that the run ends, intact ones are right and others have a reason.
+"""Read thousands of damaged videos; check that the run ends, intact ones are right and others have a reason.
 
-    python benchmarks/fuzz_videos.py --input_path VIDEOS --files 500
+    python benchmarks/fuzz_videos.py --input_path VIDEOS --output_path fuzz --files 10000
 
 Copies of VIDEOS are damaged: truncated, with flipped bits, with overwritten or zeroed headers, spliced from two files,
-or given the suffix of another container. Others cannot be read at all (empty, a folder named like a video, dangling
-links, a FIFO, no permission) or are intact. The memory of all processes is sampled. Prints a JSON object.
+or given the suffix of another container. Others must not be read (empty, a folder named like a video, dangling links,
+links and scripts that name a video elsewhere, a FIFO, no permission) or are intact. The memory of all processes is
+sampled. Before the first part, faults are planted in the results of a small run, to show that the checks find them.
+
+The files are made, read and deleted in parts. The result of each part is a file in the output folder; the same command
+continues an interrupted run. Videos with a fault are kept in the folder `faulty`. Prints a JSON object.
 """
 
 import argparse
@@ -30,6 +34,8 @@ from benchmarks.common import sampled_memory
 from utils.extraction.discovery import find_videos
 from utils.extraction.extract import extract
 from utils.extraction.video import VideoError, read_clip
+from utils.runtime.errors import first_line
+from utils.runtime.files import read_json, write_json
 
 SIZE = {"sequence_length": 16, "frame_height": 64, "frame_width": 64}
 HEADER = 2048  # bytes at the start of a file that hold most of the metadata of a container
@@ -78,6 +84,15 @@ def noise(data: bytearray, choose: random.Random, _) -> bytes:
     return choose.randbytes(min(len(data), 100_000))
 
 
+def script_of(path: Path, source: Path) -> None:
+    path.write_text(f"ffconcat version 1.0\nfile '{source.resolve()}'\n")
+
+
+def script_with_bytes_of(path: Path, source: Path) -> None:
+    """Write a script that does not look like text, by a comment in front of it."""
+    path.write_bytes(b"ffconcat version 1.0\n#\x00\xff\n" + f"file '{source.resolve()}'\n".encode())
+
+
 def copy_without_permission(path: Path, source: Path) -> None:
     shutil.copyfile(source, path)
     path.chmod(0)
@@ -89,12 +104,15 @@ UNREADABLE = {
     "folder": lambda path, source: path.mkdir(),
     "dangling link": lambda path, source: path.symlink_to(path.with_suffix(".nowhere")),
     "looping link": lambda path, source: path.symlink_to(path),
+    "link out of the folder": lambda path, source: path.symlink_to(source.resolve()),
+    "script": script_of,
+    "script with bytes": script_with_bytes_of,
     "fifo": lambda path, source: os.mkfifo(path),
     "no permission": copy_without_permission,
 }
 
 
-def make_videos(folder: Path, sources: list[Path], files: int, seed: int) -> list[FuzzedVideo]:
+def make_videos(folder: Path, sources: list[Path], files: int, seed: str) -> list[FuzzedVideo]:
     """Fill `folder` with class folders of damaged, unreadable and intact videos, the same ones for the same seed."""
     choose = random.Random(seed)
     videos = []
@@ -126,11 +144,11 @@ def skipped(output: Path) -> dict[str, str]:
         return dict(list(csv.reader(file))[1:])
 
 
-def faults(videos: list[FuzzedVideo], output: Path) -> list[str]:
-    """Describe each video that has no row and no reason, or not the expected one of them, or the wrong frames."""
+def faults(videos: list[FuzzedVideo], output: Path) -> dict[str, str]:
+    """Return by path what is wrong with a video: no row and no reason, not the expected one, or other frames."""
     paths = np.load(output / "video_file_paths.npy").tolist()
     rows, reasons = dict(zip(paths, np.load(output / "frames.npy", mmap_mode="r"))), skipped(output)
-    found = []
+    found = {}
     for video in videos:
         if (video.path in rows) == (video.path in reasons):
             problem = "must be a row or have a reason"
@@ -142,45 +160,132 @@ def faults(videos: list[FuzzedVideo], output: Path) -> list[str]:
             problem = "must equal its origin"
         else:
             continue
-        found.append(f"{video.path} ({video.kind}) {problem}")
+        found[video.path] = f"({video.kind}) {problem}"
     return found
 
 
-def main() -> int:
+def flip_a_bit(output: Path) -> None:
+    frames = np.load(output / "frames.npy")
+    np.save(output / "frames.npy", frames ^ 1)
+
+
+def drop_reasons(output: Path) -> None:
+    (output / "skipped_videos.csv").write_text("path,reason\n")
+
+
+def swap_rows(output: Path) -> None:
+    paths = np.load(output / "video_file_paths.npy")
+    np.save(output / "video_file_paths.npy", np.roll(paths, 1))
+
+
+PLANTED = (flip_a_bit, drop_reasons, swap_rows)
+
+
+def planted_faults_missed(sources: list[Path], video_timeout: float) -> list[str]:
+    """Plant faults in the results of a run of 40 files; return the names of those that `faults` does not find."""
+    missed = []
+    with tempfile.TemporaryDirectory() as name:
+        folder, output, changed = (Path(name) / part for part in ("videos", "out", "changed"))
+        videos = make_videos(folder, sources, 40, seed="planted")
+        extract(folder, output, video_timeout=video_timeout, **SIZE)
+        if faults(videos, output):
+            return ["none: the run without a planted fault has faults"]
+        for plant in PLANTED:
+            shutil.copytree(output, changed)
+            plant(changed)
+            if not faults(videos, changed):
+                missed.append(plant.__name__)
+            shutil.rmtree(changed)
+    return missed
+
+
+def run_part(sources: list[Path], files: int, seed: str, args: argparse.Namespace) -> dict:
+    """Make, read and check the files of one part; keep those with a fault in `faulty`."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, output = Path(name) / "videos", Path(name) / "out"
+        videos = make_videos(folder, sources, files, seed)
+        start, rows, reasons = time.monotonic(), 0, Counter()
+        with sampled_memory() as memory:
+            try:
+                rows = extract(folder, output, video_timeout=args.video_timeout, **SIZE).clips
+                found = faults(videos, output)
+                reasons = Counter(re.sub(r"\d", "", reason) for reason in skipped(output).values())
+            except Exception as error:  # one part must not end the others
+                found = {"": f"the run ended with {type(error).__name__}: {first_line(error)}"}
+        for path in found:
+            kept = args.output_path / "faulty" / seed / path
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            if path and (folder / path).is_file():
+                shutil.copy(folder / path, kept)
+        if not all(found):
+            shutil.copytree(folder, args.output_path / "faulty" / seed, dirs_exist_ok=True, symlinks=True)
+    problems = [f"part {seed}: {path} {problem}" for path, problem in found.items()]
+    if max(memory) > args.memory_limit:
+        problems.append(f"part {seed}: memory must stay below {args.memory_limit:.0f} MB, reached {max(memory):.0f}")
+    return {
+        "files": len(videos),
+        "kinds": Counter(video.kind for video in videos),
+        "rows": rows,
+        "skipped": sum(reasons.values()),
+        "reasons": reasons,
+        "seconds": round(time.monotonic() - start, 1),
+        "peak_memory_mb": round(max(memory)),
+        "faults": problems,
+    }
+
+
+def total(parts: list[dict]) -> dict:
+    """Return the sums over all parts, and the largest memory."""
+    sums = {name: sum(part[name] for part in parts) for name in ("files", "rows", "skipped")}
+    counts = {name: dict(sum((Counter(part[name]) for part in parts), Counter())) for name in ("kinds", "reasons")}
+    seconds = round(sum(part["seconds"] for part in parts), 1)
+    peak = max(part["peak_memory_mb"] for part in parts)
+    found = [fault for part in parts for fault in part["faults"]]
+    return {**sums, **counts, "seconds": seconds, "peak_memory_mb": peak, "faults": found}
+
+
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--input_path", type=Path, required=True, help="folder of class folders of videos to damage")
+    parser.add_argument("--output_path", type=Path, required=True, help="folder for the results of the parts")
     parser.add_argument("--files", type=int, default=500, help="number of files to read")
+    parser.add_argument("--part", type=int, default=250, help="number of files that exist at a time")
     parser.add_argument("--seed", type=int, default=0, help="seed of the damage")
     parser.add_argument("--video_timeout", type=float, default=20.0, help="seconds before a video is skipped")
     parser.add_argument("--memory_limit", type=float, default=1000.0, help="MB that all processes may use")
     args = parser.parse_args()
+    settings = {"input_path": str(args.input_path.resolve()), "part": args.part, "seed": args.seed}
+    record = args.output_path / "settings.json"
+    if record.exists() and read_json(record) != settings:
+        parser.error(f"--output_path: {args.output_path} holds a run with {read_json(record)}, asked for {settings}")
+    write_json(record, settings)
+    return args
+
+
+def main() -> int:
+    args = parse_arguments()
     sources = []
     for video in find_videos(args.input_path):
         with contextlib.suppress(VideoError):
             read_clip(args.input_path / video.path, **SIZE)
             sources.append(args.input_path / video.path)
-    with tempfile.TemporaryDirectory() as name:
-        folder, output = Path(name) / "videos", Path(name) / "out"
-        videos = make_videos(folder, sources, args.files, args.seed)
-        start = time.monotonic()
-        with sampled_memory() as memory:
-            summary = extract(folder, output, video_timeout=args.video_timeout, **SIZE)
-        seconds, found = time.monotonic() - start, faults(videos, output)
-        reasons = Counter(re.sub(r"\d", "", reason) for reason in skipped(output).values())
-    if max(memory) > args.memory_limit:
-        found.append(f"memory must stay below {args.memory_limit:.0f} MB, reached {max(memory):.0f}")
-    result = {
-        "files": len(videos),
-        "kinds": Counter(video.kind for video in videos),
-        "rows": summary.clips,
-        "skipped": summary.skipped,
-        "reasons": reasons,
-        "seconds": round(seconds, 1),
-        "peak_memory_mb": round(max(memory)),
-        "faults": found,
-    }
+    if not sources:
+        raise SystemExit(f"--input_path: {args.input_path} must hold class folders of videos, found none to read")
+    if missed := planted_faults_missed(sources, args.video_timeout):
+        raise SystemExit(f"the checks must find each planted fault, they missed {', '.join(missed)}")
+    print(f"planted faults found: {', '.join(plant.__name__ for plant in PLANTED)}", file=sys.stderr)
+    parts, starts = [], range(0, args.files, args.part)
+    for number, start in enumerate(starts):
+        files = min(args.part, args.files - start)
+        path = args.output_path / f"part_{number:04}.json"
+        if not path.exists() or read_json(path)["files"] < files:  # the last part of a smaller run is repeated
+            write_json(path, run_part(sources, files, f"{args.seed}-{number}", args))
+        parts.append(read_json(path))
+        summary = ", ".join(f"{parts[-1][name]} {name}" for name in ("files", "rows", "skipped", "seconds"))
+        print(f"part {number + 1}/{len(starts)}: {summary}, {len(parts[-1]['faults'])} faults", file=sys.stderr)
+    result = total(parts)
     print(json.dumps(result, indent=1))
-    return 1 if found else 0
+    return 1 if result["faults"] else 0
 
 
 if __name__ == "__main__":
