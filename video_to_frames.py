@@ -5,6 +5,7 @@ import argparse
 from utils.settings.argument_types import existing_folder, output_folder, positive_float, positive_int
 from utils.settings.arguments import add_recipe_argument
 from utils.settings.cli import ArgumentParser, run
+from utils.settings.options import SHORT_VIDEOS
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -25,6 +26,12 @@ def parse_arguments() -> argparse.Namespace:
     clip.add_argument("--sequence_length", type=positive_int, default=16, help="evenly spaced frames per clip")
     clip.add_argument("--frame_height", type=positive_int, default=224, help="frame height in pixels")
     clip.add_argument("--frame_width", type=positive_int, default=224, help="frame width in pixels")
+    clip.add_argument(
+        "--short_videos",
+        choices=SHORT_VIDEOS,
+        default=SHORT_VIDEOS[0],
+        help="for videos with fewer frames: skip them, repeat their frames from the start, or hold the last frame",
+    )
     control = parser.add_argument_group("run")
     control.add_argument("--workers", type=positive_int, help="processes that read videos, by default one per core")
     control.add_argument("--video_timeout", type=positive_float, default=60.0, help="time limit per video in seconds")

@@ -70,7 +70,17 @@ def test_every_option(videos, tmp_path):
     np.save(tmp_path / "out" / "frames.npy", np.zeros(3))
     done = run_script(
         *("--input_path", videos, "--output_path", tmp_path / "out", "--frame_height", 20, "--frame_width", 24),
-        *("--workers", 1, "--video_timeout", 30.5, "--overwrite", "--dataset_report", "--follow_links"),
+        *(
+            "--workers",
+            1,
+            "--video_timeout",
+            30.5,
+            "--overwrite",
+            "--dataset_report",
+            "--follow_links",
+            "--short_videos",
+            "hold",
+        ),
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert np.load(tmp_path / "out/frames.npy").shape == (2, 16, 20, 24, 3)

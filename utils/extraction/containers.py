@@ -27,6 +27,10 @@ _OPENCV_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 _environment = threading.Lock()
 
 
+class VideoError(Exception):
+    """A video that yields no clip; the message is the reason, in one line."""
+
+
 def is_text(path: str) -> bool:
     """Return whether a file starts with ASCII text, unlike a video container. Raises OSError if it cannot be read."""
     with open(path, "rb") as file:

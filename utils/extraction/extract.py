@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from utils.extraction.state import (
     published_record,
     unfinished_bytes,
 )
-from utils.extraction.tables import ExtractionSummary, write_skipped, write_times
+from utils.extraction.tables import ExtractionSummary, filled_up, write_short, write_skipped, write_times
 from utils.extraction.video import VideoInfo, read_clip_and_info
 from utils.extraction.worker import prepare_worker, read_one
 from utils.runtime.devices import cores, memory_of_tree
@@ -46,6 +47,7 @@ def extract(
     video_timeout: float = 60.0,
     overwrite: bool = False,
     follow_links: bool = False,
+    short_videos: str = "skip",
     reader: Callable[[str, tuple], tuple[np.ndarray, VideoInfo]] = read_clip_and_info,
 ) -> ExtractionSummary:
     """Read every video below `input_path` and write the arrays of the data set to `output_path`.
@@ -54,6 +56,8 @@ def extract(
     the sorted names of the class folders that have clips. video_file_paths.npy is a unicode array (N,) of paths
     relative to `input_path`, sorted. skipped_videos.csv lists the videos that yield no clip, crash their process or
     take longer than `video_timeout` seconds. Links out of `input_path` are read only if `follow_links` is true.
+    Videos of fewer than `sequence_length` frames are filled up as `short_videos` says, see `video.frame_numbers`;
+    short_videos.csv lists them unless it is "skip".
 
     The same call resumes an interrupted run. A complete data set is left unchanged unless `overwrite` is true.
     `workers` is the number of processes, by default one per core. `reader` is replaced in tests.
@@ -70,6 +74,7 @@ def extract(
         "--frame_height": frame_height,
         "--frame_width": frame_width,
         "--follow_links": follow_links,
+        "--short_videos": short_videos,
         "videos": len(videos),
         "digest": _digest(input_path, videos),
     }
@@ -84,6 +89,8 @@ def extract(
             print(f"{output_path} is complete already; use --overwrite to extract it again", file=sys.stderr)
             summary = record["summary"]
             return ExtractionSummary(**summary | {"output_path": output_path, "classes": tuple(summary["classes"])})
+        if short_videos != "skip":
+            reader = partial(reader, short_videos=short_videos)
         clips = sum(video.problem is None for video in videos)
         needed = clips * math.prod(clip_shape) - unfinished_bytes(output_path)
         require_free_space(output_path, needed, what=f"--output_path: {output_path} for {clips} clips")
@@ -96,7 +103,7 @@ def extract(
                 print(f"{done} videos are done and kept; the same command continues the run", file=sys.stderr)
                 raise
             _require_rows(input_path, output_path, state.outcomes)
-            return _save(output_path, state, continued)
+            return _save(output_path, state, continued, short_videos)
 
 
 def _read_all(
@@ -156,13 +163,14 @@ def _require_rows(input_path: Path, output_path: Path, outcomes: list[VideoOutco
     )
 
 
-def _save(output_path: Path, state: ExtractionState, continued: int) -> ExtractionSummary:
+def _save(output_path: Path, state: ExtractionState, continued: int, short_videos: str) -> ExtractionSummary:
     """Write the files that accompany frames.npy, and complete the data set."""
     start = time.monotonic()
     paths = np.array([outcome.path for outcome in state.outcomes if outcome.reason is None])
     classes, labels = np.unique([path.split("/")[0] for path in paths], return_inverse=True)
     reading = sum(outcome.seconds for outcome in state.outcomes)
     peak = max(outcome.memory for outcome in state.outcomes)
+    short = filled_up(state.outcomes, state.clip_shape[0])
     os.fsync(state.frames.fileno())  # included in the time for saving
     seconds = time.monotonic() - start
     summary = ExtractionSummary(
@@ -173,12 +181,15 @@ def _save(output_path: Path, state: ExtractionState, continued: int) -> Extracti
         seconds=reading + seconds,
         peak_memory=peak,
         continued=continued,
+        short=len(short),
     )
 
     def write_rest(folder: Path) -> None:
         np.save(folder / "labels.npy", labels.astype(np.int64), allow_pickle=False)
         np.save(folder / "video_file_paths.npy", paths, allow_pickle=False)
         write_skipped(folder, state.outcomes)
+        if short_videos != "skip":
+            write_short(folder, short, short_videos)
         write_times(folder, state.outcomes, seconds)
         write_text(folder / "Format_Time_Summary.txt", f"{summary}\n")
 

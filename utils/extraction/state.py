@@ -26,9 +26,13 @@ COMPLETE = ".extraction.complete"
 RECORD = "extraction.json"
 LOG = "extraction_log.jsonl"
 FRAMES = "frames.npy"
+SHORT = "short_videos.csv"
 ARRAYS = (FRAMES, "labels.npy", "video_file_paths.npy")
 SECONDS_FOR_OLD_WORKERS = 60
-ADDED_SETTINGS = {"--follow_links": False}  # value for runs of versions that did not have the setting
+ADDED_SETTINGS = {
+    "--follow_links": False,
+    "--short_videos": "skip",
+}  # value for runs of versions that did not have the setting
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def finish_publishing(output_path: Path) -> None:
     if not source.is_dir():
         return
     if (source / FRAMES).exists():
-        for name in (RECORD, *ARRAYS):
+        for name in (RECORD, *ARRAYS, SHORT):
             (output_path / name).unlink(missing_ok=True)
     for path in sorted(source.iterdir(), key=lambda path: (path.name == RECORD, path.name)):  # the record last
         os.replace(path, output_path / path.name)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.extraction.state import VideoOutcome
+from utils.extraction.state import SHORT, VideoOutcome
 from utils.runtime.devices import memory_of_tree
 from utils.runtime.files import write_csv
 
@@ -12,7 +12,8 @@ from utils.runtime.files import write_csv
 class ExtractionSummary:
     """Summary of an extraction: wall-clock time in seconds, peak memory in MB.
 
-    `continued` is the number of videos that an earlier, interrupted run has processed.
+    `continued` is the number of videos that an earlier, interrupted run has processed, `short` that of clips with
+    repeated frames.
     """
 
     output_path: Path
@@ -22,13 +23,15 @@ class ExtractionSummary:
     seconds: float
     peak_memory: float
     continued: int = 0
+    short: int = 0
 
     def __str__(self) -> str:
         rate = self.clips / self.seconds if self.seconds else 0.0
         reasons = f" (reasons in {self.output_path / 'skipped_videos.csv'})" if self.skipped else ""
+        short = f" ({self.short} with repeated frames, see {self.output_path / SHORT})" if self.short else ""
         continued = f" ({self.continued} videos by an earlier run)" if self.continued else ""
         return (
-            f"Videos read: {self.clips} in {len(self.classes)} class{'es' * (len(self.classes) != 1)}\n"
+            f"Videos read: {self.clips} in {len(self.classes)} class{'es' * (len(self.classes) != 1)}{short}\n"
             f"Videos skipped: {self.skipped}{reasons}\n"
             f"Time: {self.seconds:.1f} s, {rate:.1f} clips/s{continued}\n"
             f"Peak memory: {self.peak_memory:.0f} MB"
@@ -39,6 +42,17 @@ def write_skipped(folder: Path, outcomes: list[VideoOutcome]) -> None:
     """Write skipped_videos.csv: path and reason of each skipped video."""
     skipped = [(outcome.path, outcome.reason) for outcome in outcomes if outcome.reason is not None]
     write_csv(folder / "skipped_videos.csv", ("path", "reason"), skipped)
+
+
+def filled_up(outcomes: list[VideoOutcome], sequence_length: int) -> list[VideoOutcome]:
+    """Return the outcomes of the videos that have a clip although they have fewer than `sequence_length` frames."""
+    return [outcome for outcome in outcomes if outcome.reason is None and outcome.frame_count < sequence_length]
+
+
+def write_short(folder: Path, outcomes: list[VideoOutcome], short_videos: str) -> None:
+    """Write short_videos.csv: path and number of frames of each video that was filled up, and how."""
+    rows = [(outcome.path, outcome.frame_count, short_videos) for outcome in outcomes]
+    write_csv(folder / SHORT, ("path", "frames", "filled_by"), rows)
 
 
 def write_times(folder: Path, outcomes: list[VideoOutcome], seconds_to_save: float) -> None:

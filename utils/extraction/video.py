@@ -6,16 +6,20 @@ OpenCV is imported when the first video is read, to keep the scripts' `--help` f
 import contextlib
 import os
 import stat
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from utils.extraction.containers import is_text, restricted_opencv
+from utils.extraction.containers import VideoError, is_text, restricted_opencv
+from utils.extraction.pyav import opened_with_pyav
 
 
-class VideoError(Exception):
-    """A video that yields no clip; the message is the reason, in one line."""
+class NoFrameError(VideoError):
+    """A video that opens, but of which no frame can be decoded."""
 
 
 def sampled_indices(frame_count: int, sequence_length: int) -> np.ndarray:
@@ -29,6 +33,30 @@ def sampled_indices(frame_count: int, sequence_length: int) -> np.ndarray:
     return np.arange(sequence_length, dtype=np.int64) * (frame_count // sequence_length)
 
 
+def repeated_indices(frame_count: int, sequence_length: int) -> np.ndarray:
+    """Return the numbers of the frames of a video that is played again from its start: element k is k % frame_count."""
+    return np.arange(sequence_length, dtype=np.int64) % frame_count
+
+
+def held_indices(frame_count: int, sequence_length: int) -> np.ndarray:
+    """Return the numbers of the frames of a video that stops at its last one: element k is min(k, frame_count - 1)."""
+    return np.minimum(np.arange(sequence_length, dtype=np.int64), frame_count - 1)
+
+
+def frame_numbers(frame_count: int, sequence_length: int, short_videos: str = "skip") -> np.ndarray:
+    """Return the numbers of the frames of a clip, int64 (sequence_length,), ascending or repeated.
+
+    `sampled_indices` applies if there are `sequence_length` frames. Otherwise `short_videos` decides: "repeat" uses
+    `repeated_indices`, "hold" uses `held_indices`, "skip" raises VideoError.
+    """
+    if frame_count >= sequence_length:
+        return sampled_indices(frame_count, sequence_length)
+    if short_videos == "skip":
+        frames = "1 frame" if frame_count == 1 else f"{frame_count} frames"
+        raise VideoError(f"has {frames}, fewer than the {sequence_length} wanted")
+    return {"repeat": repeated_indices, "hold": held_indices}[short_videos](frame_count, sequence_length)
+
+
 @dataclass(frozen=True)
 class VideoInfo:
     """Properties of a video: number of frames used for sampling, frame size in pixels, frames per second."""
@@ -39,43 +67,61 @@ class VideoInfo:
     frame_rate: float
 
 
-def read_clip(path: str | os.PathLike, *, sequence_length: int, frame_height: int, frame_width: int) -> np.ndarray:
+def read_clip(
+    path: str | os.PathLike, *, sequence_length: int, frame_height: int, frame_width: int, short_videos: str = "skip"
+) -> np.ndarray:
     """Return evenly spaced frames of a video, resized without keeping the aspect ratio.
 
     Returns uint8 (sequence_length, frame_height, frame_width, 3), RGB. Sampling relies on the frame count of the
     header. If that count is less than `sequence_length`, or a sampled frame is missing, the frames are counted instead.
+    A video of fewer frames is filled up as `short_videos` says, see `frame_numbers`. If OpenCV decodes no frame, PyAV
+    is used.
     Raises VideoError if the file cannot be opened or decoded, or has too few frames.
     """
-    return read_clip_and_info(path, (sequence_length, frame_height, frame_width, 3))[0]
+    return read_clip_and_info(path, (sequence_length, frame_height, frame_width, 3), short_videos)[0]
 
 
-def read_clip_and_info(path: str | os.PathLike, shape: tuple[int, int, int, int]) -> tuple[np.ndarray, VideoInfo]:
+def read_clip_and_info(
+    path: str | os.PathLike, shape: tuple[int, int, int, int], short_videos: str = "skip"
+) -> tuple[np.ndarray, VideoInfo]:
     """Return the clip of `shape` (frames, height, width, 3), as `read_clip` does, and the video's properties."""
     cv2 = _opencv()
     path = _checked_file(path)
-    sequence_length = shape[0]
     try:
-        with _opened(cv2, path) as capture:
-            frame_count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-            plausible = sequence_length <= frame_count < 2**31  # False for NaN too
-            wanted = sampled_indices(int(frame_count), sequence_length) if plausible else ()
-            clip, decoded = _decode(cv2, capture, wanted, shape)
-            info = _info(cv2, capture, decoded if clip is None else int(frame_count))
-        if clip is None:
-            if decoded == 0:
-                raise VideoError("no frame can be decoded")
-            if decoded < sequence_length:
-                frames = "1 frame" if decoded == 1 else f"{decoded} frames"
-                raise VideoError(f"has {frames}, fewer than the {sequence_length} wanted")
-            with _opened(cv2, path) as capture:
-                clip, _ = _decode(cv2, capture, sampled_indices(decoded, sequence_length), shape)
+        try:
+            return _read(cv2, partial(_opened, cv2, path), shape, short_videos)
+        except NoFrameError:
+            return _read(cv2, partial(opened_with_pyav, path), shape, short_videos)
     except cv2.error as error:
         raise VideoError(f"OpenCV cannot decode it: {' '.join(str(error).split())}") from None
     except MemoryError:
         raise VideoError("its frames do not fit into memory") from None
-    if clip is None:
+
+
+def _read(
+    cv2, opened: Callable[[], AbstractContextManager], shape: tuple[int, int, int, int], short_videos: str
+) -> tuple[np.ndarray, VideoInfo]:
+    """Return the clip and the properties of a video; `opened` opens it from the start.
+
+    Raises NoFrameError if no frame can be decoded.
+    """
+    sequence_length = shape[0]
+    with opened() as capture:
+        frame_count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        plausible = sequence_length <= frame_count < 2**31  # False for NaN too
+        wanted = sampled_indices(int(frame_count), sequence_length) if plausible else ()
+        clip, decoded = _decode(cv2, capture, wanted, shape)
+        info = _info(cv2, capture, decoded if clip is None else int(frame_count))
+    if clip is not None:
+        return clip, info
+    if decoded == 0:
+        raise NoFrameError("no frame can be decoded")
+    wanted, places = np.unique(frame_numbers(decoded, sequence_length, short_videos), return_inverse=True)
+    with opened() as capture:
+        frames, _ = _decode(cv2, capture, wanted, (len(wanted), *shape[1:]))
+    if frames is None:
         raise VideoError("yields fewer frames when decoded again")
-    return clip, info
+    return frames[places], info
 
 
 def use_one_thread() -> None:

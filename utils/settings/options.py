@@ -33,6 +33,7 @@ CHANNELS = ("rgb", "bgr")
 INPUT_SCALES = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}  # name: scale, offset
 SCORE_KINDS = ("auto", "probabilities", "logits")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+SHORT_VIDEOS = ("skip", "repeat", "hold")  # what to do with videos of fewer frames than a clip
 TRAINED_TEACHERS = ("scratch", "sports1m")  # of reproduce.py
 
 # Metadata of fields that are not part of the key of a trained network, see `weight_settings`:

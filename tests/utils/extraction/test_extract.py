@@ -78,6 +78,29 @@ def test_skipped_videos_table_is_written_even_if_empty(videos, tmp_path):
     assert read_table(tmp_path / "out" / "skipped_videos.csv") == [["path", "reason"]]
 
 
+@pytest.mark.parametrize("short_videos", ["repeat", "hold"])
+def test_short_videos_are_filled_up_on_request(videos, tmp_path, short_videos):
+    """A user could not tell filled-up clips from others, or a resumed run would mix both kinds."""
+    summary = extract(videos, tmp_path / "out", **SMALL, short_videos=short_videos)
+    paths = np.load(tmp_path / "out" / "video_file_paths.npy").tolist()
+    assert paths == ["bend/z.avi", "jump/short.avi", "walk/a.avi", "walk/g1/b.avi"]
+    frames = np.load(tmp_path / "out" / "frames.npy")
+    last = {"repeat": 0, "hold": 2}[short_videos]
+    np.testing.assert_array_equal(frames[1][3], frames[1][last])
+    assert len(np.unique(frames[1].reshape(4, -1), axis=0)) == 3
+    assert read_table(tmp_path / "out" / "short_videos.csv") == [
+        ["path", "frames", "filled_by"],
+        ["jump/short.avi", "3", short_videos],
+    ]
+    assert summary.short == 1
+    assert f"(1 with repeated frames, see {tmp_path / 'out' / 'short_videos.csv'})" in str(summary)
+    with pytest.raises(UserError, match=f"with --short_videos {short_videos}, asked for skip"):
+        extract(videos, tmp_path / "out", **SMALL)
+    extract(videos, tmp_path / "out", **SMALL, overwrite=True)
+    assert not (tmp_path / "out" / "short_videos.csv").exists()
+    assert np.load(tmp_path / "out" / "labels.npy").tolist() == [0, 1, 1]
+
+
 def test_timing_table_and_summary(videos, tmp_path):
     """Time and memory could not be compared with the table of the original work."""
     (videos / "stray.avi").unlink()  # its time would be in no class

@@ -10,7 +10,15 @@ import cv2
 import numpy as np
 import pytest
 
-from utils.extraction.video import VideoError, read_clip, sampled_indices
+from utils.extraction.video import (
+    VideoError,
+    frame_numbers,
+    held_indices,
+    read_clip,
+    read_clip_and_info,
+    repeated_indices,
+    sampled_indices,
+)
 
 ROOT = Path(__file__).parents[3]
 
@@ -75,6 +83,48 @@ def test_sampled_indices_of_too_short_a_video():
     """Frames of a short video would be repeated or out of range."""
     with pytest.raises(ValueError, match="at least sequence_length 16, got 15"):
         sampled_indices(15, 16)
+
+
+@pytest.mark.parametrize(
+    ("frame_count", "repeated", "held"),
+    [
+        (1, [0] * 7, [0] * 7),
+        (3, [0, 1, 2, 0, 1, 2, 0], [0, 1, 2, 2, 2, 2, 2]),
+        (6, [0, 1, 2, 3, 4, 5, 0], [0, 1, 2, 3, 4, 5, 5]),
+    ],
+)
+def test_frames_of_short_videos(frame_count, repeated, held):
+    """Short videos would be filled up otherwise than documented, or with frames that do not exist."""
+    for indices, expected in ((repeated_indices, repeated), (held_indices, held)):
+        assert indices(frame_count, 7).dtype == np.int64
+        assert indices(frame_count, 7).tolist() == expected
+    assert frame_numbers(frame_count, 7, "repeat").tolist() == repeated
+    assert frame_numbers(frame_count, 7, "hold").tolist() == held
+    with pytest.raises(VideoError, match=rf"^has {frame_count} frames?, fewer than the 7 wanted$"):
+        frame_numbers(frame_count, 7)
+
+
+@pytest.mark.parametrize("short_videos", ["skip", "repeat", "hold"])
+def test_long_videos_do_not_depend_on_short_ones(short_videos):
+    """The option would change the frames of ordinary videos."""
+    for frame_count in (7, 8, 30):
+        expected = sampled_indices(frame_count, 7).tolist()
+        assert frame_numbers(frame_count, 7, short_videos).tolist() == expected
+
+
+@pytest.mark.parametrize(("short_videos", "numbers"), [("repeat", [0, 1, 2, 0, 1]), ("hold", [0, 1, 2, 2, 2])])
+@pytest.mark.parametrize("claimed", [3, 0, 9])
+def test_a_short_video_is_filled_up(tmp_path, short_videos, numbers, claimed):
+    """The clip would hold other frames, in particular if the header states a wrong number of frames."""
+    path = claim_frames(write_video(tmp_path / "a.avi", 3), claimed)
+    size = {"sequence_length": 5, "frame_height": 36, "frame_width": 48}
+    clip, info = read_clip_and_info(path, (5, 36, 48, 3), short_videos)
+    frames = plain_decode(path)
+    np.testing.assert_array_equal(clip, np.stack([frames[number][..., ::-1] for number in numbers]))
+    assert (info.frame_count, info.height, info.width) == (3, 36, 48)
+    np.testing.assert_array_equal(read_clip(path, **size, short_videos=short_videos), clip)
+    with pytest.raises(VideoError, match="has 3 frames, fewer than the 5 wanted"):
+        read_clip(path, **size)
 
 
 def test_height_width_and_channels_keep_their_places(tmp_path):
