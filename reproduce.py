@@ -28,7 +28,12 @@ def make_parser() -> cli.ArgumentParser:
     arguments.add_recipe_argument(parser, default="; by default recipes/demo.yaml, or default.yaml for your own data")
     parser.add_argument("--output_path", type=output_folder, default="demo", help="folder for all output")
     parser.add_argument("--dry_run", action="store_true", help="list the trainings with an estimate of their time")
-    add_setting(parser, DistillationOptions, "fail_on_leak", help="fail if test and training clips share anything")
+    add_setting(
+        parser,
+        DistillationOptions,
+        "fail_on_leak",
+        help="fail if test and training clips share anything, or if --sources may have seen test clips",
+    )
     own = parser.add_argument_group("your own data, instead of synthetic videos")
     own.add_argument("--videos", type=existing_folder, help="folder with one subfolder of videos per class")
     own.add_argument(

@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import write_arrays
 from tests.scripts import run_script as run
+from utils.evaluation import figures
 
 TINY = ["--teacher_epochs", 1, "--student_epochs", 1, "--input_size", 32, "--frame_size", 32, "--views", 1]
 TINY += ["--teacher_width", 0.05, "--student_width", 0.05, "--batch_size", 4]
@@ -111,6 +112,26 @@ def test_an_extended_experiment_trains_what_is_new(demo, tmp_path):
     assert "6 trainings (4 to do, 2 tested)" in plan  # the teachers are kept
     assert "note: 4 finished trainings are not reused: epochs is 1 there and 2 here\n" in plan
     assert "about" in plan
+
+
+def test_results_are_written_before_figures_are_drawn(demo, tmp_path, monkeypatch):
+    """Days of training would end with a traceback and without a table, because of a picture."""
+    folder, _ = demo
+    shutil.copytree(folder, tmp_path / "out")
+    results = ["results.json", "results.md", "results.csv"]
+    for path in (tmp_path / "out").glob("*.*"):
+        path.unlink()
+
+    def fail(self):
+        assert all((tmp_path / "out" / name).is_file() for name in results)
+        raise StopIteration
+
+    for display in (figures.AccuracyBars, figures.AccuracyByCost, figures.AccuracyByTemperature):
+        monkeypatch.setattr(display, "plot", fail)
+    printed = run("reproduce.py", *TINY, *SET, "--temperatures", 1, 4, "--output_path", "out", cwd=tmp_path)
+    for name in ("results", "accuracy_by_cost", "accuracy_by_temperature"):
+        assert f"note: out/{name}.png was not drawn (StopIteration)\n" in printed
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.*")) == sorted([*results, "settings.json"])
 
 
 def test_a_moved_cell_is_refused(demo, tmp_path):
@@ -241,6 +262,42 @@ def test_source_scores_of_the_grid(own):
     refused = ["--sources", "a=out/teacher.keras", "--source_scores", "logits"]
     printed = run("reproduce.py", *arguments, *refused, cwd=folder, expect=2)
     assert printed.startswith("error: --source_scores: must go with a source that ends in .npy")
+
+
+def test_a_given_teacher_says_which_test_clips_it_has_seen(make_arrays):
+    """Accuracy on clips that a teacher was trained on would be the best row of the table, without a word."""
+    folder = make_arrays(groups=5, height=32, width=32)
+    arrays = ["--data", "frames.npy", "--annotations", "labels.npy", "--input_size", 32, "--batch_size", 4]
+    size = ["--width", 0.05, "--epochs", 1, "--split_seed", 1]
+    run("Teacher_training.py", *arrays, *size, "--output_path", "t.keras", "--log_path", "t", cwd=folder)
+    np.save(folder / "scores.npy", np.eye(3, dtype=np.float32)[np.load(folder / "labels.npy")])
+    settings = [*TINY, *arrays, "--teachers", "none", "--alphas", 1, "--temperatures", 1]
+    sources = ["--sources", "t=t.keras", "both=t.keras,scores.npy", "--output_path", "out"]
+    printed = run("reproduce.py", *settings, *sources, "--fail_on_leak", "--split", "group", cwd=folder, expect=2)
+    assert printed.startswith("error: --fail_on_leak: --sources t=t.keras must be new to the test clips of group, but ")
+    assert not (folder / "out/cells").exists()
+    printed = run("reproduce.py", *settings, *sources, cwd=folder)
+
+    results = json.loads((folder / "out/results.json").read_text())
+    trained = json.loads((folder / "t.json").read_text())["split"]["rows"]
+    test = json.loads(next(folder.glob("out/cells/alone*/student.json")).read_text())["split"]["rows"]["test"]
+    seen = len(set(test) & set(trained["train"] + trained["validation"]))
+    assert seen > 0
+    counts = {row["name"]: row["seen"]["seen_test_clips"] for row in results["rows"] if row["role"] != "distilled"}
+    assert counts == {"student alone": 0, "teacher: t": seen, "teacher: both": seen}
+    assert {row["minus_alone"] for row in results["rows"] if row["role"] == "teacher"} == {None}
+    text = (folder / "out/results.md").read_text()
+    assert text.strip() in printed
+    table = {cells[1].strip(): cells[3].strip() for line in text.splitlines() if len(cells := line.split("|")) > 3}
+    assert table["teacher: t"] == f"{seen} of {len(test)}"
+    assert table["teacher: both"] == f"at least {seen} of {len(test)}"
+    assert table["student of t, T 1, alpha 1"] == "none"
+    assert f"warning: teacher: t has seen {seen} of its {len(test)} test clips in training or validation" in text
+    assert "warning: it is unknown which test clips teacher: both has seen: scores.npy has no record" in text
+    assert printed.index("group: warning: teacher: t has seen") < printed.index("== training 1")
+    with open(folder / "out/results.csv", newline="") as file:
+        found = {line["recogniser"]: line["seen_test_clips"] for line in csv.DictReader(file)}
+    assert found["teacher: t"] == f"{seen} of {len(test)}"
 
 
 def test_contradicting_arguments_are_refused(make_arrays, tmp_path):

@@ -12,6 +12,7 @@ from utils.data.clips import ClipDataset
 from utils.evaluation import metrics
 from utils.evaluation.figures import ConfusionMatrix
 from utils.evaluation.intervals import accuracy_interval, compare
+from utils.evaluation.seen import mark
 from utils.evaluation.tables import summary
 from utils.evaluation.testing import Predictions
 from utils.networks.cost import multiply_accumulates
@@ -26,9 +27,9 @@ TOP = 5
 def result_of(predictions: Predictions, dataset: ClipDataset, groups: Groups | None) -> dict:
     """Return the result of one recogniser as plain values for JSON.
 
-    Shares are 0..1. `loss` is the cross-entropy in nats. `top5` is None with at most 5 classes. `leaks` is None if the
-    clips that the recogniser has seen are unknown. Numbers that are not finite are None. Raises UserError if logits
-    are NaN.
+    Shares are 0..1. `loss` is the cross-entropy in nats. `top5` is None with at most 5 classes. `seen` is the result of
+    `Seen.as_dict`. `leaks` is None if the clips that the recogniser has seen are unknown. Numbers that are not finite
+    are None. Raises UserError if logits are NaN.
     """
     clips, logits = predictions.clips, predictions.logits
     recognizer, leaks = predictions.recognizer, predictions.leaks
@@ -41,6 +42,7 @@ def result_of(predictions: Predictions, dataset: ClipDataset, groups: Groups | N
         "recognizer": str(recognizer.path),
         "split": clips.protocol,
         "clips": len(clips.rows),
+        "seen": clips.seen.as_dict(),
         "top1": metrics.accuracy(clips.labels, logits),
         "interval": asdict(accuracy_interval(metrics.correct_predictions(clips.labels, logits), keys)),
         "top5": metrics.top_k_accuracy(clips.labels, logits, TOP) if logits.shape[1] > TOP else None,
@@ -58,7 +60,10 @@ def result_of(predictions: Predictions, dataset: ClipDataset, groups: Groups | N
 
 
 def comparisons(all_predictions: Sequence[Predictions], groups: Groups | None) -> list[dict]:
-    """Compare the first recogniser with each other one that was tested on the same clips of the same classes."""
+    """Compare the first recogniser with each other one that was tested on the same clips of the same classes.
+
+    `seen` holds `Seen.as_dict` of both: their difference means little if one of them has seen test clips.
+    """
     first, *others = all_predictions
     found = []
     for other in others:
@@ -68,7 +73,8 @@ def comparisons(all_predictions: Sequence[Predictions], groups: Groups | None) -
         comparison = compare(*correct, groups.keys[first.clips.rows] if groups else None)
         same = first.logits.argmax(axis=1) == other.logits.argmax(axis=1)
         paths = {"first": str(first.recognizer.path), "second": str(other.recognizer.path)}
-        found.append(paths | asdict(comparison) | {"same_answer": float(same.mean())})
+        seen = {"first": first.clips.seen.as_dict(), "second": other.clips.seen.as_dict()}
+        found.append(paths | asdict(comparison) | {"same_answer": float(same.mean()), "seen": seen})
     return found
 
 
@@ -107,9 +113,16 @@ def write_results(
             ["class", "clips", "accuracy", "precision"],
             [[*counted, f"{accuracy:.4f}", f"{precision:.4f}"] for *counted, accuracy, precision in numbers],
         )
-        counts = confusion_matrix(clips.labels, predicted, labels=np.arange(len(names)))
-        title = f"{name}: {len(clips.rows)} clips, {clips.protocol}"
-        save_figure(ConfusionMatrix(counts, names, title), folder / f"confusion_{name}.png")
+    for name, predictions in zip(file_names(all_predictions), all_predictions):
+        save_figure(confusion_of(name, predictions), folder / f"confusion_{name}.png")
+
+
+def confusion_of(name: str, predictions: Predictions) -> ConfusionMatrix:
+    clips = predictions.clips
+    labels, names = np.arange(len(clips.class_names)), clips.class_names
+    counts = confusion_matrix(clips.labels, predictions.logits.argmax(axis=1), labels=labels)
+    title = f"{name}{mark(clips.seen.as_dict())}: {len(clips.rows)} clips, {clips.protocol}"
+    return ConfusionMatrix(counts, names, title)
 
 
 def file_names(all_predictions: Sequence[Predictions]) -> list[str]:

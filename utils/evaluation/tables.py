@@ -3,17 +3,20 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from utils.evaluation.seen import mark, seen_cell, warnings
 from utils.leaks.report import short_form
 
 
 def table(results: Sequence[dict]) -> str:
     """Format the results of eval.py as a Markdown table."""
-    header = ["recogniser", "clips", "top-1 (95 % interval)", "top-5", "loss", "clips/s", "parameters", "GMAC", "MB"]
+    header = ["recogniser", "clips", "seen", "top-1 (95 % interval)", "top-5", "loss", "clips/s", "parameters"]
+    header += ["GMAC", "MB"]
     names = shown_names([result["recognizer"] for result in results])
     rows = [
         [
             names[result["recognizer"]],
             str(result["clips"]),
+            seen_cell(result["seen"]),
             percent_with_interval(result["interval"]),
             "-" if result["top5"] is None else f"{100 * result['top5']:.1f} %",
             "not finite" if result["loss"] is None else f"{result['loss']:.3f}",
@@ -48,7 +51,11 @@ def points(interval: dict) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Format a table with padded columns. The first column is left-aligned, the others are right-aligned."""
+    """Format a table with padded columns. The first column is left-aligned, the others are right-aligned.
+
+    In cells, which may hold names of files, white space becomes single spaces and `|` is escaped.
+    """
+    header, *rows = ([" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in [header, *rows])
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
 
     def line(cells):
@@ -63,10 +70,12 @@ def summary(results: Sequence[dict], compared: Sequence[dict]) -> str:
     """Format the table, the methods of the intervals, the comparisons, notes and leaks as text."""
     names = shown_names([result["recognizer"] for result in results])
     lines = [table(results), ""]
+    lines += unique(line for result in results for line in warnings(names[result["recognizer"]], result["seen"]))
     lines += unique(f"interval: {result['interval']['method']}. {result['interval']['caution']}" for result in results)
     for comparison in compared:
+        first, second = (names[comparison[each]] + mark(comparison["seen"][each]) for each in ("first", "second"))
         lines.append(
-            f"{names[comparison['first']]} minus {names[comparison['second']]}: {points(comparison['difference'])} "
+            f"{first} minus {second}: {points(comparison['difference'])} "
             f"points, p = {comparison['p_value']:.3g} ({comparison['test']}); "
             f"same prediction for {100 * comparison['same_answer']:.1f} % of clips"
         )

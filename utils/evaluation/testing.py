@@ -8,12 +8,13 @@ import numpy as np
 
 from utils.data.clips import ClipDataset, with_unlabelled
 from utils.data.sampled import same_arrays
+from utils.evaluation.seen import Seen, seen_clips
 from utils.leaks.finder import LeakFinder
 from utils.leaks.report import LeakReport
 from utils.networks.recognizer import Recognizer
 from utils.networks.records import recorded_split, same_clips
 from utils.runtime.errors import UserError
-from utils.splits.checks import seen_test_clips, split_differences
+from utils.splits.checks import split_differences
 from utils.splits.protocols import Split
 
 
@@ -23,7 +24,7 @@ class ChosenClips:
 
     rows: int64 (n,), rows of the arrays, ascending. labels: int64 (n,), indices into `class_names`.
     class_names: those of the recogniser. protocol: how the rows were chosen, for tables.
-    notes: sentences on what is unknown or wrong about this choice; they accompany all results.
+    notes: sentences on this choice; they accompany all results. seen: which of the rows the recogniser has seen.
     trained_by: the split whose training and validation clips the recogniser has seen: that of its record, otherwise the
     requested one, otherwise None.
     """
@@ -33,6 +34,7 @@ class ChosenClips:
     class_names: tuple[str, ...]
     protocol: str
     notes: tuple[str, ...]
+    seen: Seen
     trained_by: Split | None = None
 
 
@@ -59,42 +61,34 @@ def choose_test_clips(
     `force`. If the record is of other arrays or missing, all clips are chosen unless a split is requested. Classes are
     then matched by name, or by number without a record.
     """
-    name = recognizer.path.name
-    if recognizer.record is None:
+    path, record = recognizer.path, recognizer.record
+    if record is None:
         if recognizer.num_classes != len(dataset.class_names):
             raise UserError(
-                f"--recognizer: {recognizer.path} has {recognizer.num_classes} classes but --data has "
-                f"{len(dataset.class_names)}"
+                f"--recognizer: {path} has {recognizer.num_classes} classes but --data has {len(dataset.class_names)}"
             )
-        note = f"{name} has no record, so it is unknown which of these clips it was trained on."
         rows, protocol = asked_rows(dataset, asked)
-        return ChosenClips(rows, dataset.labels[rows], dataset.class_names, protocol, (note,), asked)
-    if not same_clips(recognizer.record, dataset):
+        seen = seen_clips(record, dataset, rows, path=path)
+        return ChosenClips(rows, dataset.labels[rows], dataset.class_names, protocol, (), seen, asked)
+    if not same_clips(record, dataset):
         rows, protocol = asked_rows(dataset, asked)
         rows, labels, notes = matched_by_name(recognizer, dataset, rows)
-        warning = (
-            f"These are not the arrays that {name} was trained on: classes are matched by name, and it is unknown "
-            "which of these clips it has seen."
-        )
-        return ChosenClips(rows, labels, recognizer.class_names, protocol, (warning, *notes), asked)
+        note = f"These are not the arrays that {path.name} was trained on: classes are matched by name."
+        seen = seen_clips(record, dataset, rows, path=path)
+        return ChosenClips(rows, labels, recognizer.class_names, protocol, (note, *notes), seen, asked)
 
-    recorded, notes = recorded_split(recognizer.record), []
+    recorded, notes = recorded_split(record), []
     differences = () if asked is None else split_differences(recorded, asked)
     if differences and not force:
-        raise UserError(
-            f"--recognizer {recognizer.path} must be tested on the split in its record, but {'; '.join(differences)}"
-        )
+        raise UserError(f"--recognizer {path} must be tested on the split in its record, but {'; '.join(differences)}")
     if differences:
-        seen = seen_test_clips(asked, recorded)
-        verdict = "; its accuracy on them is not a test accuracy" if len(seen) else ""
-        notes.append(
-            f"FORCED: {name} was trained with --split {recorded.protocol} --split_seed {recorded.split_seed} "
-            f"and has seen {len(seen)} of these {len(asked.test)} clips{verdict}."
-        )
+        trained = f"--split {recorded.protocol} --split_seed {recorded.split_seed}"
+        notes.append(f"FORCED: {path.name} was trained with {trained} and is tested on the clips of another split.")
     split = asked or recorded
     labels = dataset.labels[split.test]
     protocol = f"{described(split)}, FORCED" if differences else described(split)
-    return ChosenClips(split.test, labels, recognizer.class_names, protocol, (*notes, *split.notes), recorded)
+    seen = seen_clips(record, dataset, split.test, path=path)
+    return ChosenClips(split.test, labels, recognizer.class_names, protocol, (*notes, *split.notes), seen, recorded)
 
 
 def asked_rows(dataset: ClipDataset, asked: Split | None) -> tuple[np.ndarray, str]:

@@ -8,21 +8,25 @@ import numpy as np
 
 from utils.evaluation import intervals
 from utils.evaluation.intervals import Interval
+from utils.evaluation.seen import Seen, over_folds, united
 from utils.evaluation.tables import unique
 from utils.experiments.cells import Cell, Row
+from utils.experiments.provenance import CellSeen
 
 
 @dataclass(frozen=True)
 class Line:
     """A line of the table with its finished cells by (seed, fold).
 
-    In lines with the role "chosen" the cells have different rows: in each fold the best one on validation clips.
+    In lines with the role "chosen" the cells have different rows: in each fold the best one on validation clips. seen:
+    what the cells have seen of their test and validation clips, together.
     """
 
     name: str
     role: str
     teacher: str | None
     cells: dict[tuple[int, str], Cell]
+    seen: CellSeen
     row: Row | None = None
 
     @property
@@ -38,29 +42,45 @@ class Line:
         return float(np.mean([trained["validation_accuracy"] for trained in self.trainings]))
 
 
-def lines_of(cells: Sequence[Cell]) -> tuple[list[Line], list[dict]]:
+def lines_of(cells: Sequence[Cell], seen: dict[Cell, CellSeen]) -> tuple[list[Line], list[dict]]:
     """Return the lines of the table, and the temperature and alpha chosen for each teacher and fold.
 
-    A given teacher without scores for the test clips has no line.
+    A given teacher without scores for the test clips has no line. Students that have seen test clips, or whose
+    validation clips are training clips, are not chosen.
     """
     by_row = defaultdict(dict)
     for cell in cells:
         by_row[cell.row][cell.seed, cell.fold] = cell
-    lines = [Line(row.name, row.role, row.teacher, found, row) for row, found in by_row.items()]
+    lines = [
+        Line(row.name, row.role, row.teacher, found, seen_by_runs(found, seen), row) for row, found in by_row.items()
+    ]
     lines = [line for line in lines if all(test["correct"] is not None for test in line.tests.values())]
     chosen = []
     for teacher in unique(line.teacher for line in lines if line.role == "distilled"):
         students = [line for line in lines if line.role == "distilled" and line.teacher == teacher]
-        if len(students) == 1:
+        students = [line for line in students if not any(len(part.seen) for part in line.seen)]
+        if len(students) <= 1:
             continue
         best = {}
         for fold in unique(fold for _, fold in students[0].cells):
             row, found = choose(students, fold)
             best |= found
             chosen.append({"teacher": teacher, "fold": fold, "temperature": row.temperature, "alpha": row.alpha})
-        name = f"{students[0].name.partition(', T ')[0]}, T and alpha by validation"
-        lines.append(Line(name, "chosen", teacher, best))
+        name = f"{students[0].name.rpartition(', T ')[0]}, T and alpha by validation"
+        lines.append(Line(name, "chosen", teacher, best, seen_by_runs(best, seen)))
     return lines, chosen
+
+
+def seen_by_runs(cells: dict[tuple[int, str], Cell], seen: dict[Cell, CellSeen]) -> CellSeen:
+    """Return what cells by (seed, fold) have seen together: united over the seeds of a fold, added over the folds."""
+
+    def together(part: str) -> Seen:
+        by_fold = defaultdict(list)
+        for (_, fold), cell in cells.items():
+            by_fold[fold].append(getattr(seen[cell], part))
+        return over_folds([united(found) for found in by_fold.values()])
+
+    return CellSeen(together("test"), together("validation"))
 
 
 def choose(students: Sequence[Line], fold: str) -> tuple[Row, dict[tuple[int, str], Cell]]:
@@ -83,7 +103,10 @@ def choose(students: Sequence[Line], fold: str) -> tuple[Row, dict[tuple[int, st
 
 
 def summarise(line: Line, alone: Line, teacher: Line | None, groups: np.ndarray | None) -> dict:
-    """Return the values of a line in results.json; shares are 0..1."""
+    """Return the values of a line in results.json; shares are 0..1.
+
+    Differences from a line that has seen test clips, and ratios of them, are None.
+    """
     tests = line.tests
     first = next(iter(tests.values()))
     row = {
@@ -94,6 +117,8 @@ def summarise(line: Line, alone: Line, teacher: Line | None, groups: np.ndarray 
         "alpha": line.row.alpha if line.row else None,
         "validation_accuracy": line.validation_accuracy,
         "interval": asdict(accuracy(tests, groups)),
+        "seen": line.seen.test.as_dict(),
+        "validation_clips_trained_on": len(line.seen.validation.seen),
         "by_run": [{"seed": seed, "fold": fold, "test": test["top1"]} for (seed, fold), test in tests.items()],
         "clips": sum({fold: len(test["rows"]) for (_, fold), test in tests.items()}.values()),
         "parameters": first["parameters"],
@@ -103,16 +128,21 @@ def summarise(line: Line, alone: Line, teacher: Line | None, groups: np.ndarray 
         "minus_teacher": None,
         "gap_closed": None,
     }
-    if line.role == "alone":
+    if line.role == "alone" or has_seen(line) or has_seen(alone):
         return row
     gain = difference(tests, alone.tests, groups)
     row["minus_alone"] = asdict(gain)
-    if line.role in ("distilled", "chosen") and teacher is not None:
+    if line.role in ("distilled", "chosen") and teacher is not None and not has_seen(teacher):
         row["minus_teacher"] = asdict(difference(tests, teacher.tests, groups))
         gap = difference(teacher.tests, alone.tests, groups)
         if gap.low is not None and gap.low > 0:
             row["gap_closed"] = gain.estimate / gap.estimate
     return row
+
+
+def has_seen(line: Line) -> bool:
+    """Return whether a line is known to have seen test clips."""
+    return len(line.seen.test.seen) > 0
 
 
 def accuracy(tests: dict[tuple[int, str], dict], groups: np.ndarray | None) -> Interval:

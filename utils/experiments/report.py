@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from utils.evaluation.figures import AccuracyBars, AccuracyByCost, AccuracyByTemperature
+from utils.evaluation.seen import mark, seen_cell, warnings
 from utils.evaluation.tables import markdown_table, percent_with_interval, points, unique
 from utils.experiments.cells import Cell
 from utils.experiments.lines import Line, lines_of, summarise
+from utils.experiments.provenance import CellSeen
 from utils.networks.cost import milliseconds_per_clip
 from utils.networks.recognizer import load_recognizer
 from utils.runtime.devices import hardware, installed_versions
@@ -16,18 +18,24 @@ from utils.runtime.drawing import save_figure
 from utils.runtime.files import plain, write_csv, write_json, write_text
 from utils.settings.options import TRAINED_TEACHERS
 
+SEEN_NOTE = "Seen: test clips that are training or validation clips of the recogniser; no differences are given then."
 KEPT_EPOCH = {"last": "The last epoch is kept.", "best": "The best epoch is chosen on validation clips."}
 
 
 def report(
-    cells: Sequence[Cell], groups: np.ndarray | None, leaks: dict[str, dict], arguments: dict, folder: Path
+    cells: Sequence[Cell],
+    groups: np.ndarray | None,
+    leaks: dict[str, dict],
+    seen: dict[Cell, CellSeen],
+    arguments: dict,
+    folder: Path,
 ) -> dict:
     """Print the table of the tested cells and write results.csv, .json, .md and figures to `folder`.
 
-    groups: the group of each row of the arrays (N,), or None. leaks: LeakReport.as_dict by fold. Returns the content of
-    results.json, in which only "times" differs between two equal experiments.
+    groups: the group of each row of the arrays (N,), or None. leaks: LeakReport.as_dict by fold. seen: what each cell
+    has seen. Returns the content of results.json, in which only "times" differs between two equal experiments.
     """
-    lines, chosen = lines_of(cells)
+    lines, chosen = lines_of(cells, seen)
     alone = next(line for line in lines if line.role == "alone")
     teachers = {line.teacher: line for line in lines if line.role == "teacher"}
     rows = [summarise(line, alone, teachers.get(line.teacher), groups) for line in lines]
@@ -43,8 +51,9 @@ def report(
     print(text)
     write_text(folder / "results.md", text + "\n")
     write_json(folder / "results.json", results)
-    write_csv(folder / "results.csv", *runs(lines))
-    save_figure(AccuracyBars([row["name"] for row in rows], [row["interval"] for row in rows]), folder / "results.png")
+    write_csv(folder / "results.csv", *runs(lines, seen))
+    names = [row["name"] + mark(row["seen"]) for row in rows]
+    save_figure(AccuracyBars(names, [row["interval"] for row in rows]), folder / "results.png")
     save_figure(AccuracyByCost([row for row in rows if row["parameters"]]), folder / "accuracy_by_cost.png")
     if len({line.row.temperature for line in lines if line.row and line.role == "distilled"}) > 1:
         save_figure(AccuracyByTemperature(rows), folder / "accuracy_by_temperature.png")
@@ -69,8 +78,8 @@ def milliseconds(lines: Sequence[Line]) -> dict[str, float | None]:
 
 def result_table(rows: Sequence[dict], times: dict) -> str:
     """Format the table in Markdown; the costs of given teachers are unknown."""
-    header = ["recogniser", "validation", "test accuracy (95 % interval)", "minus student alone", "gap closed"]
-    header += ["parameters", "GMAC", "MB", "ms per clip", "training (s)"]
+    header = ["recogniser", "validation", "seen", "test accuracy (95 % interval)", "minus student alone"]
+    header += ["gap closed", "parameters", "GMAC", "MB", "ms per clip", "training (s)"]
     cells = []
     for row in rows:
         costs = ["-"] * 5
@@ -83,7 +92,8 @@ def result_table(rows: Sequence[dict], times: dict) -> str:
                 f"{times['training_seconds'][row['name']]:.0f}",
             ]
         accuracies = [
-            f"{100 * row['validation_accuracy']:.1f} %",
+            f"{100 * row['validation_accuracy']:.1f} %{', seen' * (row['validation_clips_trained_on'] > 0)}",
+            seen_cell(row["seen"]),
             percent_with_interval(row["interval"]),
             "-" if row["minus_alone"] is None else points(row["minus_alone"]),
             "-" if row["gap_closed"] is None else f"{100 * row['gap_closed']:.0f} %",
@@ -101,6 +111,7 @@ def caption(lines: Sequence[Line], rows: Sequence[dict], results: dict) -> str:
         f"{rows[0]['clips']} test clips. Folds: {', '.join(folds)} (split seed {arguments['split_seed']}). Training "
         f"seeds: {' '.join(map(str, seeds))}. {KEPT_EPOCH[arguments['keep']]}\n"
         f"Interval: {interval_notes(rows)} Differences are paired.\n"
+        f"{SEEN_NOTE}\n"
         "Gap closed: (student - student alone) / (teacher - student alone), given if the teacher's lead is significant."
     )
     networks = (
@@ -110,7 +121,7 @@ def caption(lines: Sequence[Line], rows: Sequence[dict], results: dict) -> str:
     if {line.teacher for line in lines} & set(TRAINED_TEACHERS):
         teacher = f"C3D of width {arguments['teacher_width']:g}, {arguments['teacher_epochs']} epochs"
         networks = f"Trained teacher: {teacher}, all labels. {networks}"
-    text = [protocol, networks]
+    text = [*seen_notes(rows), protocol, networks]
     if arguments["labels_per_class"] is not None:
         text.append(f"Labels for the students: {arguments['labels_per_class']} per class.")
     if results["chosen"]:
@@ -126,6 +137,17 @@ def caption(lines: Sequence[Line], rows: Sequence[dict], results: dict) -> str:
     return "\n".join(text)
 
 
+def seen_notes(rows: Sequence[dict]) -> list[str]:
+    """Describe which recognisers have seen test clips, or were validated on their own training clips."""
+    notes = [line for row in rows for line in warnings(row["name"], row["seen"])]
+    notes += [
+        f"warning: {row['name']} was trained on {row['validation_clips_trained_on']} of its validation clips."
+        for row in rows
+        if row["validation_clips_trained_on"]
+    ]
+    return notes
+
+
 def interval_notes(rows: Sequence[dict]) -> str:
     """Describe the interval of the first row, and those of other rows where they differ."""
     names = {}
@@ -135,17 +157,18 @@ def interval_notes(rows: Sequence[dict]) -> str:
     return " ".join([first, *(f"For {', '.join(names[note])}: {note}" for note in others)])
 
 
-def runs(lines: Sequence[Line]) -> tuple[list[str], list[list]]:
+def runs(lines: Sequence[Line], seen: dict[Cell, CellSeen]) -> tuple[list[str], list[list]]:
     """Return header and rows of results.csv: one row per line of the table, fold and seed."""
     header = ["recogniser", "role", "teacher", "temperature", "alpha", "fold", "seed"]
-    header += ["validation_accuracy", "test_accuracy", "test_clips", "parameters", "multiply_accumulates", "megabytes"]
-    header += ["training_seconds", "cell"]
+    header += ["validation_accuracy", "test_accuracy", "test_clips", "seen_test_clips", "parameters"]
+    header += ["multiply_accumulates", "megabytes", "training_seconds", "cell"]
     found = []
     for line in lines:
         for (seed, fold), cell in line.cells.items():
             trained, tested, row = cell.read("trained"), cell.read("tested"), cell.row
             values = [line.name, line.role, row.teacher, row.temperature, row.alpha, fold, seed]
             values += [trained["validation_accuracy"], tested["top1"], len(tested["rows"])]
+            values.append(seen_cell(seen[cell].test.as_dict()))
             values += [tested[name] for name in ("parameters", "multiply_accumulates", "megabytes")]
             found.append([*values, f"{trained['seconds']:.1f}", cell.folder.name])
     return header, found

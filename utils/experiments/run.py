@@ -15,6 +15,7 @@ from utils.experiments.given_teachers import logits_of
 from utils.experiments.grid import Experiment, Grid, grid_of, make_grid
 from utils.experiments.not_reused import print_not_reused
 from utils.experiments.plan import print_plan
+from utils.experiments.provenance import check_given_teachers, seen_by
 from utils.experiments.report import report
 from utils.leaks.finder import LeakFinder
 from utils.leaks.report import short_form
@@ -36,22 +37,26 @@ def run(experiment: Experiment) -> dict:
         settings = {name: value for name, value in experiment.arguments.items() if name != "config"}
         write_json(experiment.output_path / "settings.json", plain(settings))  # can be used as a recipe
         grid = make_grid(experiment, arrays(experiment.origin, experiment.output_path))
+        check_sources(grid)
         leaks = find_leaks(grid)
         train_missing(grid)
         test_missing(grid)
         heading("result")
-        return report(grid.cells, grid.groups, leaks, experiment.arguments, experiment.output_path)
+        dataset = open_dataset(grid)
+        seen = {cell: seen_by(cell, dataset, grid.splits[cell.fold]) for cell in grid.cells}
+        return report(grid.cells, grid.groups, leaks, seen, experiment.arguments, experiment.output_path)
 
 
 def dry_run(experiment: Experiment) -> None:
     """Print the state of each cell and an estimate of the remaining time; train nothing.
 
     The estimate comes from a few steps of each network on random clips. If arrays are missing, all videos are expected
-    to be readable.
+    to be readable, and it is not checked what given teachers have seen.
     """
     origin, folder = experiment.origin, experiment.output_path
     if (data := existing_arrays(origin, folder)) is not None:
         grid = make_grid(experiment, data)
+        check_sources(grid)
     else:
         data, clips = expected_clips(origin, folder)
         print(f"no arrays yet: {len(clips.labels)} videos have to be read first; this time is not estimated")
@@ -83,6 +88,12 @@ def find_leaks(grid: Grid) -> dict[str, dict]:
         if grid.experiment.fail_on_leak:
             leaks.refuse()
     return found
+
+
+def check_sources(grid: Grid) -> None:
+    """Print what given teachers have seen of the test clips. Raises UserError with `fail_on_leak` if that is any."""
+    fail_on_leak = grid.experiment.fail_on_leak
+    check_given_teachers(grid.cells, open_dataset(grid), grid.splits, fail_on_leak=fail_on_leak)
 
 
 def train_missing(grid: Grid) -> None:

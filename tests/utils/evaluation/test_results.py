@@ -10,6 +10,8 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_m
 from tests.fake_recognizer import fake_recognizer
 from utils.data.clips import open_clips
 from utils.evaluation import results as report
+from utils.evaluation.seen import Seen
+from utils.evaluation.tables import markdown_table
 from utils.evaluation.testing import ChosenClips, Predictions
 from utils.splits.groups import read_groups
 
@@ -26,7 +28,7 @@ def dataset(make_arrays):
 def make_predictions(dataset, tmp_path):
     """Make the predictions of a recogniser `name` for `rows`: mostly correct random logits, or the given `logits`."""
 
-    def make(name, *, rows=None, seed=0, logits=None, class_names=None, notes=()):
+    def make(name, *, rows=None, seed=0, logits=None, class_names=None, notes=(), seen=(), unknown=()):
         rows = np.arange(3, 63) if rows is None else rows
         labels = dataset.labels[rows]
         if logits is None:
@@ -35,7 +37,8 @@ def make_predictions(dataset, tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x" * 1500)
         recognizer = fake_recognizer(path, num_classes=CLASSES)
-        clips = ChosenClips(rows, labels, class_names or dataset.class_names, "group, seed 0", tuple(notes))
+        known = Seen(rows, np.array(seen, np.int64), tuple(unknown))
+        clips = ChosenClips(rows, labels, class_names or dataset.class_names, "group, seed 0", tuple(notes), known)
         return Predictions(recognizer, clips, logits.astype(np.float32), 12.5)
 
     return make
@@ -66,7 +69,8 @@ def test_no_top5_with_five_classes(make_arrays, tmp_path):
     folder = make_arrays("five", classes=5, height=32, width=32)
     dataset = open_clips(folder / "frames.npy", folder / "labels.npy")
     (tmp_path / "s.h5").write_bytes(b"")
-    clips = ChosenClips(np.arange(50), dataset.labels, dataset.class_names, "all clips", ())
+    none_seen = Seen(np.arange(50), np.zeros(0, np.int64))
+    clips = ChosenClips(np.arange(50), dataset.labels, dataset.class_names, "all clips", (), none_seen)
     recognizer = fake_recognizer(tmp_path / "s.h5", num_classes=5)
     predictions = Predictions(recognizer, clips, np.eye(5)[dataset.labels] * 2.0, 1.0)
     assert report.result_of(predictions, dataset, None)["top5"] is None
@@ -114,6 +118,21 @@ def test_files_match_the_result(dataset, make_predictions, tmp_path):
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == {"recognizers": results, "comparisons": []}
 
 
+def test_tables_are_written_before_figures_are_drawn(dataset, make_predictions, tmp_path, monkeypatch, capsys):
+    """A figure that cannot be drawn would cost the tables of all later recognisers."""
+
+    def fail(self):
+        raise RuntimeError(f"{len(list((tmp_path / 'out').iterdir()))} files")
+
+    monkeypatch.setattr(report.ConfusionMatrix, "plot", fail)
+    made = [make_predictions("s.h5"), make_predictions("t.h5", seed=1)]
+    report.write_results(tmp_path / "out", made, [report.result_of(each, dataset, None) for each in made], [], dataset)
+    written = ["classes_s.csv", "classes_t.csv", "predictions_s.csv", "predictions_t.csv", "results.json", "results.md"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == written
+    notes = [f"note: {tmp_path}/out/confusion_{name}.png was not drawn (6 files)" for name in "st"]
+    assert capsys.readouterr().out.splitlines() == notes
+
+
 def refuse(constant):
     raise AssertionError(f"{constant} is not JSON")
 
@@ -128,6 +147,26 @@ def test_an_infinite_loss_is_valid_json(dataset, make_predictions, tmp_path):
     written = json.loads((tmp_path / "out" / "results.json").read_text(), parse_constant=refuse)
     assert written["recognizers"][0]["loss"] is None
     assert " not finite " in (tmp_path / "out" / "results.md").read_text()
+
+
+def test_what_a_recogniser_has_seen_is_beside_each_of_its_numbers(dataset, make_predictions):
+    """Accuracy on training clips would pass for a test accuracy, or for a gain over another recogniser."""
+    made = [
+        make_predictions("a.h5"),
+        make_predictions("b.h5", seed=1, seen=[3, 4, 9]),
+        make_predictions("c.h5", seed=2, unknown=["c.h5 has no record (c.json)"]),
+    ]
+    results = [report.result_of(each, dataset, None) for each in made]
+    assert [result["seen"]["seen_test_clips"] for result in results] == [0, 3, 0]
+    text = report.summary(results, report.comparisons(made, None))
+    cells = [[cell.strip() for cell in line.split("|")] for line in text.splitlines()]
+    assert [cells[row][3] for row in (0, 2, 3, 4)] == ["seen", "none", "3 of 60", "unknown"]
+    assert "warning: b.h5 has seen 3 of its 60 test clips in training or validation, so its accuracy" in text
+    assert "warning: it is unknown which test clips c.h5 has seen: c.h5 has no record (c.json)." in text
+    assert "a.h5 minus b.h5 (test clips seen: 3 of 60): " in text
+    assert "a.h5 minus c.h5 (test clips seen: unknown): " in text
+    titles = [report.confusion_of(each.recognizer.path.stem, each).title for each in made]
+    assert titles[:2] == ["a: 60 clips, group, seed 0", "b (test clips seen: 3 of 60): 60 clips, group, seed 0"]
 
 
 def test_recognisers_with_equal_predictions_have_a_summary(dataset, make_predictions):
@@ -150,10 +189,16 @@ def test_recognisers_with_equal_file_names(dataset, make_predictions, tmp_path):
     assert "| s_1.h5 " in text
 
 
+def test_a_name_does_not_break_a_table():
+    """A file called a|b.h5 would shift the numbers of its row into the wrong columns."""
+    *_, row = markdown_table(["name", "it"], [["a|b\nc", "5"]]).splitlines()
+    assert row == "| a\\|b c |  5 |"
+
+
 def test_each_note_is_below_the_table_once(dataset, make_predictions):
-    made = [make_predictions("s.h5", notes=["Seen."]), make_predictions("t.h5", notes=["Seen.", "Old."])]
+    made = [make_predictions("s.h5", notes=["Random."]), make_predictions("t.h5", notes=["Random.", "Old."])]
     results = [report.result_of(each, dataset, None) for each in made]
     lines = report.summary(results, []).splitlines()
-    assert lines[-2:] == ["note: Seen.", "note: Old."]
+    assert lines[-2:] == ["note: Random.", "note: Old."]
     widths = {len(line) for line in lines[:4]}
     assert len(widths) == 1  # columns are aligned

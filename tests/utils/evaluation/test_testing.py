@@ -47,6 +47,7 @@ def test_the_recorded_test_clips(dataset):
     assert chosen.class_names == dataset.class_names
     assert chosen.protocol == "group, seed 3"
     assert chosen.notes == split.notes
+    assert chosen.seen.as_dict() == {"test_clips": 6, "seen_test_clips": 0, "unknown": []}
     assert not set(chosen.rows) & set(np.concatenate([split.train, split.validation]))
 
 
@@ -69,10 +70,10 @@ def test_another_split_is_refused_or_marked_as_forced(dataset):
     chosen = choose_test_clips(recognizer, dataset, asked, force=True)
     np.testing.assert_array_equal(chosen.rows, asked.test)
     np.testing.assert_array_equal(chosen.labels, dataset.labels[asked.test])
-    seen = len(set(asked.test) - set(split.test))
-    expected = f"FORCED: s.h5 was trained with --split group --split_seed 0 and has seen {seen} of these 6 clips"
-    assert seen > 0
-    assert chosen.notes[0].startswith(expected)
+    assert chosen.notes[0].startswith("FORCED: s.h5 was trained with --split group --split_seed 0 and is tested on ")
+    seen = set(asked.test) - set(split.test)
+    assert seen
+    assert set(chosen.seen.seen) == seen
     assert chosen.protocol == "random, seed 5, FORCED"
 
 
@@ -82,7 +83,8 @@ def test_without_a_record_all_clips_and_a_warning(dataset):
     np.testing.assert_array_equal(chosen.rows, np.arange(30))
     np.testing.assert_array_equal(chosen.labels, dataset.labels)
     assert chosen.protocol == "all clips"
-    assert chosen.notes == ("old.h5 has no record, so it is unknown which of these clips it was trained on.",)
+    assert chosen.notes == ()
+    assert chosen.seen.unknown == ("old.h5 has no record (old.json)",)
     asked = split_of(dataset)
     chosen = choose_test_clips(fake_recognizer("old.h5"), dataset, asked)
     np.testing.assert_array_equal(chosen.rows, asked.test)
@@ -101,6 +103,7 @@ def test_other_arrays_are_tested_on_all_clips_with_classes_by_name(dataset, rena
     assert chosen.class_names == dataset.class_names
     assert chosen.protocol == "all clips"
     assert chosen.notes[0].startswith("These are not the arrays that s.h5 was trained on: classes are matched by name")
+    assert chosen.seen.unknown == ("s.h5 was trained on other arrays",)
     assert chosen.notes[1] == "10 clips of unknown classes are left out: Hop."
 
 

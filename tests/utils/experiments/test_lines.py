@@ -7,11 +7,14 @@ import pytest
 from scipy import stats
 
 from utils.evaluation.intervals import accuracy_interval
+from utils.evaluation.seen import Seen
 from utils.experiments.cells import Cell, Row
 from utils.experiments.lines import accuracy, difference, lines_of, summarise
+from utils.experiments.provenance import CellSeen
 
 ALONE, TEACHER = Row("alone"), Row("teacher", "scratch")
-COOL, WARM = Row("distilled", "scratch", 1.0, 0.1), Row("distilled", "scratch", 5.0, 0.1)
+COOL, WARM, HOT = (Row("distilled", "scratch", temperature, 0.1) for temperature in (1.0, 5.0, 20.0))
+FOLDS = {"logo:1": [0, 1], "logo:2": [2, 3]}
 
 
 @pytest.fixture
@@ -29,8 +32,17 @@ def make_cell(tmp_path):
     return make
 
 
-def line(cells, row):
-    return next(line for line in lines_of(cells)[0] if line.row == row)
+def seen_by_cells(cells, clips=()):
+    """Return what each cell has seen: `clips` among its test rows, no validation clip."""
+    found = {}
+    for cell in cells:
+        rows = np.array(cell.read("tested")["rows"])
+        found[cell] = CellSeen(Seen(rows, np.intersect1d(rows, clips)), Seen(rows[:0], rows[:0]))
+    return found
+
+
+def line(cells, row, clips=()):
+    return next(line for line in lines_of(cells, seen_by_cells(cells, clips))[0] if line.row == row)
 
 
 def test_folds_are_pooled_over_their_groups(make_cell):
@@ -88,12 +100,12 @@ def test_temperature_is_chosen_on_validation_clips(make_cell):
     """Otherwise the choice would use test clips; here, the worse temperature in the test is chosen in each fold."""
     cells = []
     for fold, (cool, warm) in {"logo:1": (0.9, 0.5), "logo:2": (0.5, 0.5)}.items():
-        rows = [0, 1] if fold == "logo:1" else [2, 3]
+        rows = FOLDS[fold]
         cells.append(make_cell(ALONE, fold, 0, rows, [0, 0]))
         cells.append(make_cell(TEACHER, fold, 0, rows, [1, 1]))
         cells.append(make_cell(COOL, fold, 0, rows, [0, 1], validation=cool, loss=1.0))
         cells.append(make_cell(WARM, fold, 0, rows, [1, 1], validation=warm, loss=2.0))
-    lines, chosen = lines_of(cells)
+    lines, chosen = lines_of(cells, seen_by_cells(cells))
     assert [choice["temperature"] for choice in chosen] == [1.0, 1.0]  # the second by its loss
     assert lines[-1].role == "chosen"
     assert accuracy(lines[-1].tests, None).estimate == 0.5
@@ -119,6 +131,45 @@ def test_gap_closed_only_where_there_is_a_gap(make_cell):
     assert found["minus_teacher"]["estimate"] == pytest.approx(-5 / 40)
     weak = make_cell(Row("teacher", "weak"), "group", 0, rows, [0] * 1 + [1] * 12 + [0] * 27)
     assert summarise(student, alone, line([weak], weak.row), groups)["gap_closed"] is None
+
+
+def test_a_line_that_has_seen_test_clips_is_compared_with_none(make_cell):
+    """The distance to a teacher on its own training clips would pass for the gap that distillation should close."""
+    rows, groups = list(range(40)), np.arange(40)
+    cells = [make_cell(ALONE, "group", 0, rows, [1] * 10 + [0] * 30)]
+    cells.append(make_cell(COOL, "group", 0, rows, [1] * 25 + [0] * 15))
+    alone, student = (line(cells, row) for row in (ALONE, COOL))
+    teacher = make_cell(TEACHER, "group", 0, rows, [1] * 30 + [0] * 10)
+    teacher = line([teacher], TEACHER, clips=[3, 77])
+    found = summarise(teacher, alone, None, groups)
+    assert found["seen"] == {"test_clips": 40, "seen_test_clips": 1, "unknown": []}
+    assert found["interval"]["estimate"] == 0.75
+    assert found["minus_alone"] is None
+    found = summarise(student, alone, teacher, groups)
+    assert (found["minus_teacher"], found["gap_closed"]) == (None, None)
+    assert found["minus_alone"]["estimate"] == pytest.approx(15 / 40)
+
+
+def test_a_student_that_has_seen_test_clips_is_not_chosen(make_cell):
+    """The row "by validation" would flatter: its validation accuracy may come from clips that it was trained on."""
+    cells = [make_cell(ALONE, "group", 0, [0, 1], [0, 0])]
+    cells.append(make_cell(COOL, "group", 0, [0, 1], [0, 1], validation=0.5))
+    cells.append(make_cell(WARM, "group", 0, [0, 1], [1, 1], validation=0.9))
+    cells.append(make_cell(HOT, "group", 0, [0, 1], [0, 0], validation=0.4))
+    seen = seen_by_cells(cells)
+    seen[cells[2]] = seen_by_cells(cells, clips=[1])[cells[2]]
+    _, chosen = lines_of(cells, seen)
+    assert [choice["temperature"] for choice in chosen] == [1.0]
+
+
+def test_what_seeds_and_folds_have_seen_is_united_by_fold(make_cell):
+    """Two teachers that have each seen another test clip would count as one clip, or the same clip as two."""
+    cells = [make_cell(ALONE, fold, seed, rows, [0, 0]) for seed in (0, 1) for fold, rows in FOLDS.items()]
+    seen = seen_by_cells(cells)
+    for cell, clip in zip(cells, (0, 2, 1, 2)):
+        seen[cell] = seen_by_cells([cell], clips=[clip])[cell]
+    (found,) = lines_of(cells, seen)[0]
+    assert found.seen.test.as_dict() == {"test_clips": 4, "seen_test_clips": 3, "unknown": []}
 
 
 def test_cells_are_identified_by_their_settings(make_cell, tmp_path):
