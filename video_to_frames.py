@@ -54,7 +54,8 @@ def main() -> None:
     if report_wanted:
         from utils.extraction.dataset_report import write_dataset_report
 
-        print(f"Report: {write_dataset_report(summary.output_path)}")
+        if (path := write_dataset_report(summary.output_path)) is not None:
+            print(f"Report: {path}")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -35,6 +36,7 @@ from utils.evaluation.tables import markdown_table
 from utils.extraction.discovery import find_videos
 from utils.extraction.extract import extract
 from utils.extraction.video import sampled_indices, use_one_thread
+from utils.runtime.drawing import label, save_figure
 from utils.synthetic.dataset import render_dataset
 
 OURS, PLAIN, DECODING = "video_to_frames.py", "plain", "decoding only"
@@ -177,22 +179,32 @@ def table(found: dict) -> str:
     return markdown_table(header, rows)
 
 
-def draw(found: dict, path: Path) -> None:
-    """Draw speed and memory against the number of clips, a line per method and number of workers."""
-    from matplotlib.figure import Figure
+@dataclass(frozen=True)
+class SpeedAndMemory:
+    """Speed and memory against the number of clips, a line per method and number of workers.
 
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    speed, memory = figure.subplots(1, 2)
-    for way, workers in sorted({key[:2] for key in found}):
-        counts = sorted(clips for *key, clips in found if key == [way, workers])
-        label = f"{way}, {workers} process{'es' * (workers > 1)}"
-        for axes, field in ((speed, "clips_per_second"), (memory, "peak_memory_mb")):
-            axes.plot(counts, [found[way, workers, count][field] for count in counts], marker="o", label=label)
-    speed.set(xlabel="clips", ylabel="clips/s", ylim=(0, None), title="Speed")
-    memory.set(xlabel="clips", ylabel="MB, all processes", yscale="log", title="Peak memory")
-    memory.axhline(400, color="grey", linestyle=":", linewidth=1)
-    figure.legend(*speed.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
-    figure.savefig(path, dpi=130)
+    found: medians by method, number of workers and number of clips.
+    """
+
+    found: dict
+
+    def plot(self):
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(10, 4.2))
+        speed, memory = figure.subplots(1, 2)
+        for way, workers in sorted({key[:2] for key in self.found}):
+            counts = sorted(clips for *key, clips in self.found if key == [way, workers])
+            name = label(f"{way}, {workers} process{'es' * (workers > 1)}")
+            for axes, field in ((speed, "clips_per_second"), (memory, "peak_memory_mb")):
+                axes.plot(counts, [self.found[way, workers, count][field] for count in counts], "o-", label=name)
+        speed.set(xlabel="clips", ylabel="clips/s", ylim=(0, None), title="Speed")
+        memory.set(xlabel="clips", ylabel="MB, all processes", yscale="log", title="Peak memory")
+        memory.yaxis.set_major_formatter("{x:g}")
+        memory.axhline(400, color="grey", linestyle=":", linewidth=1)
+        entries = speed.get_legend_handles_labels()
+        figure.legend(*entries, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, fontsize="small")
+        return figure
 
 
 def main() -> int | str:
@@ -243,8 +255,8 @@ def main() -> int | str:
     found = medians(results)
     text = f"{table(found)}\nCPU ms per clip by step, one process: {steps}"
     (args.output_path / "table.txt").write_text(text + "\n")
-    draw(found, args.output_path / "curve.png")
     print(text)
+    save_figure(SpeedAndMemory(found), args.output_path / "curve.png")
     return "a row is missing or a pixel differs" if failed else 0  # sys.exit prints the text
 
 

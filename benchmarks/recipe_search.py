@@ -12,6 +12,7 @@ import argparse
 import json
 import math
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import run_logged
 from utils.evaluation.tables import markdown_table
+from utils.runtime.drawing import label, save_figure
 from utils.settings import argument_types, cli
 from utils.splits.folds import protocols
 
@@ -95,30 +97,43 @@ def main() -> None:
     print(f"\n{markdown_table(header, rows)}")
     content = {"network": args.network, "common": args.common, "found": found}
     (args.output_path / f"search_{args.network}.json").write_text(json.dumps(content) + "\n")
-    draw(found).savefig(args.output_path / f"search_{args.network}.png", dpi=80, bbox_inches="tight")
+    save_figure(ValidationCurves(found), args.output_path / f"search_{args.network}.png")
 
 
-def draw(found: list[dict]):
-    """Return a figure with a panel per configuration, best first: each run, and the five-epoch mean over the runs."""
-    from matplotlib import pyplot as plt
+@dataclass(frozen=True)
+class ValidationCurves:
+    """A panel per configuration, best first: the validation accuracy of each run, and the five-epoch mean over runs.
 
-    columns = 4
-    rows = math.ceil(len(found) / columns)
-    figure, panels = plt.subplots(rows, columns, figsize=(12, 0.5 + 2.1 * rows), sharey=True, squeeze=False)
-    for axes in panels.flat[len(found) :]:
-        axes.axis("off")
-    for entry, axes in zip(found, panels.flat):
-        curves = 100 * np.array(list(entry["curves"].values()))
-        epochs = np.arange(1, curves.shape[1] + 1)
-        axes.plot(epochs, curves.T, color="0.75", linewidth=0.8)
-        axes.plot(epochs[4:], np.convolve(curves.mean(axis=0), np.full(5, 0.2), "valid"))
-        axes.set(ylim=(0, 102))
-        axes.set_title(f"{entry['configuration']}: {100 * entry['last_five']:.0f} %", fontsize=9)
-        axes.grid(alpha=0.3)
-    figure.supxlabel("epoch")
-    figure.supylabel("validation accuracy (%)")
-    figure.tight_layout()
-    return figure
+    found: configurations with "last_five" (0..1) and "curves", the validation accuracies (0..1) by run.
+    """
+
+    found: list[dict]
+
+    def plot(self):
+        from matplotlib.figure import Figure
+
+        columns = 4
+        rows = max(math.ceil(len(self.found) / columns), 1)
+        height = 0.9 + 2.1 * rows  # inches
+        figure = Figure(figsize=(12, height))
+        panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+        figure.subplots_adjust(
+            left=0.06, right=0.99, bottom=0.5 / height, top=1 - 0.4 / height, hspace=0.45, wspace=0.08
+        )
+        for axes in panels.flat[len(self.found) :]:
+            axes.axis("off")
+        for entry, axes in zip(self.found, panels.flat):
+            for curve in entry["curves"].values():
+                axes.plot(np.arange(1, len(curve) + 1), 100 * np.array(curve), color="0.75", linewidth=0.8)
+            common = min(map(len, entry["curves"].values()))  # early stopping ends runs at different epochs
+            mean = 100 * np.mean([curve[:common] for curve in entry["curves"].values()], axis=0)
+            axes.plot(np.arange(5, common + 1), np.convolve(mean, np.full(5, 0.2), "valid")[: max(common - 4, 0)])
+            axes.set(ylim=(0, 102))
+            axes.set_title(f"{label(entry['configuration'], 32)}: {100 * entry['last_five']:.0f} %", fontsize=9)
+            axes.grid(alpha=0.3)
+        figure.supxlabel("epoch")
+        figure.supylabel("validation accuracy (%)")
+        return figure
 
 
 if __name__ == "__main__":

@@ -138,7 +138,7 @@ class ClipDataset:
         """
         return self.frames.fingerprint() | {
             "labels": digest(self.labels.astype("<i8").tobytes()),
-            "paths": digest("\n".join(self.paths).encode()) if self.paths is not None else "",
+            "paths": digest("\n".join(self.paths).encode(errors="surrogatepass")) if self.paths is not None else "",
         }
 
 

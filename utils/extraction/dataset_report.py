@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from utils.extraction.state import LOG, VideoOutcome
-from utils.runtime.files import written_beside
+from utils.runtime.drawing import label, save_figure
 from utils.splits.groups import groups_or_reason
 
 PAGE = (8.27, 11.69)  # A4, in inches
@@ -19,13 +19,13 @@ CLIPS_PER_CLASS = 8  # sample frames per row
 BARS = 6  # of the most frequent frame sizes and frame rates
 
 
-def write_dataset_report(output_path: Path) -> Path:
-    """Write dataset_report.png for the data set in `output_path`, into the same folder, and return its path."""
+def write_dataset_report(output_path: Path) -> Path | None:
+    """Write dataset_report.png for the data set in `output_path`, into the same folder.
+
+    Returns its path, or None after a note if it could not be drawn.
+    """
     path = Path(output_path) / "dataset_report.png"
-    figure = DatasetReport.of_folder(output_path).plot()
-    with written_beside(path) as temporary:
-        figure.savefig(temporary, dpi=120)
-    return path
+    return path if save_figure(DatasetReport.of_folder(output_path), path, whole_page=True) else None
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class DatasetReport:
     def plot(self):
         """Return the page as a matplotlib figure."""
         figure = Figure(figsize=PAGE, layout="constrained")
-        figure.suptitle(self.title, fontsize=11)
+        figure.suptitle(label(self.title, 100), fontsize=11)
         grid = figure.add_gridspec(4, 3, height_ratios=(1.5, 1.2, 1.2, 5.2))
         _plot_classes(_axes(figure, grid[0, :], "Clips per class"), self.clips_per_class)
         _axes(figure, grid[1, 0], "Frames per video").hist([outcome.frame_count for outcome in self.outcomes], bins=30)
@@ -76,7 +76,7 @@ class DatasetReport:
         _plot_most_frequent(_axes(figure, grid[1, 1], "Frame size of the videos"), sizes)
         rates = Counter(f"{outcome.frame_rate:.4g} fps" for outcome in self.outcomes)
         _plot_most_frequent(_axes(figure, grid[1, 2], "Frame rate"), rates)
-        _plot_classes(_axes(figure, grid[2, :], f"Groups per class: {self.groups}"), self.groups_per_class)
+        _plot_classes(_axes(figure, grid[2, :], label(f"Groups per class: {self.groups}", 100)), self.groups_per_class)
         shown = f"{len(self.pictures)} of {len(self.clips_per_class)} classes"
         title = f"Middle frame of up to {CLIPS_PER_CLASS} clips per class, {shown}, stretched to 4:3"
         self._plot_pictures(_axes(figure, grid[3, :], title))
@@ -87,8 +87,8 @@ class DatasetReport:
             for column, picture in enumerate(pictures):
                 axes.imshow(picture, extent=(column, column + 0.97, row + 0.97, row))  # left, right, bottom, top
         rows = len(self.pictures)
-        axes.set(xlim=(0, CLIPS_PER_CLASS), ylim=(rows, 0), aspect=0.75, xticks=[])
-        axes.set_yticks(np.arange(rows) + 0.5, self.pictures)
+        axes.set(xlim=(0, CLIPS_PER_CLASS), ylim=(max(rows, 1), 0), aspect=0.75, xticks=[])
+        axes.set_yticks(np.arange(rows) + 0.5, [label(name, 24) for name in self.pictures])
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
 
@@ -114,7 +114,9 @@ def _axes(figure: Figure, position, title: str):
 def _plot_classes(axes, counts: dict[str, int]) -> None:
     axes.bar(range(len(counts)), list(counts.values()))
     if 0 < len(counts) <= NAMED_CLASSES:
-        axes.set_xticks(range(len(counts)), counts, rotation=30 if len(counts) < 15 else 90, ha="right", fontsize=6.5)
+        rotation = 30 if len(counts) < 15 else 90
+        axes.set_xticks(range(len(counts)), [label(name, 24) for name in counts], rotation=rotation, ha="right")
+        axes.tick_params(axis="x", labelsize=6.5)
     else:
         axes.set_xticks([])
         axes.set_xlabel(f"{len(counts)} classes, sorted by label" if counts else "", fontsize=7)

@@ -143,8 +143,8 @@ def write_at(file_number: int, content, offset: int) -> None:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write a UTF-8 text file atomically."""
-    write_bytes(path, text.encode())
+    """Write a text file atomically, as UTF-8; what UTF-8 cannot encode, as in some file names, is escaped."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_csv(path: str | os.PathLike, header: Sequence[str], rows: Sequence[Sequence]) -> None:

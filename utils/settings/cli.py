@@ -7,6 +7,7 @@ import argparse
 import atexit
 import contextlib
 import difflib
+import io
 import os
 import re
 import signal
@@ -179,8 +180,12 @@ def one_line(text: str) -> str:
 def run(main: Callable[[], None]) -> None:
     """Run the `main` function of a script, with exit code 130 after Ctrl-C and 143 after SIGTERM.
 
-    A UserError, a full disk or a missing permission gives one line on stderr and exit code 2.
+    A UserError, a full disk or a missing permission gives one line on stderr and exit code 2. Characters that cannot be
+    encoded, as in some file names, are printed as escapes.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no start-up messages of TensorFlow
     signal.signal(signal.SIGTERM, raise_interrupted)
     try:

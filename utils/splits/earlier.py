@@ -29,7 +29,7 @@ def sets_of_model(model: str | Path, *, argument: str) -> dict[str, str]:
         raise UserError(f"{argument}: {record_file} must be the record of a training") from None
     try:
         paths = np.load(file, allow_pickle=False)
-        is_same = paths.dtype.kind == "U" and digest("\n".join(paths).encode()) == known
+        is_same = paths.dtype.kind == "U" and digest("\n".join(paths).encode(errors="surrogatepass")) == known
     except (OSError, ValueError, EOFError):
         is_same = False
     if not is_same:

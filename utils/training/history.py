@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from utils.runtime.drawing import save_figure
+from utils.runtime.drawing import label, save_figure
 from utils.runtime.files import beside_history, write_bytes, write_csv
 
 TIMING_FIELDS = ("seconds", "clips_per_second", "wait_share")  # differ when a training is repeated
@@ -57,7 +57,7 @@ class TrainingCurves:
         loss_axes, accuracy_axes = figure.subplots(1, 2)
         names, epochs = self.history.dtype.names, self.history["epoch"]
         style = {"marker": "o", "markersize": 3} if len(epochs) <= 30 else {}
-        for axes, factor, name, label in (
+        for axes, factor, name, text in (
             (loss_axes, 1, "loss", "training"),
             (loss_axes, 1, "val_loss", "validation"),
             (loss_axes, 1, "val_hard_loss", "validation, hard term"),
@@ -67,8 +67,8 @@ class TrainingCurves:
             (accuracy_axes, 100, "val_agreement", "agreement with the teacher (validation)"),
         ):
             if name in names:
-                axes.plot(epochs, factor * self.history[name], label=label, **style)
-        if "val_accuracy" in names:
+                axes.plot(epochs, factor * self.history[name], label=text, **style)
+        if "val_accuracy" in names and self.kept < len(epochs):
             number = epochs[self.kept]
             accuracy_axes.axvline(number, color="0.7", linestyle=":", zorder=0, label=f"kept epoch: {number}")
         loss_axes.set(xlabel="epoch", ylabel="loss")
@@ -76,8 +76,9 @@ class TrainingCurves:
         for axes in (loss_axes, accuracy_axes):
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)
-            axes.legend(fontsize=8)
-        figure.suptitle(self.title)
+            if axes.get_legend_handles_labels()[0]:
+                axes.legend(fontsize=8)
+        figure.suptitle(label(self.title, 100))
         return figure
 
 

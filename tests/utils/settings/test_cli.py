@@ -1,6 +1,7 @@
 """Arguments are checked at once, errors are one line with exit code 2, and `--help` imports nothing slow."""
 
 import errno
+import io
 import runpy
 import subprocess
 import sys
@@ -205,6 +206,22 @@ def test_an_error_of_the_user_is_one_line_and_an_exit_code(capsys, raised, code,
     with pytest.raises(SystemExit) as end:
         cli.run(main)
     assert (end.value.code, capsys.readouterr().err) == (code, line)
+
+
+def test_names_that_cannot_be_encoded_are_printed_as_escapes(monkeypatch):
+    """A file name that is no UTF-8 would end a run when it is printed."""
+    streams = {name: io.TextIOWrapper(io.BytesIO(), "utf-8") for name in ("stdout", "stderr")}
+    for name, stream in streams.items():
+        monkeypatch.setattr(sys, name, stream)
+
+    def main():
+        print("saved v_\udcff.keras 跳")
+        raise UserError("no v_\udcff.npy")
+
+    with pytest.raises(SystemExit):
+        cli.run(main)
+    printed = [(stream.flush(), stream.buffer.getvalue().decode())[1] for stream in streams.values()]
+    assert printed == ["saved v_\\udcff.keras 跳\n", "error: no v_\\udcff.npy\n"]
 
 
 @pytest.mark.parametrize("raised", [ValueError("a bug"), FileNotFoundError(errno.ENOENT, "x", "y")])

@@ -17,13 +17,12 @@ from utils.data.batches import clip_reader
 from utils.data.clips import FrameFile
 from utils.data.loading import SplitDataset
 from utils.networks.recognizer import save_model
-from utils.runtime.drawing import save_figure
 from utils.runtime.errors import UserError
 from utils.runtime.files import disk_error, exclusive_lock, write_text, written_beside
 from utils.runtime.interruption import Interrupted
 from utils.settings.options import OutputOptions
 from utils.training.fit import fit, set_seeds
-from utils.training.history import TrainingCurves, best_epoch, save_history
+from utils.training.history import best_epoch, save_history
 from utils.training.state import TrainingState, own_variables, settings_of, training_state
 
 HISTORY = [("epoch", "i8"), *((name, "f8") for name in ("loss", "accuracy", "val_loss", "val_accuracy"))]
@@ -293,14 +292,13 @@ def write_array(path):
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 @pytest.mark.parametrize("size", [100, 3000])
 def test_all_writers_report_a_full_disk(tmp_path, small_disk, suffix, size):
-    """HDF5, zip, NumPy and PNG fail differently; a user needs one line with the file name, and the old file."""
+    """HDF5, zip and NumPy fail differently; a user needs one line with the file name, and the old file."""
     history = np.array([(epoch, 1.0, 0.5, 1.0, 0.5) for epoch in range(1, 1000)], dtype=HISTORY)
     writers = {
         f"net{suffix}": lambda: save_model(tiny_network(), tmp_path / f"net{suffix}"),
         "net.npy": lambda: save_history(history, tmp_path / "net"),
         "logits.npy": lambda: write_array(tmp_path / "logits.npy"),
         "net.csv": lambda: write_text(tmp_path / "net.csv", "1," * 3000),
-        "net.png": lambda: save_figure(TrainingCurves(history, "net", 0), tmp_path / "net.png"),
     }
     for name, write in writers.items():
         (tmp_path / name).write_text("old")
