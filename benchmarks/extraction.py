@@ -190,6 +190,7 @@ class SpeedAndMemory:
 
     def plot(self):
         from matplotlib.figure import Figure
+        from matplotlib.ticker import LogFormatter
 
         figure = Figure(figsize=(10, 4.2))
         speed, memory = figure.subplots(1, 2)
@@ -200,7 +201,8 @@ class SpeedAndMemory:
                 axes.plot(counts, [self.found[way, workers, count][field] for count in counts], "o-", label=name)
         speed.set(xlabel="clips", ylabel="clips/s", ylim=(0, None), title="Speed")
         memory.set(xlabel="clips", ylabel="MB, all processes", yscale="log", title="Peak memory")
-        memory.yaxis.set_major_formatter("{x:g}")
+        for set_formatter in (memory.yaxis.set_major_formatter, memory.yaxis.set_minor_formatter):
+            set_formatter(LogFormatter(minor_thresholds=(2, 0.5)))  # plain text: `save_figure` draws no formulas
         memory.axhline(400, color="grey", linestyle=":", linewidth=1)
         entries = speed.get_legend_handles_labels()
         figure.legend(*entries, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, fontsize="small")

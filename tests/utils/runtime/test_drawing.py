@@ -151,6 +151,7 @@ def test_any_text_can_be_drawn(kind, tmp_path, capsys):
     assert texts
     for text in texts:
         assert not text.get_parse_math()
+        assert "\\mathdefault" not in text.get_text()  # markup of a matplotlib formatter would be shown as it is
         assert len(text.get_text()) < 120
         assert not {unicodedata.category(character) for character in text.get_text()} & {"Cc", "Cs", "Cf"}
 
