@@ -193,7 +193,7 @@ class SpeedAndMemory:
         from matplotlib.ticker import LogFormatter
 
         figure = Figure(figsize=(10, 4.2))
-        speed, memory = figure.subplots(1, 2)
+        speed, memory = figure.subplots(1, 2, gridspec_kw={"wspace": 0.3})
         for way, workers in sorted({key[:2] for key in self.found}):
             counts = sorted(clips for *key, clips in self.found if key == [way, workers])
             name = label(f"{way}, {workers} process{'es' * (workers > 1)}")
@@ -202,7 +202,7 @@ class SpeedAndMemory:
         speed.set(xlabel="clips", ylabel="clips/s", ylim=(0, None), title="Speed")
         memory.set(xlabel="clips", ylabel="MB, all processes", yscale="log", title="Peak memory")
         for set_formatter in (memory.yaxis.set_major_formatter, memory.yaxis.set_minor_formatter):
-            set_formatter(LogFormatter(minor_thresholds=(2, 0.5)))  # plain text: `save_figure` draws no formulas
+            set_formatter(LogFormatter(minor_thresholds=(1, 0.4)))  # plain text: `save_figure` draws no formulas
         memory.axhline(400, color="grey", linestyle=":", linewidth=1)
         entries = speed.get_legend_handles_labels()
         figure.legend(*entries, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, fontsize="small")
