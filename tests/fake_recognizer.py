@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.networks.recognizer import Recognizer
+from utils.networks.record_schema import digest_of_rows
 from utils.networks.records import split_record
 
 
@@ -52,4 +53,28 @@ def record_of(dataset, split) -> dict:
         "split": split_record(split),
         "arrays": dataset.fingerprint(),
         "arguments": {"group_pattern": None},
+    }
+
+
+def valid_record(*, class_names=("a", "b", "c"), input_shape=(16, 32, 32, 3), **fields) -> dict:
+    """Return a complete record of a training on nine clips without paths, but for the fingerprint of the model."""
+    rows = {"train": [0, 1, 2, 3], "validation": [4, 5], "test": [6, 8]}
+    return {
+        "kind": "student",
+        "class_names": list(class_names),
+        "input": {"shape": list(input_shape), "channels": "rgb", "range": "0..255"},
+        "split": {
+            "protocol": "random",
+            "split_seed": 0,
+            "notes": ["a note"],
+            "test": digest_of_rows(rows["test"]),
+            "rows": rows,
+        },
+        "arrays": {"shape": [9, 16, 32, 32, 3], "labels": "1" * 64, "paths": "", "frames": "2" * 64},
+        "arguments": {"group_pattern": None},
+        "kept_epoch": 2,
+        "validation": {"val_accuracy": 0.5, "val_loss": 1.0},
+        "history": "history.npy",
+        "versions": {"keras": "3"},
+        **fields,
     }

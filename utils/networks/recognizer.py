@@ -11,6 +11,7 @@ from utils.data.batches import batch_loop, clip_reader, evaluation_batches
 from utils.data.clips import ClipDataset
 from utils.networks.class_scores import SMALLEST_PROBABILITY, are_probabilities
 from utils.networks.model_file import load_checked
+from utils.networks.record_schema import check_record
 from utils.networks.records import record_path
 from utils.runtime.devices import jit_compile
 from utils.runtime.errors import UserError, first_line
@@ -136,12 +137,9 @@ def open_network(
         raise UserError(f"{argument}: {path} must take clips (B, T, H, W, 3) of a fixed size, takes {input_shape}")
     if not isinstance(output_shape, tuple) or len(output_shape) != 2:
         raise UserError(f"{argument}: {path} must output class scores (B, C), outputs {output_shape}")
-    if record is not None and len(record["class_names"]) != output_shape[-1]:
-        raise UserError(
-            f"{argument}: {record_path(path)} must name the {output_shape[-1]} classes of {path}, names "
-            f"{len(record['class_names'])}"
-        )
-    if record is None:
+    if record is not None:
+        check_model_of_record(model, record, what=f"{argument}: {record_path(path)}")
+    else:
         model, outputs = with_logits(model)
         print(f"{path}: {outputs}")
         model = with_conventions(model, channels, input_scale)
@@ -150,23 +148,35 @@ def open_network(
 
 
 def read_record(path: str | os.PathLike, fingerprint_of: Callable[[Path], str], *, argument: str) -> dict | None:
-    """Return the content of NAME.json next to a model file, or None. Raises UserError if it belongs to another file or
-    does not name the classes.
+    """Return the content of NAME.json next to a model file, or None if there is none.
 
-    `fingerprint_of` is called with `path` only if there is a record.
+    `fingerprint_of` is called with `path` only if there is a record. Raises UserError if the record is damaged (see
+    record_schema.py) or belongs to another file.
     """
-    if not record_path(path).is_file():
+    if not os.path.lexists(record_path(path)):
         return None
-    record = read_json(record_path(path))
-    if not isinstance(record, dict) or record.get("fingerprint") != fingerprint_of(path):
+    what = f"{argument}: {record_path(path)}"
+    try:
+        record = check_record(read_json(record_path(path), what=what), what=what)
+    except UserError as error:
+        raise UserError(f"{error}; restore it, or remove it to use the model without a record") from None
+    if record["fingerprint"] != fingerprint_of(path):
         raise UserError(
             f"{argument}: {record_path(path)} must be the record of {path}, but belongs to another file; restore the "
             "matching pair, or remove the record to use the model without one"
         )
-    names = record.get("class_names")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
-        raise UserError(f"{argument}: {record_path(path)} must hold a list of distinct class_names, holds {names}")
     return record
+
+
+def check_model_of_record(model, record: dict, *, what: str) -> None:
+    """Raise UserError that starts with `what` if the record describes another input or number of classes."""
+    shape, classes = list(model.input_shape[1:]), model.output_shape[-1]
+    if record["input"]["shape"] != shape:
+        raise UserError(f"{what}: input.shape must be {shape}, as the model's, found {record['input']['shape']}")
+    if len(record["class_names"]) != classes:
+        raise UserError(
+            f"{what}: class_names must name the {classes} classes of the model, found {len(record['class_names'])}"
+        )
 
 
 def with_logits(model):

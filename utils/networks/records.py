@@ -10,8 +10,9 @@ import numpy as np
 
 from utils.data.clips import ClipDataset
 from utils.data.sampled import same_arrays
+from utils.networks.record_schema import FORMAT, digest_of_rows
 from utils.runtime.devices import installed_versions
-from utils.runtime.files import digest, plain
+from utils.runtime.files import plain
 from utils.splits.protocols import Split
 
 SETS = ("train", "validation", "test")
@@ -31,11 +32,12 @@ def make_record(
     kept: dict[str, float],
     history_path: Path,
 ) -> dict:
-    """Return the common content of all records; `options` are dataclasses, `kept` is the kept row of the history.
+    """Return the common content of all records (record_schema.py).
 
-    A validation metric that is not finite is None.
+    `options` are dataclasses, `kept` is the kept row of the history. A validation metric that is not finite is None.
     """
     return {
+        "format": FORMAT,
         "class_names": list(dataset.class_names),
         "input": {"shape": list(input_shape), "channels": "rgb", "range": "0..255"},
         "split": split_record(split),
@@ -54,7 +56,7 @@ def split_record(split: Split) -> dict:
         "protocol": split.protocol,
         "split_seed": split.split_seed,
         "notes": list(split.notes),
-        "test": digest(split.test.astype("<i8").tobytes()),
+        "test": digest_of_rows(split.test),
         "rows": split_rows(split),
     }
 
@@ -81,4 +83,4 @@ def same_clips(record: dict, dataset: ClipDataset) -> bool:
     if dataset.paths is None:
         return same_arrays(known, dataset)
     found = dataset.fingerprint()
-    return all(known[part] == found[part] for part in ("labels", "paths"))
+    return known["shape"][0] == found["shape"][0] and all(known[part] == found[part] for part in ("labels", "paths"))

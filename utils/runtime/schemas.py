@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import reprlib
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Annotated, TypeVar
 
 import pydantic
 
@@ -22,19 +24,42 @@ class Schema(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
+def rule(accepts: Callable, expected: str) -> pydantic.AfterValidator:
+    """Return a validator for `Annotated` that refuses values for which `accepts` is false."""
+
+    def check(value):
+        if not accepts(value):
+            raise ValueError(f"must be {expected}, found {shown(value)}")
+        return value
+
+    return pydantic.AfterValidator(check)
+
+
+Sha256 = Annotated[str, rule(re.compile(r"[0-9a-f]{64}", re.ASCII).fullmatch, "64 hexadecimal digits")]
+Count = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
+Positive = Annotated[int, pydantic.Field(ge=1, lt=2**31)]
+
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 
 def read_checked(
-    path: str | os.PathLike, schema: type[Model], *, what: str | None = None, limit: int = JSON_BYTES
+    path: str | os.PathLike,
+    schema: type[Model],
+    *,
+    what: str | None = None,
+    remedy: str | None = None,
+    limit: int = JSON_BYTES,
 ) -> Model:
     """Read a JSON file as an instance of a pydantic model.
 
     Raises UserError for the first problem: the file is missing or not a regular file, is larger than `limit` bytes, is
     not JSON (see `parse_json`), or a field is missing, unknown, or has a wrong type or value. The message starts with
-    `what`, by default the path.
+    `what`, by default the path, and ends with `remedy`, which says what to do.
     """
-    return checked(read_json(path, what=what, limit=limit), schema, what=what or str(path))
+    try:
+        return checked(read_json(path, what=what, limit=limit), schema, what=what or str(path))
+    except UserError as error:
+        raise UserError(f"{error}; {remedy}" if remedy else str(error)) from None
 
 
 def checked(content, schema: type[Model], *, what: str) -> Model:
@@ -64,7 +89,9 @@ def _described(problem: dict, content) -> str:
         return f"{field} {problem['ctx']['error']}".strip()
     if kind in ("model_type", "dict_type"):
         message = "must be a JSON object"
-    return f"{field} {message.replace('Input should', 'must')}, found {shown(problem['input'])}".strip()
+    message = re.sub(r"^\w+ should", "must", message).replace(" after validation, not ", ", found ")
+    found = "" if ", found " in message else f", found {shown(problem['input'])}"
+    return f"{field} {message}{found}".strip()
 
 
 def _field(problem: dict, content) -> str:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from models.c3d import WEIGHT_LAYERS, build_c3d, split_at
+from tests.fake_recognizer import valid_record
 from utils.data.clips import open_clips
 from utils.networks.frozen_features import feature_reader
 from utils.networks.recognizer import load_recognizer, save_recognizer
@@ -64,7 +65,7 @@ def test_frozen_layers_keep_their_weights_and_the_saved_model_predicts_like_its_
         for old, new in zip(before[name], model.get_layer(name).get_weights()):
             assert np.array_equal(old, new) == (name not in ("fc7", "fc8")), name
 
-    save_recognizer(model, tmp_path / "teacher.h5", {"class_names": list(dataset.class_names)})
+    save_recognizer(model, tmp_path / "teacher.h5", valid_record(class_names=dataset.class_names))
     whole = load_recognizer(tmp_path / "teacher.h5", argument="--source").logits(dataset, split.validation)
     clips = dataset.view_zero(split.validation, SHAPE)
     parts = np.asarray(trained(features(clips, training=False), training=False))

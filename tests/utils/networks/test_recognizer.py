@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from models.student import build_student
+from tests.fake_recognizer import valid_record
 from utils.networks.recognizer import load_recognizer, save_recognizer
 from utils.networks.records import record_path
 from utils.runtime.errors import UserError
@@ -21,7 +22,7 @@ def clips():
 def test_a_saved_pair_is_loaded_unchanged(tmp_path, clips, suffix):
     model = build_student(3, input_shape=SHAPE, width=0.1)
     path = tmp_path / "models" / f"student{suffix}"
-    save_recognizer(model, path, {"class_names": ["a", "b", "c"]})
+    save_recognizer(model, path, valid_record())
     loaded = load_recognizer(path, argument="--recognizer")
     np.testing.assert_allclose(np.asarray(loaded.model(clips)), np.asarray(model(clips)), atol=1e-6)
     assert loaded.class_names == ("a", "b", "c")
@@ -32,15 +33,27 @@ def test_a_record_of_another_file_is_rejected(tmp_path):
     """After its model was replaced, a record would declare test clips unseen that the new model has seen."""
     model = build_student(3, input_shape=SHAPE, width=0.1)
     path = tmp_path / "student.h5"
-    save_recognizer(model, path, {"class_names": ["a", "b", "c"]})
+    save_recognizer(model, path, valid_record())
     build_student(3, input_shape=SHAPE, width=0.2).save(path)
     with pytest.raises(UserError, match=r"--source: .*student\.json must be the record of .*student\.h5, but belongs"):
         load_recognizer(path, argument="--source")
-    record_path(path).write_text("[1, 2]")  # valid JSON, but not a record
-    with pytest.raises(UserError, match=r"student\.json must be the record of"):
-        load_recognizer(path, argument="--source")
     record_path(path).unlink()
     assert load_recognizer(path, argument="--source").record is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"input_shape": (16, 40, 32, 3)}, r"input\.shape must be \[16, 32, 32, 3\], as the model's, found \[16, 40,"),
+        ({"class_names": "ab"}, r"class_names must name the 3 classes of the model, found 2"),
+    ],
+)
+def test_a_record_that_does_not_describe_the_model_is_rejected(tmp_path, change, message):
+    """Predictions would get the names of other classes, or fail with an error of TensorFlow."""
+    path = tmp_path / "student.keras"
+    save_recognizer(build_student(3, input_shape=SHAPE, width=0.1), path, valid_record(**change))
+    with pytest.raises(UserError, match=rf"--source: .*student\.json: {message}"):
+        load_recognizer(path, argument="--source")
 
 
 def keras2_student(activation_layer: bool):
@@ -126,7 +139,7 @@ def test_files_that_are_not_recognisers_are_rejected(tmp_path):
 
 def test_conventions_are_rejected_for_a_model_with_a_record(tmp_path):
     model = build_student(3, input_shape=SHAPE, width=0.1)
-    save_recognizer(model, tmp_path / "student.h5", {"class_names": ["a", "b", "c"]})
+    save_recognizer(model, tmp_path / "student.h5", valid_record())
     with pytest.raises(UserError, match="--channels and --input_scale are for models without a record"):
         load_recognizer(tmp_path / "student.h5", argument="--recognizer", channels="bgr")
 
@@ -138,7 +151,7 @@ def test_the_file_holds_no_optimiser_variables(tmp_path, clips, suffix):
     model.compile("adam", "mse", jit_compile=False)
     model.train_on_batch(clips, np.zeros((3, 3), "float32"))
     path = tmp_path / f"student{suffix}"
-    save_recognizer(model, path, {"class_names": ["a", "b", "c"]})
+    save_recognizer(model, path, valid_record())
     assert path.stat().st_size < 1.3 * 4 * model.count_params() + 200_000
     loaded = load_recognizer(path, argument="--recognizer")
     np.testing.assert_allclose(np.asarray(loaded.model(clips)), np.asarray(model(clips)), atol=1e-6)

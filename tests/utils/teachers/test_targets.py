@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.fake_recognizer import fake_recognizer, record_of
+from tests.fake_recognizer import fake_recognizer, record_of, valid_record
 from utils.data.clips import open_clips
 from utils.data.loading import SplitDataset
 from utils.runtime.errors import UserError
@@ -114,7 +114,8 @@ def test_several_sources_are_averaged_by_row(dataset, tmp_path, capsys):
     first[split.train] += 9 * np.eye(3)[dataset.labels[split.train]]
     second += 9 * np.eye(3)[dataset.labels]
     (tmp_path / "t.h5").write_bytes(b"a network")
-    write_json(tmp_path / "t.json", record_of(dataset, split) | {"fingerprint": file_fingerprint(tmp_path / "t.h5")})
+    record = valid_record() | record_of(dataset, split) | {"fingerprint": file_fingerprint(tmp_path / "t.h5")}
+    write_json(tmp_path / "t.json", record)
     np.save(tmp_path / "s.npy", second)
     asked = []
 

@@ -1,0 +1,160 @@
+"""The schema of records: what NAME.json next to a model must hold."""
+
+from itertools import pairwise
+from typing import Annotated, Literal
+
+import numpy as np
+import pydantic
+
+from utils.runtime.errors import UserError
+from utils.runtime.files import digest
+from utils.runtime.schemas import Count, Positive, Schema, Sha256, checked, rule, shown
+
+FORMAT = 1  # incremented with each new field, so that older versions of the project say that a record is newer
+
+Name = Annotated[str, pydantic.Field(min_length=1)]
+Seed = Annotated[int, pydantic.Field(ge=0, lt=2**32)]
+
+
+def _ascending(rows: list[int]) -> list[int]:
+    for before, row in pairwise(rows):
+        if row <= before:
+            raise ValueError(f"must be ascending without repetitions, found {row} after {before}")
+    return rows
+
+
+Rows = Annotated[
+    list[Count], pydantic.FailFast(), pydantic.Field(min_length=1), pydantic.AfterValidator(_ascending)
+]  # one error is enough of what may be a million
+
+
+class RowsBySet(Schema):
+    """Row numbers of the clips of each set; the sets are disjoint."""
+
+    train: Rows
+    validation: Rows
+    test: Rows
+
+    @pydantic.model_validator(mode="after")
+    def _check_disjoint(self):
+        for name, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
+            shared = np.intersect1d(getattr(self, name), getattr(self, other))
+            if len(shared):
+                raise ValueError(f"must be disjoint, found row {shared[0]} in {name} and in {other}")
+        return self
+
+
+class RecordedSplit(Schema):
+    """A split, see `split_record`; `test` is the digest of the test rows."""
+
+    protocol: Name
+    split_seed: Seed
+    notes: list[str]
+    test: Sha256
+    rows: RowsBySet
+
+    @pydantic.model_validator(mode="after")
+    def _check_digest(self):
+        if digest_of_rows(self.rows.test) != self.test:
+            raise ValueError("must hold the test rows of the training, but its digest `test` is of other rows")
+        return self
+
+
+class Fingerprint(Schema, extra="allow"):
+    """What identifies arrays, see `ClipDataset.fingerprint`; `paths` is empty if the paths are unknown.
+
+    Earlier versions stored `frames` in place of `content`.
+    """
+
+    __pydantic_extra__: dict[str, str]
+    shape: Annotated[list[Positive], pydantic.Field(min_length=5, max_length=5)]
+    labels: Sha256
+    paths: Sha256 | Literal[""]
+    content: Annotated[str, pydantic.Field(pattern=r"^xxh3_128:[0-9a-f]{32}$")] | None = None
+    frames: Sha256 | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _check_frames(self):
+        if (self.content is None) == (self.frames is None):
+            raise ValueError("must hold a digest of the frames, either content or frames")
+        return self
+
+
+class Input(Schema):
+    """The input of the network; `shape` is [T, H, W, 3]."""
+
+    shape: Annotated[list[Positive], pydantic.Field(min_length=4, max_length=4)]
+    channels: Literal["rgb"]
+    range: Literal["0..255"]
+
+
+class Arguments(Schema, extra="allow"):
+    """The arguments of the training; only those that later stages read are checked."""
+
+    group_pattern: str | None
+
+
+class UnlabelledFile(Schema):
+    path: Name
+    arrays: Fingerprint
+
+
+class Unlabelled(Schema):
+    """The files of the unlabelled clips, and what test clips share with them."""
+
+    files: list[UnlabelledFile]
+    leaks: dict
+
+
+class Record(Schema):
+    """The content of NAME.json. Fields with a default are younger than the first version of the format."""
+
+    format: Annotated[int, pydantic.Field(ge=1, le=FORMAT)] = 1
+    fingerprint: Sha256
+    kind: Name
+    teacher: Sha256 | list[Sha256] | None = None  # fingerprint of its file, or of those of several teachers
+    unlabelled: Unlabelled | None = None
+    auxiliary: str | None = None  # written by one earlier version
+    seconds: Annotated[float, pydantic.Field(ge=0)] = 0.0
+    class_names: Annotated[
+        list[Name],
+        pydantic.Field(min_length=2),
+        rule(lambda names: len(set(names)) == len(names), "different names"),
+    ]
+    input: Input
+    split: RecordedSplit
+    arrays: Fingerprint
+    arguments: Arguments
+    kept_epoch: Positive | None = None
+    best_epoch: Positive | None = None  # the name of kept_epoch in earlier versions
+    validation: dict[str, float | None]  # None: not finite
+    history: Name
+    versions: dict[str, str]
+
+    @pydantic.model_validator(mode="after")
+    def _check_rows(self):
+        clips = self.arrays.shape[0]
+        last = max(rows[-1] for rows in (self.split.rows.train, self.split.rows.validation, self.split.rows.test))
+        if last >= clips:
+            raise ValueError(f"split.rows must be rows of the {clips} clips in arrays.shape, found {last}")
+        return self
+
+
+def digest_of_rows(rows) -> str:
+    """Return the SHA-256 of row numbers."""
+    return digest(np.asarray(rows, "<i8").tobytes())
+
+
+def check_record(content, *, what: str) -> dict:
+    """Return the content of a record, unchanged. Raises UserError that names the first wrong field.
+
+    what: the start of the message, which names the file.
+    """
+    version = content.get("format", 1) if isinstance(content, dict) else 1
+    if isinstance(version, int) and version > FORMAT:
+        raise UserError(
+            f"{what} must have the format {FORMAT} or an older one, found {shown(version)}; it was written by a newer "
+            "version of the project"
+        )
+    checked(content, Record, what=what)
+    return content
