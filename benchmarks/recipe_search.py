@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import run_logged
 from utils.evaluation.tables import markdown_table
 from utils.runtime.drawing import label, save_figure
+from utils.runtime.array_files import open_array
 from utils.settings import argument_types, cli
 from utils.splits.folds import protocols
 
@@ -74,7 +75,7 @@ def main() -> None:
     parser.add_argument("--output_path", type=folder, default="search", help="output folder")
     args = parser.parse_args(own)
     args.common = common
-    paths = np.load(args.data.with_name("video_file_paths.npy"))
+    paths = open_array(args.data.with_name("video_file_paths.npy"), "--data")
     found = []
     for name in args.configurations or CONFIGURATIONS:
         curves = {}

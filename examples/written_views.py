@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.runtime.array_files import open_array
 from utils.runtime.errors import UserError, first_line
 from utils.runtime.files import write_json, written_beside
 from utils.runtime.outputs import Input
@@ -100,11 +101,11 @@ def write_scores(args: argparse.Namespace, predict: Predict, class_names: Sequen
     is_own = sorted(class_names) == sorted(wanted)
     order = [list(class_names).index(name) for name in wanted] if is_own else slice(None)
 
-    rows = [np.load(folder / f"rows_{view}.npy") for view in range(about["answers"])]
+    rows = [open_array(folder / f"rows_{view}.npy", "--views_path") for view in range(about["answers"])]
     arrays = None
     with progress(sum(map(len, rows)), unit="clips") as advance:
         for view, rows_of_view in enumerate(rows):
-            clips = np.load(folder / f"view_{view}.npy", mmap_mode="r")
+            clips = open_array(folder / f"view_{view}.npy", "--views_path")
             for start in range(0, len(clips), args.batch_size):
                 batch = slice(start, start + args.batch_size)
                 logits, features = predict(np.asarray(clips[batch]))

@@ -1,6 +1,7 @@
 """The three arrays of stage 1 as one ClipDataset."""
 
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,11 +11,13 @@ import numpy as np
 
 from utils.data.views import render, view_of, window_frames
 from utils.runtime.content_hash import content_digest
+from utils.runtime.array_files import open_array
 from utils.runtime.errors import UserError, first_line
 from utils.runtime.files import digest
 from utils.settings.options import ViewOptions
 
 PATHS_FILE = "video_file_paths.npy"
+LONGEST_PATH = 4096  # characters, the limit of Linux
 
 
 class FrameFile:
@@ -26,7 +29,7 @@ class FrameFile:
 
     def __init__(self, path: str | os.PathLike, argument: str = "--data"):
         self.path, self.argument = Path(path), argument
-        array = open_array(self.path, argument, mmap_mode="r")
+        array = open_array(self.path, argument)
         if array.dtype != np.uint8 or array.ndim != 5 or array.shape[-1] != 3 or not array.flags.c_contiguous:
             raise UserError(
                 f"{argument}: {path} must hold uint8 clips (N, T, H, W, 3), found {array.dtype} of shape {array.shape}"
@@ -35,7 +38,7 @@ class FrameFile:
         if 0 in array.shape:
             raise UserError(f"{argument}: {path} must hold at least one clip, found shape {array.shape}")
         self.shape = array.shape
-        self._offset = array.offset
+        self._offset = os.path.getsize(self.path) - array.nbytes
         self._file = open(self.path, "rb")  # noqa: SIM115 - closed with this object
         self._written = self._last_written()
 
@@ -142,20 +145,6 @@ class ClipDataset:
         }
 
 
-def open_array(path: str | os.PathLike, argument: str, mmap_mode: str | None = None) -> np.ndarray:
-    """Load a .npy array without pickle. Raises UserError that names `argument` if the file is not a complete one."""
-    try:
-        array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
-    except FileNotFoundError:
-        raise UserError(f"{argument}: {path} does not exist") from None
-    except (ValueError, OSError, EOFError) as error:
-        reason = first_line(error).split(". ")[0]
-        raise UserError(f"{argument}: {path} must be a complete .npy array without pickle ({reason})") from None
-    if not isinstance(array, np.ndarray):
-        raise UserError(f"{argument}: {path} must be a .npy array, found an archive of several files")
-    return array
-
-
 def open_clips(
     data: str | os.PathLike, annotations: str | os.PathLike, paths: str | os.PathLike | None = None
 ) -> ClipDataset:
@@ -173,8 +162,7 @@ def open_clips(
         )
     if len(labels) != clips:
         raise UserError(f"--data: {data} holds {clips} clips but --annotations holds {len(labels)} labels")
-    labels = labels.astype(np.int64)
-    present = np.unique(labels)
+    present = np.unique(labels)  # before the conversion, in which large uint64 would become negative
     if not np.array_equal(present, np.arange(len(present))):
         raise UserError(
             f"--annotations: {annotations} must use every label from 0 to C-1, found {present[:10].tolist()}"
@@ -183,6 +171,7 @@ def open_clips(
     if len(present) < 2:
         raise UserError(f"--annotations: {annotations} must hold at least 2 classes, found 1")
 
+    labels = labels.astype(np.int64)
     if paths is None:
         paths = Path(data).with_name(PATHS_FILE)
         if not paths.is_file():
@@ -223,18 +212,26 @@ def read_paths(path: str | os.PathLike, frames: FrameFile, argument: str) -> np.
         raise UserError(
             f"{frames.argument}: {frames.path} holds {frames.shape[0]} clips but {path} holds {len(names)} paths"
         )
-    return names
+    if names.dtype.itemsize > 4 * LONGEST_PATH:
+        raise UserError(f"{argument}: {path} must hold paths of at most {LONGEST_PATH} characters, found {names.dtype}")
+    try:
+        "".join(names).encode()
+    except (ValueError, SystemError) as error:  # SystemError: a code point that does not exist
+        raise UserError(f"{argument}: {path} must hold valid Unicode ({first_line(error)})") from None
+    return np.array(names, names.dtype.newbyteorder("="))
 
 
 def class_names_of(labels: np.ndarray, paths: np.ndarray, source: str | os.PathLike) -> tuple[str, ...]:
     """Return the first part of each path by label. Raises UserError unless labels and names correspond one to one."""
-    folders = np.array([path.split("/", 1)[0] for path in paths])
+    folders = defaultdict(set)
+    for label, path in zip(labels.tolist(), paths.tolist()):
+        folders[label].add(path.split("/", 1)[0])
     names = []
-    for label in range(labels.max() + 1):
-        found = sorted(set(folders[labels == label]))
+    for label in sorted(folders):
+        found = sorted(folders[label])
         if len(found) != 1:
             raise UserError(f"--paths: {source} must give label {label} one class folder, found {', '.join(found[:3])}")
         names.append(found[0])
     if len(set(names)) != len(names):
         raise UserError(f"--paths: {source} must give each label its own class folder, found labels that share one")
-    return tuple(str(name) for name in names)
+    return tuple(names)

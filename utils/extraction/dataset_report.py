@@ -1,6 +1,5 @@
 """An overview of an extracted data set on one page: counts, lengths, frame sizes and rates, groups, sample frames."""
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from utils.extraction.state import LOG, VideoOutcome
+from utils.extraction.state import LOG, VideoOutcome, read_log
+from utils.runtime.array_files import open_array
 from utils.runtime.drawing import label, save_figure
 from utils.splits.groups import groups_or_reason
 
@@ -43,14 +43,14 @@ class DatasetReport:
     def of_folder(cls, output_path: Path) -> "DatasetReport":
         """Read the arrays and the log of a complete extraction."""
         output_path = Path(output_path)
-        outcomes = [VideoOutcome(**json.loads(line)) for line in (output_path / LOG).read_text().splitlines()]
+        outcomes = read_log(output_path / LOG)
         read = tuple(outcome for outcome in outcomes if outcome.reason is None)
         paths = np.array([outcome.path for outcome in read])
         classes = np.array([path.split("/")[0] for path in paths.tolist()])
         clips_per_class = _counts(classes.tolist())
         groups, _ = groups_or_reason(paths)
         keys = [] if groups is None else groups.keys.tolist()
-        frames = np.load(output_path / "frames.npy", mmap_mode="r")
+        frames = open_array(output_path / "frames.npy", "--output_path")
         length, height, width = frames.shape[1:4]
         return cls(
             title=f"{len(read)} clips of {length} frames, {width}x{height} pixels, in {len(clips_per_class)} classes; "

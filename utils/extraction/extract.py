@@ -20,7 +20,7 @@ from utils.extraction.state import (
     discard_unfinished,
     finish_publishing,
     has_unfinished,
-    published_record,
+    published_summary,
     unfinished_bytes,
 )
 from utils.extraction.tables import ExtractionSummary, filled_up, write_short, write_skipped, write_times
@@ -85,9 +85,8 @@ def extract(
         finish_publishing(output_path)
         if overwrite:
             discard_unfinished(output_path)
-        elif not has_unfinished(output_path) and (record := published_record(output_path, settings)) is not None:
+        elif not has_unfinished(output_path) and (summary := published_summary(output_path, settings)) is not None:
             print(f"{output_path} is complete already; use --overwrite to extract it again", file=sys.stderr)
-            summary = record["summary"]
             return ExtractionSummary(**summary | {"output_path": output_path, "classes": tuple(summary["classes"])})
         if short_videos != "skip":
             reader = partial(reader, short_videos=short_videos)
@@ -95,6 +94,7 @@ def extract(
         needed = clips * math.prod(clip_shape) - unfinished_bytes(output_path)
         require_free_space(output_path, needed, what=f"--output_path: {output_path} for {clips} clips")
         with contextlib.closing(ExtractionState(output_path, settings, clip_shape)) as state:
+            state.require_order([video.path for video in videos])
             continued = len(state.outcomes)
             try:
                 _read_all(input_path, videos, state, workers or cores(), video_timeout, reader)

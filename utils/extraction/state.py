@@ -19,7 +19,9 @@ import numpy as np
 
 from utils.runtime.content_hash import new_hash, remember, update_from_file
 from utils.runtime.errors import UserError
-from utils.runtime.files import read_json, write_at, write_json
+from utils.runtime.files import write_at, write_json
+from utils.runtime.schemas import Count, NonNegative, Schema, checked, read_checked, schema_of
+from utils.runtime.strict_json import parse_json
 
 WORK = ".extraction"
 COMPLETE = ".extraction.complete"
@@ -53,6 +55,28 @@ class VideoOutcome:
     frame_rate: float = 0.0
 
 
+OutcomeSchema = schema_of(VideoOutcome)
+
+
+class SummarySchema(Schema):
+    """An ExtractionSummary as plain values."""
+
+    output_path: str
+    classes: list[str]
+    clips: Count
+    skipped: Count
+    seconds: NonNegative
+    peak_memory: NonNegative
+    continued: Count = 0
+
+
+class RecordSchema(Schema):
+    """The content of extraction.json; an unfinished run has no summary."""
+
+    settings: dict[str, int | str]
+    summary: SummarySchema | None = None
+
+
 def header_bytes(rows: int, clip_shape: tuple[int, ...]) -> bytes:
     """Return the header of frames.npy. Its length does not depend on `rows`: NumPy pads it for a growing first axis."""
     parts = []
@@ -77,22 +101,45 @@ def finish_publishing(output_path: Path) -> None:
     source.rmdir()
 
 
-def published_record(output_path: Path, settings: dict) -> dict | None:
-    """Return the record of the complete data set in `output_path`, or None if there is no data set.
+def published_summary(output_path: Path, settings: dict) -> dict | None:
+    """Return the summary of the complete data set in `output_path`, or None if there is no data set.
 
-    Raises UserError if the data set has other settings, or if there are arrays without a record.
+    Raises UserError if the data set has other settings, if its record is damaged, or if there are arrays without one.
     """
     found = [name for name in ARRAYS if (output_path / name).exists()]
     if (output_path / RECORD).exists() and len(found) == len(ARRAYS):
-        record = read_json(output_path / RECORD)
-        _require_equal_settings(output_path, record["settings"], settings)
-        return record
+        record = read_record(output_path, output_path)
+        if record.summary is None:
+            raise UserError(f"--output_path: {output_path / RECORD}: summary is missing; {_remedy(output_path)}")
+        _require_equal_settings(output_path, record.settings, settings)
+        return record.summary.model_dump()
     if found:
         raise UserError(
             f"--output_path: {output_path} must hold no arrays, or those of an earlier run, "
             f"found {', '.join(found)} of unknown origin; --overwrite replaces them"
         )
     return None
+
+
+def read_record(folder: Path, delete: Path) -> RecordSchema:
+    """Read extraction.json in `folder`. Raises UserError, with the folder to `delete` as remedy, if it is damaged."""
+    path = folder / RECORD
+    return read_checked(path, RecordSchema, what=f"--output_path: {path}", remedy=_remedy(delete))
+
+
+def read_log(path: Path) -> list[VideoOutcome]:
+    """Read the log of a complete extraction. Raises UserError that names the first damaged line."""
+    with open(path, "rb") as file:
+        return [parse_outcome(line, what=f"--output_path: {path} line {n}") for n, line in enumerate(file, start=1)]
+
+
+def parse_outcome(line: bytes, *, what: str) -> VideoOutcome:
+    """Parse a line of the log. Raises UserError that starts with `what` if it is damaged."""
+    return VideoOutcome(**checked(parse_json(line, what=what), OutcomeSchema, what=what).model_dump())
+
+
+def _remedy(folder: Path) -> str:
+    return f"use --overwrite to start over, or delete {folder}"
 
 
 def has_unfinished(output_path: Path) -> bool:
@@ -114,7 +161,7 @@ def discard_unfinished(output_path: Path) -> None:
 class ExtractionState:
     """The rows and outcomes of a run so far, on disk. Resumes an unfinished run with the same settings.
 
-    Raises UserError if the unfinished run has other settings.
+    Raises UserError if the unfinished run has other settings, or if their file is damaged.
     """
 
     def __init__(self, output_path: Path, settings: dict, clip_shape: tuple[int, ...]):
@@ -125,7 +172,7 @@ class ExtractionState:
         self.outcomes: list[VideoOutcome] = []
         self.rows = 0
         if has_unfinished(output_path):
-            _require_equal_settings(output_path, read_json(self.folder / RECORD)["settings"], settings)
+            _require_equal_settings(output_path, read_record(self.folder, self.folder).settings, settings)
         else:
             discard_unfinished(output_path)  # a run that was killed before it wrote its settings
             self.folder.mkdir(parents=True)
@@ -170,6 +217,15 @@ class ExtractionState:
         finish_publishing(self.output_path)
         _sync(self.output_path)
 
+    def require_order(self, paths: list[str]) -> None:
+        """Raise UserError unless the outcomes so far are those of the first of `paths`; rows would get other labels."""
+        found = [outcome.path for outcome in self.outcomes]
+        if found != paths[: len(found)]:
+            raise UserError(
+                f"--output_path: {self.folder / LOG} must list the videos in their order, but lists others; "
+                f"{_remedy(self.folder)}"
+            )
+
     def close(self) -> None:
         self.frames.close()
         self.log.close()
@@ -194,8 +250,8 @@ class ExtractionState:
         kept = 0
         for line in self.log.readlines():
             try:
-                outcome = VideoOutcome(**json.loads(line))
-            except (ValueError, TypeError):
+                outcome = parse_outcome(line, what="the log")
+            except UserError:
                 break
             if not line.endswith(b"\n") or (outcome.reason is None and self.rows == complete_rows):
                 break

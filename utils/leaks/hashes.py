@@ -2,7 +2,6 @@
 
 import json
 import sys
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +50,7 @@ def hashes_of(dataset: ClipDataset) -> ClipHashes:
     about = dataset.fingerprint() | {"version": VERSION}
     key = json.dumps(about, sort_keys=True)
     cached = _read(path, key)
-    if cached is not None:
+    if cached is not None and len(cached.frames) == len(cached.motion) == len(dataset):
         return cached
     print(f"hashing {len(dataset)} clips to find near-duplicates", flush=True)
     hashes = compute_hashes(dataset)
@@ -64,10 +63,13 @@ def hashes_of(dataset: ClipDataset) -> ClipHashes:
 
 
 def _read(path: Path, key: str) -> ClipHashes | None:
+    """Return the cached hashes, or None if they are missing, of other arrays or unreadable."""
+    if not path.is_file():  # opening a pipe would block
+        return None
     try:
         with np.load(path, allow_pickle=False) as cached:
             return ClipHashes(cached["frames"], cached["motion"]) if str(cached["key"]) == key else None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except Exception:  # a damaged archive, header or value raises many types
         return None
 
 

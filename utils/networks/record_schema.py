@@ -8,7 +8,7 @@ import pydantic
 
 from utils.runtime.errors import UserError
 from utils.runtime.files import digest
-from utils.runtime.schemas import Count, Positive, Schema, Sha256, checked, rule, shown
+from utils.runtime.schemas import Count, NonNegative, Positive, Schema, Sha256, checked, rule, shown
 
 FORMAT = 1  # incremented with each new field, so that older versions of the project say that a record is newer
 
@@ -115,7 +115,7 @@ class Record(Schema):
     teacher: Sha256 | list[Sha256] | None = None  # fingerprint of its file, or of those of several teachers
     unlabelled: Unlabelled | None = None
     auxiliary: str | None = None  # written by one earlier version
-    seconds: Annotated[float, pydantic.Field(ge=0)] = 0.0
+    seconds: NonNegative = 0.0
     class_names: Annotated[
         list[Name],
         pydantic.Field(min_length=2),

@@ -1,5 +1,6 @@
 """Checks of JSON files against pydantic models, with errors in one line."""
 
+import dataclasses
 import json
 import os
 import re
@@ -37,9 +38,19 @@ def rule(accepts: Callable, expected: str) -> pydantic.AfterValidator:
 
 Sha256 = Annotated[str, rule(re.compile(r"[0-9a-f]{64}", re.ASCII).fullmatch, "64 hexadecimal digits")]
 Count = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
+NonNegative = Annotated[float, pydantic.Field(ge=0)]
 Positive = Annotated[int, pydantic.Field(ge=1, lt=2**31)]
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
+
+
+def schema_of(kind: type) -> type[Schema]:
+    """Return the schema of a dataclass whose fields have types of JSON."""
+    fields = {
+        field.name: (field.type, ... if field.default is dataclasses.MISSING else field.default)
+        for field in dataclasses.fields(kind)
+    }
+    return pydantic.create_model(kind.__name__, __base__=Schema, **fields)
 
 
 def read_checked(

@@ -74,7 +74,7 @@ def read_logits(path: Path, key: dict, *, named: bool) -> np.ndarray | None:
         about = about_logits(path)
         problem = differences(about["key"], key) if about else f"{path.with_suffix('.json')} does not belong to it"
         if not problem:
-            return open_array(path, "--cache", mmap_mode="r")
+            return open_array(path, "--cache")
         parts_key = path.with_suffix(".parts") / "key.json"
         was_killed = about is None and parts_key.is_file() and not differences(read_json(parts_key), key)
         if named and not was_killed:  # killed between the logits and their .json

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xxhash
 
-from utils.data.clips import FrameFile, open_clips, with_unlabelled
+from utils.data.clips import FrameFile, class_names_of, open_clips, with_unlabelled
 from utils.data.views import whole_view, window_frames
 from utils.runtime.errors import UserError
 from utils.settings.options import ViewOptions
@@ -144,6 +144,86 @@ def test_errors_are_one_line(make_arrays, corrupt, message):
     with pytest.raises(UserError, match=message) as error:
         open_folder(folder)
     assert "\n" not in str(error.value)
+
+
+def sparse(path, dtype, count):
+    """Write a .npy array of `count` zeros that takes no space on the disk."""
+    with open(path, "wb") as file:
+        content = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": (count,)}
+        np.lib.format.write_array_header_2_0(file, content)
+        file.truncate(file.tell() + count * np.dtype(dtype).itemsize)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.arange(30) % 2 * 1.0, r"must hold integers \(N,\), found float64 of shape \(30,\)"),
+        (np.arange(30) % 2 == 0, r"must hold integers \(N,\), found bool of shape \(30,\)"),
+        (np.zeros(30, "M8[s]"), r"must hold integers \(N,\), found datetime64"),
+        (np.array(7), r"must hold integers \(N,\), found int64 of shape \(\)"),
+        (np.arange(30)[:, None], r"must hold integers \(N,\), found int64 of shape \(30, 1\)"),
+        (np.arange(30) % 2 + (2**63 - 2), r"must use every label from 0 to C-1, found \[9223372036854775806, 92233"),
+        (
+            np.arange(30, dtype=np.uint64) % 2 + np.uint64(2**64 - 2),
+            r"from 0 to C-1, found \[18446744073709551614, 18446",
+        ),
+        (np.arange(30) % 2 - 1, r"must use every label from 0 to C-1, found \[-1, 0\]"),
+        (np.zeros(0, int), r"holds 30 clips but --annotations holds 0 labels"),
+        (("i1", 10**12), r"holds 30 clips but --annotations holds 1000000000000 labels"),
+    ],
+)
+def test_labels_that_are_not_class_numbers_are_refused(make_arrays, labels, message):
+    """Large numbers would wrap around to valid labels, and a file of a terabyte be read to the end."""
+    folder = make_arrays(height=20, width=20)
+    if isinstance(labels, tuple):
+        sparse(folder / "labels.npy", *labels)
+    else:
+        np.save(folder / "labels.npy", labels)
+    with pytest.raises(UserError, match=message) as error:
+        open_folder(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_labels_and_paths_in_another_byte_order_are_the_same(make_arrays):
+    """Arrays that were written on another machine would have other fingerprints."""
+    folder = make_arrays(height=20, width=20)
+    expected = open_folder(folder)
+    for name, dtype in (("labels", ">u4"), ("video_file_paths", expected.paths.dtype.newbyteorder(">"))):
+        np.save(folder / f"{name}.npy", np.load(folder / f"{name}.npy").astype(dtype))
+    found = open_folder(folder)
+    assert found.fingerprint() == expected.fingerprint()
+    assert (found.labels.dtype, found.paths.dtype) == (np.int64, expected.paths.dtype)
+    assert found.class_names == expected.class_names
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        (np.array([b"a/b"] * 30), r"must hold strings \(N,\), found \|S3"),
+        (np.array(["a/\udcff"] * 30), r"must hold valid Unicode \('utf-8' codec can't encode"),
+        (np.full(30, 2**31 - 1, np.int32).view("<U1"), r"must hold valid Unicode \("),
+        (("<U5000", 30), r"must hold paths of at most 4096 characters, found <U5000"),
+        (("<U4000000", 30), r"must hold paths of at most 4096 characters, found <U4000000"),
+        (("<U1", 10**11), r"holds 30 clips but .* holds 100000000000 paths"),
+    ],
+)
+def test_paths_that_are_not_text_are_refused(make_arrays, paths, message):
+    """Training would end with an error of the codec, or for lack of memory."""
+    folder = make_arrays(height=20, width=20)
+    if isinstance(paths, tuple):
+        sparse(folder / "video_file_paths.npy", *paths)
+    else:
+        np.save(folder / "video_file_paths.npy", paths)
+    with pytest.raises(UserError, match=message) as error:
+        open_folder(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_many_classes_are_named_in_linear_time(make_arrays):
+    """With a class per clip the names of 100,000 clips would take hours."""
+    labels = np.arange(100_000)
+    names = class_names_of(labels, np.array([f"class{label}/a.avi" for label in labels.tolist()]), "paths.npy")
+    assert (len(names), names[0], names[-1]) == (100_000, "class0", "class99999")
 
 
 def test_truncation_while_in_use_is_an_error(make_arrays):

@@ -25,6 +25,7 @@ import xxhash
 from benchmarks.kill_extraction import digests, fault_of, run_victim
 from utils.data.clips import FrameFile
 from utils.extraction.discovery import LEAVES
+from utils.extraction.dataset_report import DatasetReport
 from utils.extraction.extract import extract
 from utils.extraction.state import ADDED_SETTINGS
 from utils.extraction.video import read_clip_and_info
@@ -369,3 +370,69 @@ def test_a_second_run_at_the_same_time_is_refused(videos, tmp_path):
         pytest.raises(UserError, match=r"--output_path: .* is in use by another run"),
     ):
         extract(videos, tmp_path, **SMALL)
+
+
+DAMAGES = {
+    "": "is not a JSON file",
+    "[1]": "must be a JSON object, found [1]",
+    "[" * 100_000: "must be nested at most 32 levels deep",
+    "{}": "settings is missing",
+    '{"settings": []}': "settings must be a JSON object, found []",
+    '{"settings": {"videos": 1e999}}': "numbers must fit into 64-bit floats",
+    '{"settings": {}, "summary": {"clips": -1}}': "summary.output_path is missing",
+    '{"settings": {}, "sumary": {}}': "sumary is unknown, with the value {}",
+}
+
+
+@pytest.mark.parametrize("content", DAMAGES, ids=lambda content: content[:20])
+def test_a_damaged_record_of_an_extraction_is_named_with_a_remedy(videos, tmp_path, content):
+    """The command would end with a traceback, and --overwrite as well."""
+    for folder, delete in (
+        (tmp_path / "complete", tmp_path / "complete"),
+        (tmp_path / "b", tmp_path / "b/.extraction"),
+    ):
+        delete.mkdir(parents=True)
+        for name in ("frames.npy", "labels.npy", "video_file_paths.npy"):
+            (delete / name).touch()
+        (delete / "extraction.json").write_text(content)
+        with pytest.raises(UserError) as error:
+            extract(videos, folder, **SMALL)
+        assert str(error.value).startswith(f"--output_path: {delete / 'extraction.json'}")
+        assert DAMAGES[content] in str(error.value)
+        assert str(error.value).endswith(f"; use --overwrite to start over, or delete {delete}")
+        assert "\n" not in str(error.value)
+
+
+def test_a_complete_record_without_summary_is_named(videos, tmp_path):
+    """A record of an unfinished run that was copied to the arrays would cause a traceback."""
+    for name in ("frames.npy", "labels.npy", "video_file_paths.npy"):
+        (tmp_path / name).touch()
+    (tmp_path / "extraction.json").write_text('{"settings": {}}')
+    with pytest.raises(UserError, match=r"extraction\.json: summary is missing; use --overwrite to start over, or"):
+        extract(videos, tmp_path, **SMALL)
+
+
+def test_a_log_of_other_videos_is_refused(videos, tmp_path):
+    """Clips would get the labels of other videos."""
+    kill_at_class_b(videos, tmp_path)
+    log = tmp_path / ".extraction" / "extraction_log.jsonl"
+    log.write_text(log.read_text().replace("a/0.avi", "b/0.avi"))
+    with pytest.raises(UserError, match=r"extraction_log\.jsonl must list the videos in their order, but lists others"):
+        extract(videos, tmp_path, **SMALL)
+
+
+@pytest.mark.parametrize(
+    "line", ["[" * 100_000, '{"path": "a"}', '{"path": 1, "reason": null, "seconds": 1, "memory": 1}', "NaN", "[]"]
+)
+def test_a_damaged_line_of_the_log_is_dropped_or_named(videos, whole, tmp_path, line):
+    """A resumed run would end with a traceback, and so would the report of a complete one."""
+    kill_at_class_b(videos, tmp_path)
+    log = tmp_path / ".extraction" / "extraction_log.jsonl"
+    first, *_ = log.read_text().splitlines()
+    log.write_text(f"{first}\n{line}\n")
+    assert extract(videos, tmp_path, **SMALL).continued == 1
+    assert digests(tmp_path) == whole
+    (tmp_path / "extraction_log.jsonl").write_text(f"{first}\n{line}\n")
+    with pytest.raises(UserError, match=r"^--output_path: .*extraction_log\.jsonl line 2") as error:
+        DatasetReport.of_folder(tmp_path)
+    assert "\n" not in str(error.value)
