@@ -2,13 +2,53 @@
 
 import hashlib
 import json
+import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
 
 from utils.runtime.errors import UserError
-from utils.runtime.files import read_json, write_json
+from utils.runtime.files import write_json
+from utils.runtime.schemas import Count, NonNegative, Schema, read_checked
+
+Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+
+
+class TrainedSchema(Schema, extra="allow"):
+    """The content of trained.json, of which later steps read these fields."""
+
+    settings: dict
+    validation_accuracy: Share
+    validation_loss: float
+    seconds: NonNegative
+
+
+class TestedSchema(Schema, extra="allow"):
+    """The content of tested.json, of which later steps read these fields.
+
+    A given teacher has no costs. If it has no scores for the test clips, `top1` and `correct` are null.
+    """
+
+    settings: dict
+    top1: Share | None
+    rows: Annotated[list[Count], pydantic.FailFast(), pydantic.Field(min_length=1)]
+    correct: Annotated[list[Literal[0, 1]] | None, pydantic.Field(fail_fast=True)]
+    parameters: Count | None
+    multiply_accumulates: Count | None
+    megabytes: NonNegative | None
+
+    @pydantic.model_validator(mode="after")
+    def _check_lengths(self):
+        if self.correct is not None and len(self.correct) != len(self.rows):
+            raise ValueError(f"correct must have {len(self.rows)} items, as rows, found {len(self.correct)}")
+        return self
+
+
+SCHEMAS = {"trained": TrainedSchema, "tested": TestedSchema}
 
 
 @dataclass(frozen=True)
@@ -83,15 +123,23 @@ class Cell:
     def read(self, name: str) -> dict | None:
         """Read NAME.json ("trained" or "tested") in the folder of the cell; None if this step is not finished.
 
-        Raises UserError if the file has other settings than the cell, which happens only if files were moved.
+        Raises UserError if the file is damaged, or if it has other settings than the cell, which happens only if files
+        were moved.
         """
         path = self.folder / f"{name}.json"
-        if not path.is_file():
+        if not os.path.lexists(path):
             return None
-        found = read_json(path)
-        if found["settings"] != json.loads(json.dumps(self.settings)):
+        remedy = f"delete {self.folder} to train again" if name == "trained" else f"delete {path} to test again"
+        found = read_checked(path, SCHEMAS[name], what=f"--output_path: {path}", remedy=remedy)
+        if found.settings != json.loads(json.dumps(self.settings)):
             raise UserError(f"{path} was made with other settings than the experiment's; move {self.folder} away")
-        return found
+        clips, *_ = self.settings.get("arrays", {}).get("shape", [2**63])
+        if name == "tested" and max(found.rows) >= clips:
+            raise UserError(
+                f"--output_path: {path}: rows must be below {clips}, the number of clips, found {max(found.rows)}; "
+                f"{remedy}"
+            )
+        return found.model_dump()
 
     def write(self, name: str, content: dict) -> None:
         """Write NAME.json, which marks a step as finished."""

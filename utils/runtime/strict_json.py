@@ -9,16 +9,16 @@ DEPTH = 32  # levels of nesting; the project's own files have at most 8
 DIGITS = 300  # of a number, so that each one fits into a float
 
 
-def parse_json(content: bytes, *, what: str):
+def parse_json(content: bytes, *, what: str, allow_nan: bool = False):
     """Parse UTF-8 JSON text. Raises UserError that starts with `what` if it is not JSON, or exceeds a limit.
 
-    Stricter than the `json` module: NaN, infinities, numbers beyond float64, names that occur twice in an object, and
-    nesting deeper than DEPTH are refused. A byte order mark is accepted.
+    Stricter than the `json` module: numbers beyond float64, names that occur twice in an object, nesting deeper than
+    DEPTH and, unless `allow_nan`, NaN and infinities are refused. A byte order mark is accepted.
     """
     try:
         parsed = json.loads(
             content.decode("utf-8-sig"),
-            parse_constant=_refused_constant,
+            parse_constant=None if allow_nan else _refused_constant,
             parse_int=_whole_number,
             parse_float=_finite_number,
             object_pairs_hook=_object,

@@ -27,6 +27,7 @@ from utils.runtime.files import (
     written_beside,
 )
 from utils.runtime.progress import progress
+from utils.runtime.schemas import Count, Schema, Sha256, read_checked
 from utils.teachers.question import Question, differences, key_digest
 from utils.teachers.teacher import Teacher
 
@@ -72,27 +73,57 @@ def read_logits(path: Path, key: dict, *, named: bool) -> np.ndarray | None:
     """
     if path.is_file():
         about = about_logits(path)
-        problem = differences(about["key"], key) if about else f"{path.with_suffix('.json')} does not belong to it"
+        problem = differences(about, key) if about else f"{path.with_suffix('.json')} is damaged or of another file"
         if not problem:
             return open_array(path, "--cache")
-        parts_key = path.with_suffix(".parts") / "key.json"
-        was_killed = about is None and parts_key.is_file() and not differences(read_json(parts_key), key)
+        was_killed = about is None and not differences(key_of_parts(path.with_suffix(".parts")), key)
         if named and not was_killed:  # killed between the logits and their .json
-            raise UserError(f"--cache: {path} must hold this teacher's logits for these clips and views, but {problem}")
+            raise UserError(
+                f"--cache: {path} must hold this teacher's logits for these clips and views, but {problem}; name "
+                "another file, or delete it to compute them again"
+            )
         print(f"note: the logits in {path} are recomputed: {problem}")
     elif not named:
         for other in sorted(path.parent.glob("*.npy"), key=lambda other: other.stat().st_mtime)[-1:]:
             if about := about_logits(other):
-                print(f"note: the logits in {other} are not used: {differences(about['key'], key)}")
+                print(f"note: the logits in {other} are not used: {differences(about, key)}")
     return None
 
 
+class AboutLogits(Schema):
+    """The content of FILE.json."""
+
+    fingerprint: Sha256
+    key: dict
+    views: Count
+    versions: dict[str, str]
+
+
 def about_logits(path: Path) -> dict | None:
-    """Return the content of the .json next to stored logits, or None if it is missing or belongs to another file."""
-    about_path = path.with_suffix(".json")
-    about = read_json(about_path) if about_path.is_file() else None
-    belongs = isinstance(about, dict) and about.get("fingerprint") == file_fingerprint(path)
-    return about if belongs and isinstance(about.get("key"), dict) else None
+    """Return the key of stored logits, or None if FILE.json is missing, damaged or belongs to another file."""
+    try:
+        about = read_checked(path.with_suffix(".json"), AboutLogits)
+    except UserError:
+        return None
+    return about.key if about.fingerprint == file_fingerprint(path) else None
+
+
+def key_of_parts(parts: Path) -> dict:
+    """Return the key of unfinished parts, empty if it is missing or damaged."""
+    try:
+        key = read_json(parts / "key.json")
+    except UserError:
+        return {}
+    return key if isinstance(key, dict) else {}
+
+
+def is_complete(path: Path, shape: tuple[int, int]) -> bool:
+    """Return whether the file of a part holds logits of this shape."""
+    try:
+        part = open_array(path, "--cache")
+    except UserError:
+        return False
+    return part.shape == shape and part.dtype == np.float32
 
 
 def compute(path: Path, key: dict, stored: np.ndarray | None, teacher: Teacher, question: Question) -> None:
@@ -102,12 +133,12 @@ def compute(path: Path, key: dict, stored: np.ndarray | None, teacher: Teacher, 
     require_free_space(path.parent, 2 * 4 * int(np.prod(shape)), what=f"the logits in {path}")  # parts and final file
 
     parts = path.with_suffix(".parts")
-    known = read_json(parts / "key.json") if (parts / "key.json").is_file() else {}
-    if parts.is_dir() and differences(known, key):
+    if parts.is_dir() and differences(key_of_parts(parts), key):
         shutil.rmtree(parts)  # left by a killed run with another key
     write_json(parts / "key.json", key)
     work = [(view, start) for view in range(first, shape[1]) for start in range(0, len(question.rows(view)), PART)]
-    missing = [part for part in work if not part_path(parts, *part).is_file()]
+    sizes = {(view, start): len(question.rows(view)[start : start + PART]) for view, start in work}
+    missing = [part for part in work if not is_complete(part_path(parts, *part), (sizes[part], shape[-1]))]
     if missing:
         network = faster(teacher.load(question.dataset), question)
         done = len(work) - len(missing)
@@ -125,7 +156,7 @@ def compute(path: Path, key: dict, stored: np.ndarray | None, teacher: Teacher, 
     if stored is not None:
         logits[:, :first] = stored
     for view, start in work:
-        logits[question.rows(view)[start : start + PART], view] = np.load(part_path(parts, view, start))
+        logits[question.rows(view)[start : start + PART], view] = open_array(part_path(parts, view, start), "--cache")
     with written_beside(path) as temporary:
         np.save(temporary, logits, allow_pickle=False)
     write_json(

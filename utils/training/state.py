@@ -15,24 +15,30 @@ import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+import pydantic
 
 from utils.data.loading import SplitDataset
 from utils.data.views import VERSION as VIEW_VERSION
 from utils.networks.records import record_path, split_rows
 from utils.runtime.devices import installed_versions
-from utils.runtime.errors import UserError
+from utils.runtime.errors import UserError, first_line
 from utils.runtime.files import (
+    JSON_BYTES,
     digest,
     disk_error,
     exclusive_lock,
     plain,
+    regular_size,
     remove_partial,
     require_free_space,
     written_beside,
 )
 from utils.runtime.interruption import Interrupted
+from utils.runtime.schemas import NonNegative, Schema, checked, shown
+from utils.runtime.strict_json import parse_json
 from utils.settings.options import OutputOptions, weight_settings
 from utils.training.history import history_paths
 
@@ -40,6 +46,7 @@ FORMAT = 4
 # Incremented when equal settings give other weights than before, so that older states and cells are not reused.
 VERSIONS = {"version of training": 1, "version of the views": VIEW_VERSION}
 HEADER = "header.json"
+NEEDED_METRICS = {"epoch", "seconds", "val_loss", "val_accuracy"}
 DIGEST = "sha256:"
 REMEDY = "use --overwrite to start over, or remove it"
 
@@ -66,6 +73,39 @@ def settings_of(options: Sequence, data: SplitDataset, files: Mapping[str, str |
     return json.loads(json.dumps(settings))  # tuples become lists, as in a file
 
 
+Metric = Annotated[float, pydantic.Field(allow_inf_nan=True)]  # a loss may diverge
+
+
+class Header(Schema):
+    """The content of header.json in the file of a TrainingState, see `TrainingState.save`."""
+
+    format: Literal[FORMAT]
+    settings: dict
+    versions: dict[str, str]
+    history: list[dict[str, int | Metric]]
+    seconds: NonNegative
+    ending: Literal[tuple(ending.value for ending in Ending)] | None
+
+    @pydantic.model_validator(mode="after")
+    def _check_epochs(self):
+        for number, row in enumerate(self.history, start=1):
+            if not row.keys() >= NEEDED_METRICS or row.keys() != self.history[0].keys() or row["epoch"] != number:
+                raise ValueError(f"history[{number - 1}] must hold epoch {number} with the metrics of all epochs")
+        return self
+
+
+def read_header(archive: zipfile.ZipFile, place: str) -> Header:
+    """Read the header of a training state. Raises UserError that starts with `place` if it is damaged."""
+    size = archive.getinfo(HEADER).file_size
+    if size > JSON_BYTES:
+        raise UserError(f"{place}: {HEADER} must have at most {JSON_BYTES:,} bytes, found {size:,}")
+    what = f"{place}: {HEADER}"
+    content = parse_json(archive.read(HEADER), what=what, allow_nan=True)
+    if isinstance(content, dict) and content.get("format") != FORMAT:
+        raise UserError(f"{place} has format {shown(content.get('format'))}, expected {FORMAT}")
+    return checked(content, Header, what=what)
+
+
 class TrainingState:
     """The finished epochs of a training, read from the file `path` if it exists; without a path nothing is saved.
 
@@ -80,12 +120,10 @@ class TrainingState:
         self._seconds, self._opened = 0.0, time.perf_counter()
         if path is not None and path.exists():
             with self._reading() as archive:
-                header = json.loads(archive.read(HEADER))
-            if header.get("format") != FORMAT:
-                raise UserError(f"{self._place} has format {header.get('format')}, expected {FORMAT}; {REMEDY}")
+                header = read_header(archive, self._place)
             self._compare(header)
-            self.history, self._seconds = [_as_floats(epoch) for epoch in header["history"]], header["seconds"]
-            self.ending = Ending(header["ending"]) if header["ending"] else None
+            self.history, self._seconds = [_as_floats(epoch) for epoch in header.history], header.seconds
+            self.ending = Ending(header.ending) if header.ending else None
 
     @property
     def can_resume(self) -> bool:
@@ -160,17 +198,19 @@ class TrainingState:
     @contextlib.contextmanager
     def _reading(self) -> Iterator[zipfile.ZipFile]:
         try:
+            regular_size(self.path, what=self._place)
             with zipfile.ZipFile(self.path) as archive:
                 yield archive
-        except UserError:
-            raise
-        except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
-            raise UserError(f"{self._place} must be a complete training state, but {error}; {REMEDY}") from None
+        except UserError as error:
+            raise UserError(f"{error}; {REMEDY}") from None
+        except Exception as error:  # a damaged archive, header or array raises many types
+            reason = first_line(error)
+            raise UserError(f"{self._place} must be a complete training state, but {reason}; {REMEDY}") from None
 
-    def _compare(self, header: dict) -> None:
+    def _compare(self, header: "Header") -> None:
         differences = []
-        for name in dict.fromkeys([*self.settings, *header["settings"]]):
-            before, now = header["settings"].get(name), self.settings.get(name)
+        for name in dict.fromkeys([*self.settings, *header.settings]):
+            before, now = header.settings.get(name), self.settings.get(name)
             if before != now:
                 is_digest = any(str(value).startswith(DIGEST) for value in (before, now))
                 differences.append(f"another {name}" if is_digest else f"{name} {before}, asked for {now}")
@@ -180,8 +220,8 @@ class TrainingState:
                 f"use another --output_path, or {REMEDY}"
             )
         for package, version in installed_versions().items():
-            if header["versions"].get(package) != version:
-                print(f"note: {self.path} was started with {package} {header['versions'].get(package)}, now {version}")
+            if header.versions.get(package) != version:
+                print(f"note: {self.path} was started with {package} {header.versions.get(package)}, now {version}")
 
 
 @contextlib.contextmanager

@@ -187,7 +187,7 @@ def test_logits_that_do_not_match_their_json_are_not_used(world, tmp_path):
     world.check(world.ask())
     assert len(world.loads) == 2
     np.save(tmp_path / "logits.npy", np.zeros((30, 3, 3), np.float32))
-    with pytest.raises(UserError, match=r"--cache: .*logits.json does not belong to it"):
+    with pytest.raises(UserError, match=r"--cache: .*logits.json is damaged or of another file"):
         world.ask(tmp_path / "logits.npy")
 
 
@@ -280,3 +280,41 @@ def test_a_kill_around_the_last_write_is_repaired(world, monkeypatch, tmp_path, 
     assert len(world.loads) == 1
     folder = tmp_path if named else world.source.with_suffix(".scores")
     assert list(folder.glob("*.parts")) == []
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "[" * 100_000, "{}", '{"fingerprint": 1e999}', "x" * 200_000])
+def test_a_damaged_description_of_logits_is_never_used(world, tmp_path, capsys, content):
+    """A traceback would end every training with this teacher, although the logits can be computed again."""
+    world.check(world.ask())
+    (about,) = world.source.with_suffix(".scores").glob("*.json")
+    about.write_text(content)
+    world.check(world.ask())
+    assert f"are recomputed: {about} is damaged or of another file" in capsys.readouterr().out
+    assert len(world.loads) == 2
+
+    named = tmp_path / "named.npy"
+    world.ask(cache=named)
+    named.with_suffix(".json").write_text(content)
+    with pytest.raises(UserError, match=r"--cache: .*named\.json is damaged or of another file; name .* or delete it"):
+        world.ask(cache=named)
+
+
+@pytest.mark.parametrize("damage", ["key", "short", "shape", "text"])
+def test_damaged_parts_are_computed_again(world, damage):
+    """A damaged part would end every later run, or its logits be those of other clips."""
+    world.stop_after = 2
+    with pytest.raises(Killed):
+        world.ask()
+    (parts,) = world.source.with_suffix(".scores").glob("*.parts")
+    first, *_ = sorted(parts.glob("view_*.npy"))
+    if damage == "key":
+        (parts / "key.json").write_text("[" * 100_000)
+    elif damage == "short":
+        first.write_bytes(first.read_bytes()[:-5])
+    elif damage == "shape":
+        np.save(first, np.load(first)[1:])
+    else:
+        first.write_text("hello")
+    world.stop_after = None
+    world.check(world.ask())
+    assert len(world.loads) == 2
