@@ -1,5 +1,6 @@
 """If the lists are matched wrongly, results on an official split are not comparable with published ones."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,8 @@ def test_other_extensions_and_missing_clips_are_counted(tmp_path):
     assert len(split.train) + len(split.validation) == 8
     text = " ".join(split.notes)
     assert (
-        f"1 of 11 clips in the official lists in {tmp_path} are not in the arrays, for example v_Run_g09_c01." in text
+        f"1 of 11 clips in the official lists in {tmp_path} are not in the arrays, for example v_Run_g09_c01 "
+        f"({tmp_path / 'trainlist01.txt'} line 9)." in text
     )
     assert f"1 of 11 clips are unused (not in the official lists in {tmp_path}), for example Run/v_Run_g07_c01" in text
 
@@ -92,7 +94,7 @@ def test_class_without_training_clips_is_reported(tmp_path):
         ({"trainlist01.txt": "Run/v_Run_g01_c01.avi 1"}, "--split official:1 needs trainlist01.txt and testlist01.txt"),
         (
             {"Run_test_split1.txt": "v_Run_g01_c01.avi 3"},
-            "Run_test_split1.txt must contain lines with a clip name and 0, 1 or 2",
+            "Run_test_split1.txt line 1 must be a clip name and 0, 1 or 2, found 'v_Run_g01_c01.avi 3'",
         ),
         (
             {"Run_test_split1.txt": "other.avi 1"},
@@ -104,7 +106,7 @@ def test_class_without_training_clips_is_reported(tmp_path):
         ),
         (
             {"trainlist01.txt": "Run/v_Run_g01_c01.avi 1", "testlist01.txt": "Run/v_Run_g01_c01.avi"},
-            "testlist01.txt assigns v_Run_g01_c01 to test, but it is already in train",
+            "testlist01.txt line 1 assigns v_Run_g01_c01 to test, but ",
         ),
         (
             {"trainlist01.txt": "Run/v_Run_g01_c01.avi 1", "testlist01.txt": "Run/v_Run_g02_c01.avi"},
@@ -131,7 +133,7 @@ def test_list_file(tmp_path):
     assert paths[split.validation].tolist() == clips("Run", [3])[:1]
     assert paths[split.test].tolist() == clips("Run", [4])[:1]
     text = " ".join(split.notes)
-    assert f"1 of 7 clips in {file} are not in the arrays, for example Run/lost.avi." in text
+    assert f"1 of 7 clips in {file} are not in the arrays, for example Run/lost.avi ({file} line 8)." in text
     assert f"4 of 10 clips are unused (not in {file})" in text
 
 
@@ -148,9 +150,12 @@ def test_list_file_without_validation(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["Run/v_Run_g01_c01.avi,trian"], "must contain lines with a path and train, validation or test, got"),
-        (["Run/v_Run_g01_c01.avi"], "must contain lines with a path and train, validation or test, got"),
-        (["Run/v_Run_g01_c01.avi,test", "Run/v_Run_g01_c01.avi,train"], "to train, but it is already in test"),
+        (["Run/v_Run_g01_c01.avi,trian"], "line 1 must be a path and train, validation or test, found 'Run/"),
+        (["Run/v_Run_g01_c01.avi"], "line 1 must be a path and train, validation or test, found 'Run/"),
+        (
+            ["Run/v_Run_g01_c01.avi,test", "Run/v_Run_g01_c01.avi,train"],
+            "mine.csv line 2 assigns Run/v_Run_g01_c01.avi to train, but ",
+        ),
         (["Run/lost.avi,test"], "must list clips of --paths, but lists none of them"),
         (["Run/v_Run_g01_c01.avi,test"], "must leave clips for train, got none among 10 clips"),
         ([], "must list clips of --paths"),
@@ -163,6 +168,89 @@ def test_errors_of_a_list_file(tmp_path, lines, message):
         split_of(clips("Run"), protocol=f"list:{file}")
     assert str(file) in str(error.value)
     assert message in str(error.value)
+
+
+FIRST, SECOND = clips("Run")[:2]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (f"{FIRST},test\n{FIRST},test\n", "line 2 repeats Run/v_Run_g01_c01.avi of FILE line 1"),
+        (
+            f"{FIRST},test\n\n./{FIRST},train\n",
+            "line 3 assigns Run/v_Run_g01_c01.avi to train, but FILE line 1 assigns",
+        ),
+        (f"{FIRST},test,7\n", "line 1 must be a path and train, validation or test, found 'Run/"),
+        (f"{FIRST},test\n{FIRST},Train\n", "line 2 must be a path and train, validation or test, found 'Run/"),
+        (f"{FIRST},test\npath,set\n", "line 2 must be a path and train, validation or test, found 'path,set'"),
+        (f"{FIRST},test\n7,-1\n", "line 2 must be a path and train, validation or test, found '7,-1'"),
+        (f"{FIRST},test\n,train\n", "line 2 must hold a path as in --paths, relative to the class folders, found ''"),
+        (
+            f"/data/{FIRST},test\n",
+            "line 1 must hold a path as in --paths, relative to the class folders, found '/data/",
+        ),
+        (
+            f"C:\\data\\{FIRST},test\n",
+            "line 1 must hold a path as in --paths, relative to the class folders, found 'C:/",
+        ),
+        (f"../{FIRST},test\n", "line 1 must hold a path as in --paths, relative to the class folders, found '../Run"),
+        (f"{FIRST},test\r{SECOND},x\r", "line 2 must be a path and train, validation or test, found 'Run/"),
+        (f'{FIRST},test\n"{FIRST},train\n{SECOND},train\n', "line 2 must be a line of a CSV file (unexpected end"),
+        (f"{FIRST},test\n{'x' * 200_000}\n", "line 2 must have at most 5000 characters, found 200000"),
+        (f"{FIRST},test\n\x00\x01\x02\n", "line 2 must be text, found the control character '\\x00'"),
+        (f"{FIRST},test\na\x1bb,test\n", "line 2 must be text, found the control character '\\x1b'"),
+        (f"{FIRST},test\nRun/\xe9.avi,test\n".encode("latin1"), "line 2 must be UTF-8 text, found the byte 0xe9"),
+        (f"{FIRST},test\n".encode("utf-16"), "line 1 must be UTF-8 text, found the byte 0xff"),
+        (f"{FIRST},test\n".encode("utf-16-le"), "line 1 must be text, found the control character '\\x00'"),
+    ],
+)
+def test_each_wrong_line_of_a_list_is_named(tmp_path, content, message):
+    """The user of a list of 10,000 clips could not find the line to correct."""
+    file = tmp_path / "mine.csv"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError) as error:
+        split_of(clips("Run"), protocol=f"list:{file}")
+    assert str(error.value).startswith(f"--split: {file} {message.replace('FILE', str(file))}")
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 2 * len(str(file)) + 200
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("Run/v_Run_g02_c01.avi -1", "line 2 must be a path and a class number of at least 1, found 'Run/"),
+        ("Run/v_Run_g02_c01.avi 0", "line 2 must be a path and a class number of at least 1, found 'Run/"),
+        ("Run/v_Run_g02_c01.avi 1 2", "line 2 must be a path and a class number of at least 1, found 'Run/"),
+        ("Run/v_Run_g02_c01.avi 9999999999", "line 2 must be a path and a class number of at least 1, found 'Run/"),
+        ("Run/v_Run_g01_c01.mp4 1", "line 2 repeats v_Run_g01_c01 of FILE line 1"),
+        ("/Run/v_Run_g02_c01.avi 1", "line 2 must hold a path as in --paths, relative to the class folders, found"),
+    ],
+)
+def test_each_wrong_line_of_the_official_lists_is_named(tmp_path, line, message):
+    """A result on edited lists would pass for one on an official split."""
+    file = write(tmp_path / "trainlist01.txt", "Run/v_Run_g01_c01.avi 1", line)
+    write(tmp_path / "testlist01.txt", "Run/v_Run_g03_c01.avi")
+    with pytest.raises(UserError) as error:
+        split_of(clips("Run"), protocol="official:1", split_dir=tmp_path)
+    assert str(error.value).startswith(f"--split: {file} {message.replace('FILE', str(file))}")
+
+
+def test_classes_that_are_not_in_the_arrays_are_noted(tmp_path):
+    """A typing error in the name of a class would silently remove its clips."""
+    lines = [f"{clip},train" for clip in clips("Run")[:8]] + [f"{clip},test" for clip in clips("Run")[8:]]
+    file = write(tmp_path / "mine.csv", *lines, "Runn/a.avi,test")
+    _, split = split_of(clips("Run"), protocol=f"list:{file}")
+    assert f"Classes in {file} that are not in the arrays: Runn." in split.notes
+
+
+def test_a_list_of_a_terabyte_is_not_read(tmp_path):
+    """The run would end for lack of memory."""
+    file = tmp_path / "mine.csv"
+    file.touch()
+    os.truncate(file, 10**12)
+    with pytest.raises(UserError, match=r"--split: .*mine\.csv must have at most 67,108,864 bytes, found 1,000,000,"):
+        split_of(clips("Run"), protocol=f"list:{file}")
 
 
 def test_missing_list_file(tmp_path):
