@@ -34,10 +34,12 @@ def run(experiment: Experiment) -> dict:
     read after all cells are trained. Raises UserError for what a user can correct.
     """
     with exclusive_lock(experiment.output_path / ".experiment.lock", what=f"--output_path {experiment.output_path}"):
-        settings = {name: value for name, value in experiment.arguments.items() if name != "config"}
-        write_json(experiment.output_path / "settings.json", plain(settings))  # can be used as a recipe
+        if existing_arrays(experiment.origin, experiment.output_path) is None:
+            expected_grid(experiment)  # an impossible split fails before hours of extraction
         grid = make_grid(experiment, arrays(experiment.origin, experiment.output_path))
         check_sources(grid)
+        settings = {name: value for name, value in experiment.arguments.items() if name != "config"}
+        write_json(experiment.output_path / "settings.json", plain(settings))  # can be used as a recipe
         leaks = find_leaks(grid)
         train_missing(grid)
         test_missing(grid)
@@ -58,10 +60,18 @@ def dry_run(experiment: Experiment) -> None:
         grid = make_grid(experiment, data)
         check_sources(grid)
     else:
-        data, clips = expected_clips(origin, folder)
-        print(f"no arrays yet: {len(clips.labels)} videos have to be read first; this time is not estimated")
-        grid = grid_of(experiment, data, clips, {})
+        grid, videos = expected_grid(experiment)
+        print(f"no arrays yet: {videos} videos have to be read first; this time is not estimated")
     print_plan(grid)
+
+
+def expected_grid(experiment: Experiment) -> tuple[Grid, int]:
+    """Return the grid of an experiment without arrays, and the number of its videos; all are expected to be readable.
+
+    Raises UserError if the videos cannot be split as requested.
+    """
+    data, clips = expected_clips(experiment.origin, experiment.output_path)
+    return grid_of(experiment, data, clips, {}), len(clips.labels)
 
 
 def heading(text: str) -> None:

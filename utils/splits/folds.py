@@ -1,5 +1,6 @@
 """The folds of an experiment: one split protocol per fold."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,8 +28,10 @@ def protocols(
         template = "logo:{}"
     elif split == "official":
         known, template = list(OFFICIAL_SPLITS), "official:{}"
-    elif kind == "fold" and argument.isdecimal():
-        known, template = list(range(1, int(argument) + 1)), f"fold:{{}}/{argument}"
+    elif kind == "fold" and re.fullmatch(r"\d{1,3}", argument, re.ASCII):
+        if int(argument) < 2:
+            raise UserError(f"--split fold:N must have N of at least 2, got {split}")
+        known, template = list(range(1, int(argument) + 1)), f"fold:{{}}/{int(argument)}"
     elif folds is not None:
         raise UserError(f"--folds must go with --split {REPEATED_PROTOCOLS}, got --split {split}")
     else:

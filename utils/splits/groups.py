@@ -28,19 +28,19 @@ class Groups:
 
 def ucf_key(action: str, stem: str) -> str | None:
     """UCF50, UCF101: v_Basketball_g03_c01 -> Basketball/3. The class is that of the folder; spellings may differ."""
-    match = re.fullmatch(r"v_.+_g(\d+)_c\d+", stem)
+    match = re.fullmatch(r"v_.+_g([0-9]{1,9})_c[0-9]+", stem)
     return match and f"{action}/{int(match[1])}"
 
 
 def ucf11_key(action: str, stem: str) -> str | None:
     """UCF11: v_shooting_03_01 in the folder basketball -> basketball/3."""
-    match = re.fullmatch(r"v_.+_(\d+)_\d+", stem)
+    match = re.fullmatch(r"v_.+_([0-9]{1,9})_[0-9]+", stem)
     return match and f"{action}/{int(match[1])}"
 
 
 def kth_key(action: str, stem: str) -> str | None:
     """KTH: person07_boxing_d2_uncomp -> person7, for all classes."""
-    match = re.fullmatch(r"person(\d+)_.+_d\d+(_uncomp)?", stem)
+    match = re.fullmatch(r"person([0-9]{1,9})_.+_d[0-9]+(_uncomp)?", stem)
     return match and f"person{int(match[1])}"
 
 

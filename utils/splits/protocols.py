@@ -166,7 +166,11 @@ def _sets_by_groups(
         test = groups.numbers == int(argument)
         if not test.any():
             found = np.unique(groups.numbers)
-            listed = ", ".join(map(str, found)) if len(found) < found[-1] <= 100 else f"{found[0]} to {found[-1]}"
+            listed = (
+                ", ".join(map(str, found))
+                if len(found) == 1 or len(found) < found[-1] <= 100
+                else f"{found[0]} to {found[-1]}"
+            )
             raise UserError(f"--split logo:K must be one of the groups {listed} ({groups.pattern}), got {argument}")
         keys = np.unique(groups.keys[test])
         notes = [f"Test groups: number {argument}, {', '.join(keys[:5])}{', ...' * (len(keys) > 5)}."]
@@ -176,6 +180,11 @@ def _sets_by_groups(
         if group_count < count:
             raise UserError(
                 f"--split fold:{argument} needs at least {count} groups, but the names define {group_count}"
+            )
+        largest = np.bincount(labels).max()
+        if largest < count:
+            raise UserError(
+                f"--split fold:{argument} needs a class of at least {count} clips, but the largest class has {largest}"
             )
         test = group_folds(labels, groups.keys, count=count, seed=split_seed) == number - 1
         notes = []
