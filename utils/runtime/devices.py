@@ -118,3 +118,11 @@ def memory_of_tree(process: int | None = None) -> float:
                 memory = member.memory_full_info()
                 total += getattr(memory, "pss", 0) or memory.uss
     return total / 1e6
+
+
+def memory_limit() -> int:
+    """Return the memory of the machine including swap, or the limit of its container if that is lower, in bytes."""
+    limit = psutil.virtual_memory().total + psutil.swap_memory().total
+    file = Path("/sys/fs/cgroup/memory.max")
+    text = file.read_text().strip() if file.is_file() else "max"
+    return limit if text == "max" else min(limit, int(text))

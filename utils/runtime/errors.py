@@ -1,6 +1,7 @@
 """The exception for errors that the user can fix, and one-line forms of other exceptions."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 LONGEST_LINE = 300
@@ -21,6 +22,17 @@ def first_line(error: Exception) -> str:
     """
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ..."
+
+
+def out_of_memory(error: Exception) -> str | None:
+    """Describe in one line what did not fit into memory, for an error of Python, NumPy or TensorFlow; else None."""
+    text = " ".join(str(error).split())
+    pattern = r"Unable to allocate .{,120}|OOM when allocating tensor with shape\[[^]]*\]|array is too big"
+    found = re.search(pattern, text)
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if not found and not kinds & {"MemoryError", "ResourceExhaustedError"}:
+        return None
+    return found[0] if found else first_line(error)[:160]
 
 
 @contextlib.contextmanager

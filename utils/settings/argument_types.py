@@ -14,29 +14,57 @@ SCORES_SUFFIX = ".npy"
 Error = argparse.ArgumentTypeError
 
 
+PATTERNS = {
+    int: re.compile(r"[+-]?\d+", re.ASCII),
+    float: re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE),
+}
+LARGEST_INT = 2**31 - 1  # TensorFlow counts with 32 bits in places
+LARGEST_FLOAT = 3.4e38  # of float32, in which networks are trained
+LARGEST_VIEWS = 10_000  # memory grows with the product of clips and views
+LARGEST_WIDTH = 100
+
+
 @dataclass(frozen=True)
 class Number:
-    """The type of numbers of `kind` for which `accepts` is true; `expected` describes them in errors."""
+    """The type of numbers of `kind` up to `limit` for which `accepts` is true; `expected` describes them in errors.
+
+    Python's other spellings, such as 1_000, inf and digits of other scripts, are refused. -0 becomes 0.
+    """
 
     kind: type
     expected: str
     accepts: Callable[[float], bool]
+    limit: float = float("inf")
 
     def __call__(self, text: str):
         try:
-            value = self.kind(text)
-        except ValueError:
+            value = self.kind(text) + 0 if PATTERNS[self.kind].fullmatch(text) else None
+        except ValueError:  # more digits than Python converts
             value = None
+        found = text if text.isprintable() else repr(text)
+        found = found if len(found) <= 60 else f"{found[:57]}..."
+        if value is not None and value > self.limit:
+            raise Error(f"must be at most {self.limit}, got {found}")
         if value is None or not self.accepts(value):
-            raise Error(f"must be {self.expected}, got {text}")
+            raise Error(f"must be {self.expected}, got {found}")
         return value
 
 
-positive_int = Number(int, "a whole number of at least 1", lambda value: value >= 1)
-non_negative_int = Number(int, "a whole number of at least 0", lambda value: value >= 0)
+def _positive(value: float) -> bool:
+    return value > 0
+
+
+def _non_negative(value: float) -> bool:
+    return value >= 0
+
+
+positive_int = Number(int, "a whole number of at least 1", _positive, LARGEST_INT)
+non_negative_int = Number(int, "a whole number of at least 0", _non_negative, LARGEST_INT)
+view_count = Number(int, "a whole number of at least 0", _non_negative, LARGEST_VIEWS)
 seed = Number(int, "a whole number from 0 to 4294967295", lambda value: 0 <= value < 2**32)
-positive_float = Number(float, "a number above 0", lambda value: 0 < value < float("inf"))
-non_negative_float = Number(float, "a number of at least 0", lambda value: 0 <= value < float("inf"))
+positive_float = Number(float, "a number above 0", _positive, LARGEST_FLOAT)
+non_negative_float = Number(float, "a number of at least 0", _non_negative, LARGEST_FLOAT)
+width = Number(float, "a number above 0", _positive, LARGEST_WIDTH)
 share = Number(float, "a number from 0 to 1", lambda value: 0 <= value <= 1)
 _clip_norm = Number(float, "a number above 0 or none", lambda value: 0 < value < 1e9)
 
@@ -160,8 +188,8 @@ METAVARS = {
         *(output_model, output_scores, with_model_suffix),
     ),
     "PATH": (output_stem,),
-    "N": (positive_int, non_negative_int, seed),
-    "X": (positive_float, non_negative_float, share, clip_norm),
+    "N": (positive_int, non_negative_int, view_count, seed),
+    "X": (positive_float, non_negative_float, width, share, clip_norm),
     "SIZE": (input_size,),
     "NAME": (student,),
 }

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from utils.runtime.errors import UserError
+from utils.runtime.errors import UserError, out_of_memory
 from utils.runtime.files import disk_error
 from utils.runtime.interruption import SIGNALS, raise_interrupted
 from utils.settings.argument_types import existing_file, input_size, input_size_text, metavar_of
@@ -35,6 +35,11 @@ class Switch(argparse.Action):
 
     def __call__(self, parser, namespace, values, option_string=None):
         setattr(namespace, self.dest, option_string == self.option_strings[0])
+
+SIZES = (  # arguments on which the memory that a run needs depends
+    *("--batch_size", "--input_size", "--width", "--teacher_width", "--student_width", "--input_frames", "--views"),
+    *("--sequence_length", "--frame_height", "--frame_width", "--frame_size", "--unlabelled"),
+)
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -180,8 +185,8 @@ def one_line(text: str) -> str:
 def run(main: Callable[[], None]) -> None:
     """Run the `main` function of a script, with exit code 130 after Ctrl-C and 143 after SIGTERM.
 
-    A UserError, a full disk or a missing permission gives one line on stderr and exit code 2. Characters that cannot be
-    encoded, as in some file names, are printed as escapes.
+    A UserError, a full disk, a missing permission or a lack of memory gives one line on stderr and exit code 2.
+    Characters that cannot be encoded, as in some file names, are printed as escapes.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -190,8 +195,8 @@ def run(main: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, raise_interrupted)
     try:
         main()
-    except (UserError, OSError) as error:
-        message = str(error) if isinstance(error, UserError) else disk_error(error)
+    except Exception as error:
+        message = user_message(error)
         if message is None:
             raise
         print(f"error: {message}", file=sys.stderr)
@@ -201,6 +206,19 @@ def run(main: Callable[[], None]) -> None:
             atexit.register(signal.signal, number, signal.SIG_IGN)
         print(str(stop) or "interrupted", file=sys.stderr)
         sys.exit(128 + getattr(stop, "number", signal.SIGINT))
+
+
+def user_message(error: Exception) -> str | None:
+    """Return one line on an error that the user can correct, or None."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        return disk_error(error)
+    reason = out_of_memory(error)
+    if reason is None:
+        return None
+    given = [name for name in SIZES if any(part == name or part.startswith(f"{name}=") for part in sys.argv)]
+    return f"{', '.join(given or SIZES[:3])}: must fit into the memory of this machine, but: {reason}"
 
 
 def start_tensorflow() -> None:

@@ -13,7 +13,8 @@ from utils.settings.argument_types import (
     existing_teacher,
     input_size,
     non_negative_float,
-    non_negative_int,
+    view_count,
+    width,
     output_folder,
     output_model,
     output_scores,
@@ -129,7 +130,7 @@ class TrainingOptions:
 class ViewOptions:
     """Augmented views for training (utils/data/views.py). Validation and test use view 0, the whole clip."""
 
-    views: int = setting(8, "number of augmented views per clip, in addition to the original", type=non_negative_int)
+    views: int = setting(8, "number of augmented views per clip, in addition to the original", type=view_count)
     view_seed: int = setting(0, "seed of the augmented views", type=seed)
     flip: bool = setting(True, "horizontal flips; disable them e.g. for left/right classes", action="store_true")
 
@@ -138,7 +139,7 @@ class ViewOptions:
 class NetworkOptions:
     """Size of a network. `input_size` is (height, width) in pixels."""
 
-    width: float = setting(1.0, "multiplier of filters and dense units", type=positive_float)
+    width: float = setting(1.0, "multiplier of filters and dense units", type=width)
     dropout: float = setting(1.0, "multiplier of the dropout rates", type=share)
     input_size: tuple[int, int] = setting((112, 112), "SIDE or HEIGHTxWIDTH in pixels", type=input_size)
     input_frames: int = setting(16, "frames per clip", type=positive_int)

@@ -1,6 +1,7 @@
 """The fit loop of teachers and students: seeds, optimiser, batches, callbacks."""
 
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 
 import keras
@@ -10,7 +11,7 @@ from models.distiller import Distiller, is_correct
 from utils.data.batches import RowReader, batch_loop, evaluation_batches, training_batches
 from utils.data.labels import balanced_label_weights
 from utils.networks.precision import computing_in, training_precision
-from utils.runtime.devices import jit_compile
+from utils.runtime.devices import has_gpu, jit_compile, memory_limit
 from utils.runtime.errors import UserError
 from utils.runtime.run_log import log_only
 from utils.settings.options import TrainingOptions
@@ -52,6 +53,7 @@ def fit(
     """
     state = state or TrainingState()
     steps = (epoch_clips or len(split.train)) // options.batch_size
+    require_memory(model, reader, min(options.batch_size, len(split.train)))
     precision = compile_model(model, options, steps)
     ratio = gradient_ratio(model)
     clock = WaitClock(model)
@@ -78,6 +80,26 @@ def fit(
             )
     assign(own_variables(model), log.kept_weights)
     return history_array(log.epochs)
+
+
+def require_memory(model, reader: RowReader, batch_size: int) -> None:
+    """Raise UserError if memory cannot hold the weights, their gradients, Adam's moments and one batch of clips.
+
+    This is a lower bound: activations and prefetched batches come in addition. GPUs, which have their own memory, are
+    not considered.
+    """
+    if has_gpu():
+        return
+    trained, frozen = (
+        sum(math.prod(weight.shape) for weight in weights)
+        for weights in (model.trainable_weights, model.non_trainable_weights)
+    )
+    needed = 4 * (4 * trained + frozen + batch_size * math.prod(reader.shape))
+    if needed > memory_limit():
+        raise UserError(
+            f"--width, --input_size and --batch_size {batch_size}: training must fit into the "
+            f"{memory_limit() / 1e9:.1f} GB of memory of this machine, but needs at least {needed / 1e9:.1f} GB"
+        )
 
 
 def compile_model(model, options: TrainingOptions, steps_per_epoch: int) -> str:

@@ -73,7 +73,7 @@ def settings_of(options: Sequence, data: SplitDataset, files: Mapping[str, str |
     return json.loads(json.dumps(settings))  # tuples become lists, as in a file
 
 
-Metric = Annotated[float, pydantic.Field(allow_inf_nan=True)]  # a loss may diverge
+Metric = float | Literal["nan", "inf", "-inf"]  # a loss may diverge
 
 
 class Header(Schema):

@@ -2,12 +2,14 @@
 
 import errno
 import io
+import re
 import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from utils.runtime.errors import UserError
 from utils.settings import argument_types, arguments, cli
@@ -25,6 +27,7 @@ for script in {SCRIPTS}:
         assert end.code == 0
 print("LOADED", sorted(set(sys.modules) & set({SLOW})))
 """
+NO_MEMORY = "error: --batch_size, --width: must fit into the memory of this machine, but: "
 PROJECT = Path(__file__).parents[3]
 
 
@@ -70,6 +73,88 @@ def test_help_shows_every_default_and_no_none(shown_help):
 def test_values_at_the_limits_are_accepted(kind, text, value):
     """A valid value would be rejected, or height and width be swapped."""
     assert kind(text) == value
+
+
+NUMBERS = ("positive_int", "non_negative_int", "view_count", "seed", "positive_float", "non_negative_float", "width")
+NUMBERS += ("share", "clip_norm")
+TOO_LARGE = {
+    "positive_int": 2147483647,
+    "non_negative_int": 2147483647,
+    "view_count": 10000,
+    "width": 100,
+    "positive_float": 3.4e38,
+    "non_negative_float": 3.4e38,
+}
+WHOLE = ("positive_int", "non_negative_int", "view_count", "seed")
+
+
+def accepted(name, text):
+    """Return the value of an argument, or None if it is refused in one short line."""
+    message = ""
+    try:
+        return getattr(argument_types, name)(text)
+    except argument_types.Error as error:
+        message = str(error)
+    assert message.startswith("must be ")
+    assert "\n" not in message
+    assert len(message) < 130
+    return None
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_other_spellings_of_numbers_are_refused(name):
+    """Python reads 1_000 and digits of other scripts, which are typing errors here, and NaN passes comparisons."""
+    texts = [
+        "",
+        " ",
+        "1_000",
+        "١٢",
+        "１",
+        "0x1",
+        "1,5",
+        "nan",
+        "-nan",
+        "inf",
+        "-inf",
+        "Infinity",
+        "1e999",
+        "10**400",
+        "--1",
+    ]
+    texts += ["1e", "1 2", " 1", "1\n", "-1", "-1e999", "9" * 5000, "1" * 400, "1e39" if name != "share" else "1e1"]
+    assert [text for text in texts if accepted(name, text) is not None] == []
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_beyond_what_numpy_and_tensorflow_take_are_refused(name):
+    """2**63 ends in an OverflowError of NumPy, 1e300 is infinite in float32."""
+    assert accepted(name, str(2**63)) is None or name in ("positive_float", "non_negative_float")
+    assert accepted(name, "1e300") is None
+    if name in TOO_LARGE:
+        limit = TOO_LARGE[name]
+        assert accepted(name, str(limit)) == limit
+        beyond = str(limit + 1) if limit < 1e30 else "3.5e38"
+        with pytest.raises(argument_types.Error, match=rf"^must be at most {re.escape(str(limit))}, got {beyond}$"):
+            getattr(argument_types, name)(beyond)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_zero_has_one_form(name):
+    """-0.0 would be another setting than 0.0, and train the same network again."""
+    allowed = name in ("non_negative_int", "view_count", "seed", "non_negative_float", "share")
+    for text in ("0", "-0", "+0", "00"):
+        value = accepted(name, text)
+        assert (value is not None) == allowed
+        assert value is None or str(value) == ("0" if name in WHOLE else "0.0")
+    if name not in WHOLE:
+        assert accepted(name, ".5") == accepted(name, "5e-1") == accepted(name, "+0.50") == 0.5
+        assert accepted(name, "1e-400") == (0 if allowed else None)
+
+
+@pytest.mark.parametrize("text", ["١٢", "1_1x1", "2147483648", "1x99999999999", "1e2", "-1x1", "x", "1x", " 1x1"])
+def test_sizes_follow_the_same_rules(text):
+    """A side beyond 2**31 would overflow in TensorFlow."""
+    assert accepted("input_size", text) is None
 
 
 @pytest.mark.parametrize(
@@ -195,10 +280,33 @@ def small_parser():
         (OSError(errno.ENOSPC, "x", "big.npy"), 2, "error: big.npy: No space left on device\n"),
         (PermissionError(errno.EACCES, "x"), 2, "error: Permission denied\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
+        (
+            MemoryError("Unable to allocate 89.4 TiB for an array with shape (2000000000, 16)"),
+            2,
+            f"{NO_MEMORY}Unable to allocate 89.4 TiB for an array with shape (2000000000, 16)\n",
+        ),
+        (
+            MemoryError(),
+            2,
+            f"{NO_MEMORY}MemoryError\n",
+        ),
+        (
+            tf.errors.ResourceExhaustedError(
+                None, None, "{{f}} OOM when allocating tensor with shape[3,9] and\\n type"
+            ),
+            2,
+            f"{NO_MEMORY}OOM when allocating tensor with shape[3,9]\n",
+        ),
+        (
+            tf.errors.UnknownError(None, None, "MemoryError: Unable to allocate 2. GiB for an array\nTraceback"),
+            2,
+            f"{NO_MEMORY}Unable to allocate 2. GiB for an array Traceback\n",
+        ),
     ],
 )
-def test_an_error_of_the_user_is_one_line_and_an_exit_code(capsys, raised, code, line):
+def test_an_error_of_the_user_is_one_line_and_an_exit_code(capsys, monkeypatch, raised, code, line):
     """The user would get a traceback, or a pipeline the exit code of a success."""
+    monkeypatch.setattr(sys, "argv", ["script.py", "--width=1000", "--batch_size", "8", "--output_path", "views"])
 
     def main():
         raise raised

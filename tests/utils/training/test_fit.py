@@ -1,6 +1,7 @@
 """The fit loop: it learns from labels and teachers, only on training clips, keeps one epoch, and is repeatable."""
 
 import importlib.util
+import math
 from dataclasses import replace
 
 import keras
@@ -13,7 +14,8 @@ from utils.data.batches import RowReader, clip_reader
 from utils.runtime.errors import UserError
 from utils.settings.options import TrainingOptions
 from utils.splits.protocols import Split
-from utils.training.fit import fit, optimizer, set_seeds
+from utils.training import fit as fit_module
+from utils.training.fit import fit, optimizer, require_memory, set_seeds
 from utils.training.history import TIMING_FIELDS, best_epoch
 
 SHAPE = (16, 32, 32, 3)
@@ -50,6 +52,21 @@ def logits_of(model, dataset, rows):
 
 def without_times(history):
     return history[[name for name in history.dtype.names if name not in TIMING_FIELDS]]
+
+
+def test_a_training_beyond_the_memory_is_refused_before_its_first_step(arrays, monkeypatch):
+    """The operating system would kill the process without a message."""
+    dataset, split = arrays
+    model = tiny_network()
+    weights = 3 * 3 * 3 * 3 * 8 + 8 + 8 * 3 + 3
+    needed = 4 * (4 * weights + 6 * math.prod(SHAPE))
+    monkeypatch.setattr(fit_module, "memory_limit", lambda: needed)
+    require_memory(model, clip_reader(dataset, SHAPE), 6)
+    monkeypatch.setattr(fit_module, "memory_limit", lambda: needed - 1)
+    with pytest.raises(
+        UserError, match=r"^--width, --input_size and --batch_size 6: training must fit into the 0\.0 GB"
+    ):
+        fit(model, clip_reader(dataset, SHAPE), split, {"labels": dataset.labels}, OPTIONS)
 
 
 class Probe(keras.Model):
