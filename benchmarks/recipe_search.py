@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import run_logged
 from utils.evaluation.tables import markdown_table
-from utils.runtime.drawing import label, save_figure
 from utils.runtime.array_files import open_array
+from utils.runtime.drawing import label, save_figure
 from utils.settings import argument_types, cli
 from utils.splits.folds import protocols
 

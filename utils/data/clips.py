@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from utils.data.views import render, view_of, window_frames
-from utils.runtime.content_hash import content_digest
 from utils.runtime.array_files import open_array
+from utils.runtime.content_hash import content_digest
 from utils.runtime.errors import UserError, first_line
 from utils.runtime.files import digest
 from utils.settings.options import ViewOptions

@@ -70,16 +70,13 @@ def expected_clips(origin: ArrayOrigin, folder: Path) -> tuple[DataOptions, Clip
         settings = origin.synthetic
         paths = synthetic_paths(settings["classes"], settings["subjects"], settings["clips"])
     else:
-        require_classes(origin.videos, follow_links=origin.follow_links)
         videos = find_videos(origin.videos, follow_links=origin.follow_links)
         paths = [video.path for video in videos if video.problem is None]
+        names = sorted({path.partition("/")[0] for path in paths})
+        if len(names) < 2:
+            found = f"only {names[0]}" if names else "none"
+            raise UserError(
+                f"--videos: {origin.videos} must contain at least 2 class folders with videos, found {found}"
+            )
     class_names, labels = np.unique([path.partition("/")[0] for path in paths], return_inverse=True)
     return extracted(folder), ClipDataset(None, labels.astype(np.int64), np.array(paths), tuple(class_names.tolist()))
-
-
-def require_classes(videos: Path, *, follow_links: bool) -> None:
-    """Raise UserError unless at least two class folders contain videos."""
-    names = sorted({video.path.partition("/")[0] for video in find_videos(videos, follow_links=follow_links) if video.problem is None})
-    if len(names) < 2:
-        found = f"only {names[0]}" if names else "none"
-        raise UserError(f"--videos: {videos} must contain at least 2 class folders with videos, found {found}")

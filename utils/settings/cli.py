@@ -36,6 +36,7 @@ class Switch(argparse.Action):
     def __call__(self, parser, namespace, values, option_string=None):
         setattr(namespace, self.dest, option_string == self.option_strings[0])
 
+
 SIZES = (  # arguments on which the memory that a run needs depends
     *("--batch_size", "--input_size", "--width", "--teacher_width", "--student_width", "--input_frames", "--views"),
     *("--sequence_length", "--frame_height", "--frame_width", "--frame_size", "--unlabelled"),

@@ -13,8 +13,6 @@ from utils.settings.argument_types import (
     existing_teacher,
     input_size,
     non_negative_float,
-    view_count,
-    width,
     output_folder,
     output_model,
     output_scores,
@@ -24,6 +22,8 @@ from utils.settings.argument_types import (
     seed,
     share,
     student,
+    view_count,
+    width,
 )
 from utils.settings.setting import REQUIRED, setting
 

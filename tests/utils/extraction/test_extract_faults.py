@@ -24,8 +24,8 @@ import xxhash
 
 from benchmarks.kill_extraction import digests, fault_of, run_victim
 from utils.data.clips import FrameFile
-from utils.extraction.discovery import LEAVES
 from utils.extraction.dataset_report import DatasetReport
+from utils.extraction.discovery import LEAVES
 from utils.extraction.extract import extract
 from utils.extraction.state import ADDED_SETTINGS
 from utils.extraction.video import read_clip_and_info
