@@ -78,7 +78,5 @@ def expected_clips(origin: ArrayOrigin, folder: Path) -> tuple[DataOptions, Clip
             raise UserError(
                 f"--videos: {origin.videos} must contain at least 2 class folders with videos, found {found}"
             )
-                f"--videos: {origin.videos} must contain at least 2 class folders with videos, found {found}"
-            )
     class_names, labels = np.unique([path.partition("/")[0] for path in paths], return_inverse=True)
     return extracted(folder), ClipDataset(None, labels.astype(np.int64), np.array(paths), tuple(class_names.tolist()))
