@@ -4,6 +4,7 @@ import argparse
 
 from utils.settings import arguments, cli, outputs
 from utils.settings.argument_types import SCORES_SUFFIX, output_folder
+from utils.settings.frame_students import settle_frame_student
 from utils.settings.options import (
     DataOptions,
     DistillationOptions,
@@ -14,7 +15,7 @@ from utils.settings.options import (
 )
 from utils.settings.setting import add_setting, add_settings
 
-IN_OTHER_GROUPS = ("student", "unlabelled", "fail_on_leak")
+IN_OTHER_GROUPS = ("student", "student_weights", "mixing", "unlabelled", "fail_on_leak")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -36,6 +37,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     args = parser.parse_args()
     check_together(parser, args)
+    settle_frame_student(args, width=args.width)
     return args
 
 

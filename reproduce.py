@@ -6,6 +6,7 @@ from pathlib import Path
 
 from utils.settings import arguments, cli, outputs
 from utils.settings.argument_types import existing_folder, input_size, output_folder, positive_int
+from utils.settings.frame_students import settle_frame_student
 from utils.settings.options import (
     TRAINED_TEACHERS,
     DataOptions,
@@ -104,6 +105,7 @@ def parse_arguments() -> argparse.Namespace:
     if settings.weights and "sports1m" not in (settings.teachers or TRAINED_TEACHERS):
         parser.error(f"--weights goes with --teachers sports1m, got --teachers {' '.join(settings.teachers)}")
     arguments.check_source_scores(parser, settings.source_scores, ",".join(settings.sources or ()).split(","))
+    settle_frame_student(settings, width=settings.student_width)
     return settings
 
 

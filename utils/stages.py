@@ -8,6 +8,7 @@ import numpy as np
 
 from models.c3d import build_c3d, set_sports1m_weights, split_at
 from models.distiller import Distiller
+from models.frames import backbone_of
 from models.initialisation import can_be_initialised_by_data, initialise_by_data
 from utils.data.batches import clip_reader
 from utils.data.clips import open_clips
@@ -24,7 +25,7 @@ from utils.networks.initial_weights import ARGUMENT, require_new_test_clips, set
 from utils.networks.precision import training_precision
 from utils.networks.recognizer import load_recognizer, save_recognizer
 from utils.networks.records import make_record, same_clips
-from utils.networks.student_builders import student_builder, student_code, teacher_code
+from utils.networks.student_builders import builder_of, student_files, teacher_code
 from utils.runtime.errors import as_user_error
 from utils.runtime.files import file_fingerprint, replaced_together
 from utils.runtime.run_log import logged
@@ -157,11 +158,10 @@ def train_alone(
         labels = few_labels(labels, split, distillation.labels_per_class)
         split = replace(split, train=split.train[labels[split.train] >= 0])
     options = [data, training, network, distillation, views]
-    files = {"code of --student": student_code(distillation.student), **unlabelled_files(loaded)}
-    files |= initial_files(training)
+    files = student_files(distillation) | unlabelled_files(loaded) | initial_files(training)
     with training_state(output, settings_of(options, loaded, files)) as state:
         set_seeds(training)
-        student = build(student_builder(distillation.student), loaded, network)
+        student = build(builder_of(distillation), loaded, network)
         if not state.history:
             initialise(student, loaded, training)  # with all clips, as for the distilled student
         reader = clip_reader(loaded.dataset, network.input_shape, views, fresh=distillation.teacher_mode == "live")
@@ -200,11 +200,10 @@ def train_distilled(
     fingerprints = [teacher.fingerprint for teacher in teachers]
     options = [data, training, network, distillation, views]
     files = {f"--source {number}": teacher.key for number, teacher in enumerate(teachers, start=1)}
-    files |= {"code of --student": student_code(distillation.student), **unlabelled_files(loaded)}
-    files |= initial_files(training)
+    files |= student_files(distillation) | unlabelled_files(loaded) | initial_files(training)
     with training_state(output, settings_of(options, loaded, files)) as state:
         set_seeds(training)
-        student = build(student_builder(distillation.student), loaded, network)  # fails before teachers are run
+        student = build(builder_of(distillation), loaded, network)  # fails before teachers are run
         for teacher in teachers:
             check_teacher(teacher, loaded)
         question, is_live = Question(loaded, views), distillation.teacher_mode == "live"
@@ -290,14 +289,15 @@ def initial_files(training: TrainingOptions) -> dict[str, str]:
 def initialise(model, loaded: SplitDataset, training: TrainingOptions) -> None:
     """Assign --initial_weights, or scale the random weights with some training clips.
 
-    The latter is done if `training.initialisation` is "data". Raises UserError if the initial weights have been trained
+    The latter is done if `training.initialisation` is "data", but not for students frames:NAME, whose image network is
+    normalised or pretrained. Raises UserError if the initial weights have been trained
     on test clips.
     """
     if training.initial_weights is not None:
         trained = set_initial_weights(model, training.initial_weights, loaded.dataset.class_names)
         require_new_test_clips(trained, loaded.dataset, loaded.split.test)
         return
-    if training.initialisation != "data":
+    if training.initialisation != "data" or backbone_of(model) is not None:
         return
     if not can_be_initialised_by_data(model):
         print("note: this network is not a chain of 3D convolutions and dense layers; its weights stay as drawn.")

@@ -15,11 +15,12 @@ from utils.experiments.arrays import ArrayOrigin
 from utils.experiments.cells import Cell, Row
 from utils.experiments.given_teachers import file_of_part, key_of_parts, parse_source
 from utils.networks.sports1m import MD5, file_at_hand
-from utils.networks.student_builders import student_code, teacher_code
+from utils.networks.student_builders import student_files, teacher_code
 from utils.runtime.devices import installed_versions
 from utils.runtime.files import digest, file_fingerprint, plain
 from utils.settings.argument_types import SCORES_SUFFIX
 from utils.settings.arguments import options_of
+from utils.settings.frame_students import settle_frame_student
 from utils.settings.options import (
     TASKS_FINE_TUNING,
     DataOptions,
@@ -71,7 +72,8 @@ class Experiment:
 
 
 def from_arguments(args: argparse.Namespace) -> Experiment:
-    """Make an Experiment from the arguments of reproduce.py."""
+    """Make an Experiment from the arguments of reproduce.py. Raises UserError if those of the student contradict."""
+    settle_frame_student(args, width=args.student_width)  # again, for arguments that reproduce.py has not parsed
     synthetic = {name: getattr(args, name) for name in SYNTHETIC} | {"seed": args.video_seed}
     own = (args.data, args.annotations, args.paths, args.videos)
     training = options_of(TrainingOptions, args)
@@ -92,7 +94,7 @@ def from_arguments(args: argparse.Namespace) -> Experiment:
         distillation=options_of(DistillationOptions, args),
         temperatures=sorted(set(args.temperatures)),
         alphas=sorted(set(args.alphas)),
-        teacher_training=replace(training, epochs=args.teacher_epochs, learning_rate=teacher_rate),
+        teacher_training=replace(training, epochs=args.teacher_epochs, learning_rate=teacher_rate, backbone_rate=1.0),
         student_training=replace(training, epochs=args.student_epochs),
         teacher_network=replace(network, width=args.teacher_width),
         student_network=replace(network, width=args.student_width),
@@ -155,7 +157,7 @@ def cells_of(experiment: Experiment, fold: str, seed: int, common: dict, unlabel
         settings = common | {"role": row.role} | plain(weight_settings(options.values())) | inputs
         return Cell(row, fold, seed, settings, experiment.output_path / "cells", options, **parents)
 
-    code = student_code(experiment.distillation.student)
+    code, *weights = student_files(experiment.distillation).values()
 
     def student(row: Row, teacher_cell: Cell | None = None, **distillation) -> Cell:
         if not any(path.suffix == SCORES_SUFFIX for path in distillation.get("source", ())):
@@ -167,6 +169,8 @@ def cells_of(experiment: Experiment, fold: str, seed: int, common: dict, unlabel
             "distillation": replace(experiment.distillation, **distillation),
         }
         inputs = {"code": code, "teacher": teacher_cell.key if teacher_cell else None}
+        if weights:
+            inputs["student_weights"] = weights[0]
         if unlabelled:
             inputs["unlabelled"] = unlabelled
         return cell(row, options, inputs, teacher_cell=teacher_cell)

@@ -11,7 +11,7 @@ import numpy as np
 from models.c3d import build_c3d
 from utils.data.clips import FrameFile
 from utils.experiments.not_reused import print_not_reused
-from utils.networks.student_builders import student_builder
+from utils.networks.student_builders import builder_of
 from utils.runtime.errors import as_user_error
 from utils.runtime.progress import duration
 from utils.settings.options import NetworkOptions, TrainingOptions
@@ -34,7 +34,7 @@ def print_plan(grid) -> None:
     for cell in grid.cells:
         role = "teacher" if cell.row.role == "teacher" else "student"
         if not cell.is_trained and not cell.parts and role not in costs:
-            builder = build_c3d if role == "teacher" else student_builder(grid.experiment.distillation.student)
+            builder = build_c3d if role == "teacher" else builder_of(grid.experiment.distillation)
             costs[role] = cost_of(builder, grid.class_count, cell.options["network"], cell.options["training"])
     total, states = 0.0, Counter()
     for cell in grid.cells:

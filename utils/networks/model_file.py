@@ -39,6 +39,8 @@ def load_checked(path: str | os.PathLike):
     """
     import keras
 
+    import models.frame_layers  # noqa: F401 - registers the layers of students frames:NAME
+
     limit = memory_limit(path)
     if str(path).endswith(".keras"):
         with zipfile.ZipFile(path) as archive:

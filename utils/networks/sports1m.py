@@ -1,6 +1,5 @@
 """Download and read the Sports-1M weights of C3D."""
 
-import os
 import zipfile
 from http.client import HTTPException
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.networks.model_file import CONFIG, CONFIG_LIMIT, ModelFileError, check_arrays, memory_limit
+from utils.runtime.devices import keras_downloads
 from utils.runtime.download import download, require_unchanged
 from utils.runtime.errors import UserError, first_line
 
@@ -18,8 +18,7 @@ LARGEST = 400_000_000  # bytes; the file has 320 MB
 
 def published_file() -> Path:
     """Return where the published file is kept: the Keras cache."""
-    folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
-    return folder / "models" / URL.rpartition("/")[2]
+    return keras_downloads() / URL.rpartition("/")[2]
 
 
 def file_at_hand() -> Path | None:

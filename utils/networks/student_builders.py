@@ -1,5 +1,6 @@
 """Build students by name: the built-in networks, or a function of the user's own."""
 
+import functools
 import importlib
 import os
 import sys
@@ -11,19 +12,24 @@ from types import FunctionType
 import numpy as np
 
 from models import STUDENTS
+from utils.networks.backbone_weights import set_backbone_weights, weights_fingerprint
 from utils.networks.class_scores import are_probabilities
 from utils.runtime.code_digest import code_digest
 from utils.runtime.errors import UserError
+from utils.settings.frame_students import NO_MIXING, NO_WEIGHTS, backbone_name, check_frame_student
+from utils.settings.options import DistillationOptions
 
 
-def student_builder(student: str) -> Callable:
-    """Return the function that builds `student`, a key of STUDENTS or a user's own "package.module:function".
+def student_builder(student: str, *, mixing: str = NO_MIXING, weights: str | Path = NO_WEIGHTS) -> Callable:
+    """Return the function that builds `student`: a key of STUDENTS, "frames:NAME" or "package.module:function".
 
     The builder takes `num_classes` and the keywords `input_shape`, `width` and `dropout`, and returns a model that maps
     RGB clips `(B, *input_shape)`, 0..255, to logits `(B, num_classes)`. A user's module may be in the current folder.
-    Raises UserError if there is no such function. The builder raises UserError if the user's function fails, or if its
-    model cannot be trained, saved and loaded as a student.
+    `mixing` and `weights` are of "frames:NAME". Raises UserError if there is no such function. The builder raises
+    UserError if the user's function fails, or if its model cannot be trained, saved and loaded as a student.
     """
+    if backbone_name(student) is not None:
+        return functools.partial(build_frame_student, student, mixing=mixing, weights=weights)
     module_name, _, function_name = STUDENTS.get(student, student).partition(":")
     look_in_current_folder()
     try:
@@ -47,9 +53,40 @@ def student_builder(student: str) -> Callable:
     return build_checked
 
 
+def build_frame_student(
+    student: str, num_classes: int, *, mixing: str, weights: str | Path, width: float = 1.0, **settings
+):
+    """Build a student "frames:NAME" and set the weights of its image network.
+
+    `settings` are further arguments of `build_frames`. Raises UserError if the options contradict each other, or if the
+    weights cannot be read.
+    """
+    from models.frames import backbone_of, build_frames
+
+    check_frame_student(student, mixing=mixing, weights=weights, width=width)
+    backbone, pretrained = backbone_name(student), weights != NO_WEIGHTS
+    model = build_frames(backbone, num_classes, mixing=mixing, width=width, pretrained=pretrained, **settings)
+    if pretrained:
+        set_backbone_weights(backbone_of(model), backbone, weights)
+    return model
+
+
+def builder_of(distillation: DistillationOptions) -> Callable:
+    """Return the function that builds the student of these options; see `student_builder`."""
+    return student_builder(distillation.student, mixing=distillation.mixing, weights=distillation.student_weights)
+
+
+def student_files(distillation: DistillationOptions) -> dict[str, str]:
+    """Return the digests of the student's code and of its initial weights, if any, by argument."""
+    files = {"code of --student": student_code(distillation.student)}
+    weights = weights_fingerprint(backbone_name(distillation.student), distillation.student_weights)
+    return files | ({"--student_weights": weights} if weights else {})
+
+
 def student_code(student: str) -> str:
     """Return the SHA-256 of the code that builds and trains a student. Raises UserError if there is no such module."""
-    module_name = STUDENTS.get(student, student).partition(":")[0]
+    is_frames = backbone_name(student) is not None
+    module_name = "models.frames" if is_frames else STUDENTS.get(student, student).partition(":")[0]
     look_in_current_folder()
     try:
         return code_digest(module_name, "models.initialisation", "models.distiller")

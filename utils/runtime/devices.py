@@ -95,6 +95,11 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def keras_downloads() -> Path:
+    """Return the folder in which Keras keeps the weights that it downloads."""
+    return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
+
+
 def installed_versions() -> dict[str, str]:
     """Return the version of each of PACKAGES that is installed under that name.
 

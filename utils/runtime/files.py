@@ -35,7 +35,8 @@ def written_beside(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    suffix = ".weights.h5" if path.name.endswith(".weights.h5") else path.suffix
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{suffix}")
     delayed, is_delayed = _DELAYED.get(), False
     try:
         yield temporary

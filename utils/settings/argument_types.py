@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from models import STUDENTS
+from models import BACKBONES, STUDENTS
+from utils.settings.frame_students import IMAGENET, NO_WEIGHTS, PREFIX, backbone_name
 
 MODEL_SUFFIXES = (".keras", ".h5")
 SCORES_SUFFIX = ".npy"
@@ -159,9 +160,31 @@ def with_model_suffix(text: str) -> Path:
 
 def student(text: str) -> str:
     """Return the name of a built-in student, or of a function as package.module:function."""
+    if (backbone := backbone_name(text)) is not None:
+        if backbone not in BACKBONES:
+            raise Error(f"must be {PREFIX}NAME with one of {', '.join(BACKBONES)}, got {text}")
+        return text
     if text not in STUDENTS and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", text):
-        raise Error(f"must be {', '.join(STUDENTS)} or package.module:function, got {text}")
+        raise Error(f"must be {', '.join(STUDENTS)}, {PREFIX}NAME or package.module:function, got {text}")
     return text
+
+
+def student_weights(text: str) -> str | Path:
+    """Return "none", "imagenet", or the path of an existing file of weights."""
+    if text in (NO_WEIGHTS, IMAGENET):
+        return text
+    if not text.endswith(".h5") or not Path(text).is_file():
+        raise Error(f"must be {NO_WEIGHTS}, {IMAGENET} or an existing .h5 file of weights, got {text}")
+    return Path(text)
+
+
+def output_weights(text: str) -> Path:
+    """Return the path of a .weights.h5 file to write, in a folder that exists or can be created."""
+    path = Path(text)
+    if not path.name.endswith(".weights.h5") or path.is_dir():
+        raise Error(f"must be a file that ends in .weights.h5, got {text}")
+    output_folder(str(path.parent))
+    return path
 
 
 def input_size(text: str) -> tuple[int, int]:
@@ -185,13 +208,14 @@ METAVARS = {
     "DIR": (existing_folder, output_folder),
     "FILE": (
         *(existing_file, existing_model, existing_scores, existing_teacher),
-        *(output_model, output_scores, with_model_suffix),
+        *(output_model, output_scores, output_weights, with_model_suffix),
     ),
     "PATH": (output_stem,),
     "N": (positive_int, non_negative_int, view_count, seed),
     "X": (positive_float, non_negative_float, width, share, clip_norm),
     "SIZE": (input_size,),
     "NAME": (student,),
+    "WEIGHTS": (student_weights,),
 }
 
 

@@ -80,14 +80,17 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, with_student: bool =
 
 
 def add_student_argument(group) -> None:
-    """Add --student."""
+    """Add --student and the options of students frames:NAME, which `settle_frame_student` completes."""
     add_setting(group, DistillationOptions, "student")
+    add_setting(group, DistillationOptions, "student_weights")
+    add_setting(group, DistillationOptions, "mixing", default=None)
+    add_setting(group, TrainingOptions, "backbone_rate", default=None)
 
 
 def add_training_arguments(parser: argparse.ArgumentParser, *, epochs: int | None) -> None:
     """Add the settings of training. `epochs` is the default; with None, arguments of a single training are left out."""
     group = parser.add_argument_group("training")
-    leave_out = SINGLE_TRAINING if epochs is None else ()
+    leave_out = {"backbone_rate"} | (set(SINGLE_TRAINING) if epochs is None else set())
     add_settings(group, TrainingOptions, leave_out=leave_out, epochs={"default": epochs})
 
 

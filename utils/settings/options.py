@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from models import STUDENTS
+from models import BACKBONES, MIXINGS, STUDENTS
 from utils.settings.argument_types import (
     clip_norm,
     existing_file,
@@ -22,9 +22,11 @@ from utils.settings.argument_types import (
     seed,
     share,
     student,
+    student_weights,
     view_count,
     width,
 )
+from utils.settings.frame_students import NO_MIXING, NO_WEIGHTS, PRETRAINED_RATE
 from utils.settings.setting import REQUIRED, setting
 
 PROTOCOLS = "auto, random, group, logo:K, fold:K/N, official:K, list:FILE or like:MODEL"  # of --split
@@ -101,6 +103,13 @@ class TrainingOptions:
         key=BY_CONTENT,
     )
     seed: int = setting(0, "seed of initialisation, batch order and dropout", type=seed)
+    backbone_rate: float = setting(
+        1.0,
+        "learning rate of the image network of frames:NAME relative to that of the other layers; by default "
+        f"{PRETRAINED_RATE:g} with --student_weights, otherwise 1",
+        type=positive_float,
+        key={"same_as_before": 1.0},
+    )
     weight_decay: float = setting(
         0.0, "decoupled weight decay of kernels (AdamW); 0 means Adam", type=non_negative_float
     )
@@ -169,7 +178,25 @@ class TeacherOptions:
 class DistillationOptions:
     """The student, its teachers and the distillation loss. `labels_per_class` None stands for all labels."""
 
-    student: str = setting("compact3d", f"{', '.join(STUDENTS)}, or package.module:function for your own", type=student)
+    student: str = setting(
+        "compact3d",
+        f"{', '.join(STUDENTS)}; frames:NAME for an image network on each frame, one of {', '.join(BACKBONES)}; or "
+        "package.module:function for your own",
+        type=student,
+    )
+    student_weights: str | Path = setting(
+        NO_WEIGHTS,
+        "initial weights of the image network of frames:NAME: imagenet, an .h5 file, or none",
+        type=student_weights,
+        key=BY_CONTENT,
+    )
+    mixing: str = setting(
+        NO_MIXING,
+        "how frames:NAME mixes frames over time: shift (default of efficientnet_lite0), convolution (default of the "
+        "others) or none",
+        choices=MIXINGS,
+        key={"same_as_before": NO_MIXING},
+    )
     source: Path | tuple[Path, ...] | None = setting(
         None,
         "teacher: a model or a .npy of class scores; several are averaged; not needed with --alpha 1",

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from models.distiller import Distiller, is_correct
+from models.frames import backbone_variables
 from utils.data.batches import RowReader, batch_loop, evaluation_batches, training_batches
 from utils.data.labels import balanced_label_weights
 from utils.networks.precision import computing_in, training_precision
@@ -20,10 +21,9 @@ from utils.training.callbacks import AfterEachStep, EpochLog, tensorboard
 from utils.training.gradient_ratio import gradient_ratio
 from utils.training.guards import Guard, HopelessTraining
 from utils.training.history import history_array
+from utils.training.optimizers import optimizer
 from utils.training.progress_bar import WaitClock, progress_bar
 from utils.training.state import Ending, TrainingState, assign, own_variables
-
-WARM_UP_SHARE = 0.1
 
 
 def set_seeds(options: TrainingOptions) -> None:
@@ -106,7 +106,7 @@ def compile_model(model, options: TrainingOptions, steps_per_epoch: int) -> str:
     """Compile a Distiller, or a model of logits with cross entropy; return the dtype policy to train in."""
     precision = training_precision(options.precision)
     log_only(f"training precision: {precision}")
-    adam = optimizer(options, steps_per_epoch)
+    adam = optimizer(options, steps_per_epoch, backbone_variables(getattr(model, "student", model)))
     if precision == "mixed_float16":
         adam = keras.optimizers.LossScaleOptimizer(adam)  # keeps small gradients from underflowing
     settings = {"optimizer": adam, "jit_compile": jit_compile()}
@@ -115,28 +115,6 @@ def compile_model(model, options: TrainingOptions, steps_per_epoch: int) -> str:
         settings |= {"loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True), "metrics": [accuracy]}
     model.compile(**settings)
     return precision
-
-
-def optimizer(options: TrainingOptions, steps_per_epoch: int):
-    """Return Adam with the schedule of `options`: 10 % linear warm-up and cosine decay to 0, or a constant rate.
-
-    With `weight_decay` it is AdamW without decay of biases and of the variables of normalisation layers.
-    """
-    rate = options.learning_rate
-    if options.schedule == "cosine":
-        steps = options.epochs * steps_per_epoch
-        warm_up = int(WARM_UP_SHARE * steps)
-        rate = keras.optimizers.schedules.CosineDecay(
-            rate / 10 if warm_up else rate,
-            max(1, steps - warm_up),
-            warmup_target=rate if warm_up else None,
-            warmup_steps=warm_up,
-        )
-    if options.weight_decay == 0:
-        return keras.optimizers.Adam(rate, global_clipnorm=options.clip_norm)
-    adam_w = keras.optimizers.AdamW(rate, weight_decay=options.weight_decay, global_clipnorm=options.clip_norm)
-    adam_w.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return adam_w
 
 
 def batches(model, reader: RowReader, split: Split, targets: Mapping, options: TrainingOptions, steps: int, done: int):

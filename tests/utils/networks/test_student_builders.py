@@ -103,7 +103,7 @@ def test_a_missing_module_or_function_is_one_line(own):
 
 @pytest.mark.parametrize("text", ["compact2d", "own", "my student:build", "a.b:", "../own:build", "a:b:c"])
 def test_other_names_are_rejected_by_the_argument_parser(text):
-    with pytest.raises(cli.argparse.ArgumentTypeError, match=r"must be compact3d, compact3d_gap or package.module"):
+    with pytest.raises(cli.argparse.ArgumentTypeError, match=r"compact3d_gap, frames:NAME or package\.module"):
         argument_types.student(text)
 
 

@@ -1,0 +1,101 @@
+"""Students that apply an image network to each frame, mix the frames over time, and average them."""
+
+import keras
+
+from models import LITE0
+from models.efficientnet_lite import build_efficientnet_lite0
+from models.frame_layers import BatchToFrames, FramesToBatch
+
+DROPOUT = 0.5  # before the classifier, as in TSM (Lin et al., arXiv:1811.08383)
+BACKBONE = "backbone"  # name of the layer that is the image network
+SCALED_INPUT = ("MobileNet", "MobileNetV2", "ResNet50V2")  # of keras.applications, for values from -1 to 1
+MOMENTUM = 0.9  # of batch normalisation without pretrained weights; 0.99 is for millions of images
+MIXING_SHARE = 8  # features per hidden unit of the temporal convolution
+
+
+def build_frames(
+    backbone: str,
+    num_classes: int,
+    *,
+    input_shape: tuple[int, int, int, int] = (8, 112, 112, 3),
+    width: float = 1.0,
+    dropout: float = 1.0,
+    mixing: str = "none",
+    pretrained: bool = False,
+) -> keras.Model:
+    """Build a student from the image network `backbone`, one of `models.BACKBONES`, with logits as output.
+
+    The model maps RGB clips `(B, frames, height, width, 3)`, 0..255, to logits float32 `(B, num_classes)`. `mixing` is
+    "shift" (`TemporalShift` in the residual blocks, of EfficientNet-Lite0 only), "convolution"
+    (`temporal_convolution` of the features) or "none". A single frame is not shifted. `width` multiplies the filters
+    of EfficientNet-Lite0; the other networks have a fixed width. `dropout` multiplies the dropout rate of 0.5 before
+    the classifier.
+
+    With `pretrained`, which is for networks whose weights are set afterwards, batch normalisation uses its stored mean
+    and variance in training as well; its scale and offset are trained. Raises ValueError if the input is too small.
+    """
+    frames, height, image_width, channels = input_shape
+    if channels != 3:
+        raise ValueError(f"input_shape must end in 3 channels, got {tuple(input_shape)}")
+    image_shape = (height, image_width, channels)
+    clips = keras.Input(input_shape, name="clip")  # (B, T, H, W, 3), RGB, 0..255
+    images = FramesToBatch(name="images")(clips)  # (B * T, H, W, 3)
+    if backbone == LITE0:
+        network = build_efficientnet_lite0(
+            image_shape, width=width, shifted_frames=frames if mixing == "shift" and frames > 1 else None
+        )
+    else:
+        network = application(backbone, image_shape)
+    if backbone in SCALED_INPUT:
+        images = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocessing")(images)
+    network = keras.Model(network.inputs[0], network.outputs[0], name=BACKBONE)
+    if pretrained:
+        features = network(images, training=False)  # (B * T, D)
+    else:
+        for layer in normalisation_layers(network):
+            layer.momentum = MOMENTUM
+        features = network(images)
+    features = BatchToFrames(frames, name="features")(features)  # (B, T, D)
+    if mixing == "convolution":
+        features = temporal_convolution(features)
+    x = keras.layers.GlobalAveragePooling1D(name="average")(features)
+    if dropout:
+        x = keras.layers.Dropout(dropout * DROPOUT, name="dropout")(x)
+    logits = keras.layers.Dense(num_classes, dtype="float32", name="logits")(x)  # (B, num_classes)
+    return keras.Model(clips, logits, name="frames")
+
+
+def application(name: str, image_shape: tuple[int, int, int], *, weights: str | None = None) -> keras.Model:
+    """Build a network of keras.applications that maps images to averaged features, with random weights by default."""
+    return getattr(keras.applications, name)(
+        include_top=False, weights=weights, input_shape=image_shape, pooling="avg", name=name
+    )
+
+
+def temporal_convolution(features):
+    """Add to features `(B, T, D)` what two convolutions over three frames find in them.
+
+    The first has D / 8 filters and ReLU: without a nonlinearity, the average over time would not depend on the order of
+    the frames. The second starts at zero, so that an untrained network averages the features of the image network.
+    """
+    size = features.shape[-1]
+    hidden = keras.layers.Conv1D(max(8, size // MIXING_SHARE), 3, padding="same", activation="relu", name="mixing")
+    added = keras.layers.Conv1D(size, 3, padding="same", kernel_initializer="zeros", name="mixing_output")
+    return keras.layers.Add(name="mixing_add")([features, added(hidden(features))])
+
+
+def backbone_of(model: keras.Model) -> keras.Model | None:
+    """Return the image network of a student that `build_frames` built, or None for any other model."""
+    found = [layer for layer in model.layers if layer.name == BACKBONE]
+    return found[0] if found and isinstance(found[0], keras.Model) else None
+
+
+def backbone_variables(model: keras.Model) -> list:
+    """Return the trainable variables of the image network of a student; none for other models."""
+    backbone = backbone_of(model)
+    return [] if backbone is None else backbone.trainable_variables
+
+
+def normalisation_layers(network: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """Return the batch normalisation layers of an image network."""
+    return [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]

@@ -1,0 +1,75 @@
+"""Pretrained weights of the image networks of frames students: --student_weights."""
+
+from pathlib import Path
+
+from models import LITE0
+from utils.runtime.devices import keras_downloads
+from utils.runtime.errors import UserError, first_line
+from utils.runtime.files import digest, file_fingerprint
+from utils.settings.frame_students import IMAGENET, NO_WEIGHTS
+
+LITE0_FILE = "efficientnet_lite0.weights.h5"  # written by examples/efficientnet_lite0_weights.py
+IMAGENET_SHAPE = (224, 224, 3)
+
+
+def weights_fingerprint(backbone: str | None, weights: str | Path) -> str | None:
+    """Return what identifies the weights: the SHA-256 of a file, or of the name of a download; None for no weights.
+
+    Raises UserError if the file of EfficientNet-Lite0 is missing.
+    """
+    import keras
+
+    if weights == NO_WEIGHTS:
+        return None
+    if (path := weights_file(backbone, weights)) is not None:
+        return file_fingerprint(path)
+    return digest(f"keras.applications.{backbone} of Keras {keras.__version__}: {IMAGENET}".encode())
+
+
+def weights_file(backbone: str, weights: str | Path) -> Path | None:
+    """Return the file of the weights, or None if Keras downloads them.
+
+    Raises UserError if the ImageNet weights of EfficientNet-Lite0 have not been converted yet.
+    """
+    if weights != IMAGENET:
+        return Path(weights)
+    if backbone != LITE0:
+        return None
+    path = keras_downloads() / LITE0_FILE
+    if not path.is_file():
+        raise UserError(
+            f"--student_weights imagenet: {path} must hold the weights of {LITE0}, but is missing; write it with "
+            "examples/efficientnet_lite0_weights.py"
+        )
+    return path
+
+
+def set_backbone_weights(network, backbone: str, weights: str | Path) -> None:
+    """Set the weights of an image network. Raises UserError if they cannot be downloaded or are of another network."""
+    path = weights_file(backbone, weights)
+    if path is None:
+        network.set_weights(downloaded(backbone).get_weights())
+        return
+    try:
+        network.load_weights(path)
+    except Exception as error:  # Keras raises many types for a file that holds no weights, or those of another network
+        raise UserError(
+            f"--student_weights: {path} must hold the weights of {backbone} without its classifier "
+            f"({first_line(error)})"
+        ) from None
+
+
+def downloaded(backbone: str):
+    """Return a network of keras.applications with ImageNet weights, which Keras downloads once.
+
+    Raises UserError if the download fails.
+    """
+    from models.frames import application
+
+    try:
+        return application(backbone, IMAGENET_SHAPE, weights=IMAGENET)
+    except Exception as error:  # from urllib, timeouts or a wrong checksum
+        raise UserError(
+            f"--student_weights imagenet: the weights of {backbone} could not be downloaded ({first_line(error)}); "
+            "download them on another machine and pass the file, or use none"
+        ) from None
