@@ -67,9 +67,7 @@ def build_frames(
 
 def application(name: str, image_shape: tuple[int, int, int], *, weights: str | None = None) -> keras.Model:
     """Build a network of keras.applications that maps images to averaged features, with random weights by default."""
-    return getattr(keras.applications, name)(
-        include_top=False, weights=weights, input_shape=image_shape, pooling="avg", name=name
-    )
+    return getattr(keras.applications, name)(include_top=False, weights=weights, input_shape=image_shape, pooling="avg")
 
 
 def temporal_convolution(features):

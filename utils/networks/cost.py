@@ -6,25 +6,44 @@ import numpy as np
 
 from utils.runtime.devices import jit_compile
 
+CONVOLUTIONS = ("Conv2D", "Conv3D", "DepthwiseConv2dNative")
+PRODUCTS = {"MatMul": "transpose_a", "BatchMatMulV2": "adj_x"}  # with the attribute that transposes the first matrix
+
 
 def multiply_accumulates(model) -> int:
-    """Return the multiply-accumulates per clip of a Keras model's convolutions and dense layers, nested ones included.
+    """Return the multiply-accumulates per clip of a Keras model's convolutions and matrix products.
 
-    A convolution has kernel volume x input channels per output value, a dense layer inputs x outputs. Biases,
-    activations, poolings and other layers are not counted, as is usual.
+    They are counted in the TensorFlow graph for one clip. Layers that are applied to each frame count once per frame. A
+    convolution has kernel volume x input channels per output value (a depthwise convolution only the kernel volume),
+    and a product of m x k and k x n matrices has m k n. Biases, activations, poolings and other operations are not
+    counted, as is usual, nor are the steps of recurrent layers.
     """
-    import keras
+    import tensorflow as tf
 
-    total = 0
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            total += multiply_accumulates(layer)
-        elif isinstance(layer, (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)):
-            total += int(np.prod(layer.output.shape[1:])) * int(np.prod(layer.kernel.shape[:-1]))
-        elif isinstance(layer, keras.layers.Dense):
-            positions = int(np.prod(layer.output.shape[1:-1]))  # 1 unless the input has several axes
-            total += positions * int(np.prod(layer.kernel.shape))
-    return total
+    (clip,) = model.inputs
+    spec = tf.TensorSpec((1, *clip.shape[1:]), clip.dtype)
+    graph = tf.function(lambda clip: model(clip, training=False)).get_concrete_function(spec).graph
+    return sum(operation_cost(operation) for operation in graph.get_operations())
+
+
+def operation_cost(operation) -> int:
+    """Return the multiply-accumulates of an operation of a TensorFlow graph with static shapes."""
+    kind = operation.type
+    if kind not in (*CONVOLUTIONS, *PRODUCTS, "Einsum"):
+        return 0
+    first, second = (tuple(value.shape) for value in operation.inputs)
+    values = int(np.prod(operation.outputs[0].shape))
+    if kind in CONVOLUTIONS:
+        kernel = second[:-2] if kind == "DepthwiseConv2dNative" else second[:-1]
+        return values * int(np.prod(kernel))
+    if kind in PRODUCTS:
+        return values * first[-2 if operation.get_attr(PRODUCTS[kind]) else -1]
+    terms, result = operation.get_attr("equation").decode().split("->")
+    sizes = {}
+    for term, shape in zip(terms.split(","), (first, second)):
+        labels = term.replace("...", "")
+        sizes |= zip(labels, shape[-len(labels) :] if term.startswith("...") else shape)
+    return values * int(np.prod([size for label, size in sizes.items() if label not in result]))
 
 
 def milliseconds_per_clip(model, *, runs: int = 15) -> float:

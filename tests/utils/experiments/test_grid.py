@@ -36,6 +36,7 @@ TRAINING = {
     "clip_norm": (None, ALL),
     "initialisation": ("random", ALL),
     "seed": (7, ALL),
+    "backbone_rate": (0.5, ALL),
     "weight_decay": (0.1, ALL),
     "class_weights": ("balanced", ALL),
     "keep": ("best", ALL),
@@ -50,6 +51,7 @@ NETWORK = {"width": (0.5, ALL), "dropout": (0.5, ALL), "input_size": ((56, 56), 
 VIEWS = {"views": (3, {"alone", "distilled"}), "view_seed": (1, ALL), "flip": (False, ALL)}
 DISTILLATION = {
     "student": ("compact3d_gap", {"alone", "distilled"}),
+    "mixing": ("shift", {"alone", "distilled"}),
     "labels_per_class": (5, {"alone", "distilled"}),
     "teacher_mode": ("live", {"alone", "distilled"}),
     "source_channels": ("bgr", {"alone", "distilled"}),
@@ -58,11 +60,12 @@ DISTILLATION = {
     "fail_on_leak": (True, set()),
 }
 VARIED = {"source", "temperature", "alpha"}  # set by the grid
+FILES = {"unlabelled", "student_weights"}
 OPTIONS = {
     TrainingOptions: TRAINING,
     NetworkOptions: NETWORK,
     ViewOptions: VIEWS,
-    DistillationOptions: DISTILLATION | dict.fromkeys(VARIED | {"unlabelled", "source_scores"}),
+    DistillationOptions: DISTILLATION | dict.fromkeys(VARIED | FILES | {"source_scores"}),
 }
 
 
@@ -187,12 +190,30 @@ def test_unlabelled_clips_are_identified_by_content(experiment, tmp_path):
     assert changed(keys_with(clips), keys_with(clips.reshape(2, 3, 5, 4, 3))) == students  # the same bytes
 
 
+def test_initial_weights_are_identified_by_content(experiment, tmp_path):
+    """Students that start from other weights would be reused. Without weights, keys are those of before."""
+
+    def keys_with(content):
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.h5"  # a new path each time
+        path.write_bytes(content)
+        distillation = DistillationOptions(student="frames:efficientnet_lite0", student_weights=path)
+        return keys(replace(experiment, distillation=distillation))
+
+    students = {"alone", "distilled"}
+    random = replace(experiment, distillation=DistillationOptions(student="frames:efficientnet_lite0"))
+    assert changed(keys(random), keys_with(b"a")) == students
+    assert changed(keys_with(b"a"), keys_with(b"a")) == set()
+    assert changed(keys_with(b"a"), keys_with(b"b")) == students
+    (alone, *_) = cells_of(experiment, "random", 0, {}, [])
+    assert not {"student_weights", "mixing", "backbone_rate"} & set(alone.settings)
+
+
 def test_code_arrays_and_versions(experiment, monkeypatch):
     before = keys(experiment)
     assert changed(before, keys(experiment, arrays={"content": "other"})) == ALL
     assert changed(before, keys(experiment, versions={"version of the views": 2})) == ALL
     with monkeypatch.context() as patch:
-        patch.setattr(grid_module, "student_code", lambda _: "other")
+        patch.setattr(grid_module, "student_files", lambda _: {"code": "other"})
         assert changed(before, keys(experiment)) == {"alone", "distilled"}
     with monkeypatch.context() as patch:
         patch.setattr(grid_module, "teacher_code", lambda: "other")
