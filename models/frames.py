@@ -31,8 +31,9 @@ def build_frames(
     of EfficientNet-Lite0; the other networks have a fixed width. `dropout` multiplies the dropout rate of 0.5 before
     the classifier.
 
-    With `pretrained`, which is for networks whose weights are set afterwards, batch normalisation uses its stored mean
-    and variance in training as well; its scale and offset are trained. Raises ValueError if the input is too small.
+    With `pretrained`, which is for networks whose weights are set afterwards, the layers of batch normalisation are
+    frozen: they use their stored mean and variance in training as well, and all of their weights stay as they are.
+    Raises ValueError if the input is too small.
     """
     frames, height, image_width, channels = input_shape
     if channels != 3:
@@ -49,13 +50,12 @@ def build_frames(
     if backbone in SCALED_INPUT:
         images = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocessing")(images)
     network = keras.Model(network.inputs[0], network.outputs[0], name=BACKBONE)
-    if pretrained:
-        features = network(images, training=False)  # (B * T, D)
-    else:
-        for layer in normalisation_layers(network):
+    for layer in normalisation_layers(network):
+        if pretrained:
+            layer.trainable = False  # an argument training=False would be overridden when the student is trained
+        else:
             layer.momentum = MOMENTUM
-        features = network(images)
-    features = BatchToFrames(frames, name="features")(features)  # (B, T, D)
+    features = BatchToFrames(frames, name="features")(network(images))  # (B, T, D)
     if mixing == "convolution":
         features = temporal_convolution(features)
     x = keras.layers.GlobalAveragePooling1D(name="average")(features)
