@@ -23,7 +23,7 @@ from utils.networks import sports1m
 from utils.networks.frozen_features import feature_reader
 from utils.networks.initial_weights import ARGUMENT, require_new_test_clips, set_initial_weights
 from utils.networks.precision import training_precision
-from utils.networks.recognizer import load_recognizer, save_recognizer
+from utils.networks.recognizer import check_format, load_recognizer, save_recognizer
 from utils.networks.records import make_record, same_clips
 from utils.networks.student_builders import builder_of, student_files, teacher_code
 from utils.runtime.errors import as_user_error
@@ -161,7 +161,7 @@ def train_alone(
     files = student_files(distillation) | unlabelled_files(loaded) | initial_files(training)
     with training_state(output, settings_of(options, loaded, files)) as state:
         set_seeds(training)
-        student = build(builder_of(distillation), loaded, network)
+        student = build_student(distillation, loaded, network, output)
         if not state.history:
             initialise(student, loaded, training)  # with all clips, as for the distilled student
         reader = clip_reader(loaded.dataset, network.input_shape, views, fresh=distillation.teacher_mode == "live")
@@ -203,7 +203,7 @@ def train_distilled(
     files |= student_files(distillation) | unlabelled_files(loaded) | initial_files(training)
     with training_state(output, settings_of(options, loaded, files)) as state:
         set_seeds(training)
-        student = build(builder_of(distillation), loaded, network)  # fails before teachers are run
+        student = build_student(distillation, loaded, network, output)  # fails before teachers are run
         for teacher in teachers:
             check_teacher(teacher, loaded)
         question, is_live = Question(loaded, views), distillation.teacher_mode == "live"
@@ -281,6 +281,15 @@ def build(builder: Callable, loaded: SplitDataset, network: NetworkOptions, **se
         return builder(len(loaded.dataset.class_names), **size, **settings)
 
 
+def build_student(
+    distillation: DistillationOptions, loaded: SplitDataset, network: NetworkOptions, output: OutputOptions
+):
+    """Build the student. Raises UserError also if the file format of the output cannot hold it."""
+    student = build(builder_of(distillation), loaded, network)
+    check_format(student, output.output_path)
+    return student
+
+
 def initial_files(training: TrainingOptions) -> dict[str, str]:
     """Return the digest of --initial_weights, for the settings of a training."""
     return {ARGUMENT: file_fingerprint(training.initial_weights)} if training.initial_weights else {}
@@ -290,8 +299,7 @@ def initialise(model, loaded: SplitDataset, training: TrainingOptions) -> None:
     """Assign --initial_weights, or scale the random weights with some training clips.
 
     The latter is done if `training.initialisation` is "data", but not for students frames:NAME, whose image network is
-    normalised or pretrained. Raises UserError if the initial weights have been trained
-    on test clips.
+    normalised or pretrained. Raises UserError if the initial weights have been trained on test clips.
     """
     if training.initial_weights is not None:
         trained = set_initial_weights(model, training.initial_weights, loaded.dataset.class_names)

@@ -97,7 +97,7 @@ def from_arguments(args: argparse.Namespace) -> Experiment:
         teacher_training=replace(training, epochs=args.teacher_epochs, learning_rate=teacher_rate, backbone_rate=1.0),
         student_training=replace(training, epochs=args.student_epochs),
         teacher_network=replace(network, width=args.teacher_width),
-        student_network=replace(network, width=args.student_width),
+        student_network=replace(network, width=args.student_width, input_frames=args.student_frames),
         views=options_of(ViewOptions, args),
         fail_on_leak=args.fail_on_leak,
         arguments=vars(args),

@@ -1,5 +1,6 @@
 """Pretrained weights of the image networks of frames students: --student_weights."""
 
+import warnings
 from pathlib import Path
 
 from models import LITE0
@@ -51,7 +52,8 @@ def set_backbone_weights(network, backbone: str, weights: str | Path) -> None:
         network.set_weights(downloaded(backbone).get_weights())
         return
     try:
-        network.load_weights(path)
+        with warnings.catch_warnings(action="error"):  # Keras only warns of layers that a file does not contain
+            network.load_weights(path)
     except Exception as error:  # Keras raises many types for a file that holds no weights, or those of another network
         raise UserError(
             f"--student_weights: {path} must hold the weights of {backbone} without its classifier "
