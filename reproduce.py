@@ -51,9 +51,7 @@ def make_parser() -> cli.ArgumentParser:
     add_setting(network, NetworkOptions, "input_size")
     add_setting(network, NetworkOptions, "width", called="teacher_width", help="width multiplier of C3D")
     arguments.add_student_argument(network)
-    add_setting(
-        network, NetworkOptions, "input_frames", called="student_frames", help="frames per clip of the student"
-    )
+    add_setting(network, NetworkOptions, "input_frames", called="student_frames", help="frames per clip of the student")
     add_setting(network, NetworkOptions, "width", called="student_width", help="width multiplier of the student")
     add_setting(network, NetworkOptions, "dropout")
     arguments.add_training_arguments(parser, epochs=None)
