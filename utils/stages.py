@@ -161,7 +161,7 @@ def train_alone(
     files = student_files(distillation) | unlabelled_files(loaded) | initial_files(training)
     with training_state(output, settings_of(options, loaded, files)) as state:
         set_seeds(training)
-        student = build_student(distillation, loaded, network, output)
+        student = build_student(distillation, loaded, training, network, output)
         if not state.history:
             initialise(student, loaded, training)  # with all clips, as for the distilled student
         reader = clip_reader(loaded.dataset, network.input_shape, views, fresh=distillation.teacher_mode == "live")
@@ -203,7 +203,7 @@ def train_distilled(
     files |= student_files(distillation) | unlabelled_files(loaded) | initial_files(training)
     with training_state(output, settings_of(options, loaded, files)) as state:
         set_seeds(training)
-        student = build_student(distillation, loaded, network, output)  # fails before teachers are run
+        student = build_student(distillation, loaded, training, network, output)  # fails before teachers are run
         for teacher in teachers:
             check_teacher(teacher, loaded)
         question, is_live = Question(loaded, views), distillation.teacher_mode == "live"
@@ -282,10 +282,15 @@ def build(builder: Callable, loaded: SplitDataset, network: NetworkOptions, **se
 
 
 def build_student(
-    distillation: DistillationOptions, loaded: SplitDataset, network: NetworkOptions, output: OutputOptions
+    distillation: DistillationOptions,
+    loaded: SplitDataset,
+    training: TrainingOptions,
+    network: NetworkOptions,
+    output: OutputOptions,
 ):
     """Build the student. Raises UserError also if the file format of the output cannot hold it."""
-    student = build(builder_of(distillation), loaded, network)
+    builder = builder_of(distillation, is_pretrained=training.initial_weights is not None)
+    student = build(builder, loaded, network)
     check_format(student, output.output_path)
     return student
 

@@ -20,16 +20,20 @@ from utils.settings.frame_students import NO_MIXING, NO_WEIGHTS, backbone_name, 
 from utils.settings.options import DistillationOptions
 
 
-def student_builder(student: str, *, mixing: str = NO_MIXING, weights: str | Path = NO_WEIGHTS) -> Callable:
+def student_builder(
+    student: str, *, mixing: str = NO_MIXING, weights: str | Path = NO_WEIGHTS, is_pretrained: bool = False
+) -> Callable:
     """Return the function that builds `student`: a key of STUDENTS, "frames:NAME" or "package.module:function".
 
     The builder takes `num_classes` and the keywords `input_shape`, `width` and `dropout`, and returns a model that maps
     RGB clips `(B, *input_shape)`, 0..255, to logits `(B, num_classes)`. A user's module may be in the current folder.
-    `mixing` and `weights` are of "frames:NAME". Raises UserError if there is no such function. The builder raises
-    UserError if the user's function fails, or if its model cannot be trained, saved and loaded as a student.
+    The other arguments are of "frames:NAME", see `build_frame_student`. Raises UserError if there is no such function.
+    The builder raises UserError if the user's function fails, or if its model cannot be trained, saved and loaded as a
+    student.
     """
     if backbone_name(student) is not None:
-        return functools.partial(build_frame_student, student, mixing=mixing, weights=weights)
+        settings = {"mixing": mixing, "weights": weights, "is_pretrained": is_pretrained}
+        return functools.partial(build_frame_student, student, **settings)
     module_name, _, function_name = STUDENTS.get(student, student).partition(":")
     look_in_current_folder()
     try:
@@ -54,26 +58,35 @@ def student_builder(student: str, *, mixing: str = NO_MIXING, weights: str | Pat
 
 
 def build_frame_student(
-    student: str, num_classes: int, *, mixing: str, weights: str | Path, width: float = 1.0, **settings
+    student: str,
+    num_classes: int,
+    *,
+    mixing: str,
+    weights: str | Path,
+    is_pretrained: bool = False,
+    width: float = 1.0,
+    **settings,
 ):
     """Build a student "frames:NAME" and set the weights of its image network.
 
-    `settings` are further arguments of `build_frames`. Raises UserError if the options contradict each other, or if the
-    weights cannot be read.
+    `is_pretrained` announces weights that are set later. `settings` are further arguments of `build_frames`. Raises
+    UserError if the options contradict each other, or if the weights cannot be read.
     """
     from models.frames import backbone_of, build_frames
 
     check_frame_student(student, mixing=mixing, weights=weights, width=width)
-    backbone, pretrained = backbone_name(student), weights != NO_WEIGHTS
+    backbone, has_weights = backbone_name(student), weights != NO_WEIGHTS
+    pretrained = is_pretrained or has_weights
     model = build_frames(backbone, num_classes, mixing=mixing, width=width, pretrained=pretrained, **settings)
-    if pretrained:
+    if has_weights:
         set_backbone_weights(backbone_of(model), backbone, weights)
     return model
 
 
-def builder_of(distillation: DistillationOptions) -> Callable:
+def builder_of(distillation: DistillationOptions, *, is_pretrained: bool = False) -> Callable:
     """Return the function that builds the student of these options; see `student_builder`."""
-    return student_builder(distillation.student, mixing=distillation.mixing, weights=distillation.student_weights)
+    settings = {"mixing": distillation.mixing, "weights": distillation.student_weights}
+    return student_builder(distillation.student, **settings, is_pretrained=is_pretrained)
 
 
 def student_files(distillation: DistillationOptions) -> dict[str, str]:

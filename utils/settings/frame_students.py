@@ -46,6 +46,10 @@ def settle_frame_student(args: argparse.Namespace, *, width: float) -> None:
         raise UserError(f"--backbone_rate: must go with --student {PREFIX}NAME, got --student {args.student}")
     if args.mixing is None:
         args.mixing = NO_MIXING if backbone is None else "shift" if backbone == LITE0 else "convolution"
+    initial_weights = getattr(args, "initial_weights", None)
+    if initial_weights is not None and args.student_weights != NO_WEIGHTS:
+        raise UserError(f"--student_weights: must not go with --initial_weights, got {args.student_weights}")
     if args.backbone_rate is None:
-        args.backbone_rate = 1.0 if args.student_weights == NO_WEIGHTS else PRETRAINED_RATE
+        is_pretrained = (backbone is not None and initial_weights is not None) or args.student_weights != NO_WEIGHTS
+        args.backbone_rate = PRETRAINED_RATE if is_pretrained else 1.0
     check_frame_student(args.student, mixing=args.mixing, weights=args.student_weights, width=width)

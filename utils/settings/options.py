@@ -106,7 +106,7 @@ class TrainingOptions:
     backbone_rate: float = setting(
         1.0,
         "learning rate of the image network of frames:NAME relative to that of the other layers; by default "
-        f"{PRETRAINED_RATE:g} with --student_weights, otherwise 1",
+        f"{PRETRAINED_RATE:g} with --student_weights or --initial_weights, otherwise 1",
         type=positive_float,
         key={"same_as_before": 1.0},
     )

@@ -27,16 +27,16 @@ KINDS = {
 EVERYWHERE = {"help", "config"}
 ONLY_IN_SCRIPT = {  # arguments that are no field of a dataclass in options.py
     "video_to_frames.py": "input_path output_path sequence_length frame_height frame_width workers video_timeout "
-    "overwrite dataset_report",  # parameters of `extract`
+    "overwrite dataset_report follow_links short_videos",  # parameters of `extract`
     "KD_training.py": "write_views",  # trains nothing
     "eval.py": "recognizer channels input_scale batch_size force fail_on_leak output_path",  # parameters of `evaluate`
     "reproduce.py": "output_path dry_run "
-    "videos sequence_length frame_size classes subjects clips video_seed clutter noise jitter phase_spread "  # arrays
+    "videos follow_links sequence_length frame_size classes subjects clips video_seed clutter noise jitter phase_spread "  # arrays
     "folds seeds teachers sources temperatures alphas teacher_width student_width teacher_epochs student_epochs "
-    "teacher_learning_rate",  # the grid
+    "teacher_learning_rate student_frames",  # the grid
 }
 NO_ARGUMENT = {  # fields that the grid of reproduce.py sets itself
-    "reproduce.py": "width epochs initial_weights seed max_minutes tensorboard task teacher_mode source cache "
+    "reproduce.py": "width input_frames epochs initial_weights seed max_minutes tensorboard task teacher_mode source cache "
     "temperature alpha source_channels source_input_scale",
 }
 OTHER_DEFAULT = {  # the script's default differs from that of the field
@@ -45,6 +45,10 @@ OTHER_DEFAULT = {  # the script's default differs from that of the field
     ("KD_training.py", "epochs"): 100,
     ("Teacher_training.py", "output_path"): "trained_models/teacher.keras",
     ("KD_training.py", "output_path"): "KD_trained_models/student.keras",
+    ("KD_training.py", "mixing"): None,  # by the image network, see settle_frame_student
+    ("KD_training.py", "backbone_rate"): None,
+    ("reproduce.py", "mixing"): None,
+    ("reproduce.py", "backbone_rate"): None,
     ("reproduce.py", "data"): None,  # synthetic videos
     ("reproduce.py", "annotations"): None,
 }
