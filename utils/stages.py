@@ -22,6 +22,7 @@ from utils.leaks.unlabelled import leaks_of_unlabelled
 from utils.networks import sports1m
 from utils.networks.frozen_features import feature_reader
 from utils.networks.initial_weights import ARGUMENT, require_new_test_clips, set_initial_weights
+from utils.networks.memory import weights_within_memory
 from utils.networks.precision import training_precision
 from utils.networks.recognizer import check_format, load_recognizer, save_recognizer
 from utils.networks.records import make_record, same_clips
@@ -277,7 +278,7 @@ def evaluate(
 def build(builder: Callable, loaded: SplitDataset, network: NetworkOptions, **settings):
     """Build a network for the classes of the dataset. Raises UserError if the requested size is impossible."""
     size = {"input_shape": network.input_shape, "width": network.width, "dropout": network.dropout}
-    with as_user_error("--input_size or --input_frames"):
+    with as_user_error("--input_size or --input_frames"), weights_within_memory():
         return builder(len(loaded.dataset.class_names), **size, **settings)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from models.c3d import build_c3d
 from utils.data.clips import FrameFile
 from utils.experiments.not_reused import print_not_reused
+from utils.networks.memory import weights_within_memory
 from utils.networks.student_builders import builder_of
 from utils.runtime.errors import as_user_error
 from utils.runtime.progress import duration
@@ -75,7 +76,7 @@ def cost_of(builder: Callable, classes: int, network: NetworkOptions, training: 
 
     start = time.perf_counter()
     size = {"input_shape": network.input_shape, "width": network.width, "dropout": network.dropout}
-    with as_user_error("--input_size or --input_frames"):
+    with as_user_error("--input_size or --input_frames"), weights_within_memory():
         model = builder(classes, **size)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer="adam", loss=loss, jit_compile=jit_compile())

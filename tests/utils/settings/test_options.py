@@ -30,14 +30,14 @@ ONLY_IN_SCRIPT = {  # arguments that are no field of a dataclass in options.py
     "overwrite dataset_report follow_links short_videos",  # parameters of `extract`
     "KD_training.py": "write_views",  # trains nothing
     "eval.py": "recognizer channels input_scale batch_size force fail_on_leak output_path",  # parameters of `evaluate`
-    "reproduce.py": "output_path dry_run "
-    "videos follow_links sequence_length frame_size classes subjects clips video_seed clutter noise jitter phase_spread "  # arrays
+    "reproduce.py": "output_path dry_run videos follow_links "
+    "sequence_length frame_size classes subjects clips video_seed clutter noise jitter phase_spread "  # arrays
     "folds seeds teachers sources temperatures alphas teacher_width student_width teacher_epochs student_epochs "
     "teacher_learning_rate student_frames",  # the grid
 }
 NO_ARGUMENT = {  # fields that the grid of reproduce.py sets itself
-    "reproduce.py": "width input_frames epochs initial_weights seed max_minutes tensorboard task teacher_mode source cache "
-    "temperature alpha source_channels source_input_scale",
+    "reproduce.py": "width input_frames epochs initial_weights seed max_minutes tensorboard task teacher_mode source "
+    "cache temperature alpha source_channels source_input_scale",
 }
 OTHER_DEFAULT = {  # the script's default differs from that of the field
     ("eval.py", "split"): None,  # of the record
