@@ -12,7 +12,7 @@ from utils.networks.recognizer import read_record
 from utils.networks.records import record_path
 from utils.runtime.errors import UserError
 from utils.runtime.files import file_fingerprint, read_json
-from utils.settings.options import SCORES_SUFFIX
+from utils.settings.argument_types import SCORES_SUFFIX
 from utils.splits.protocols import Split
 
 
