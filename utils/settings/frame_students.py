@@ -42,7 +42,7 @@ def settle_frame_student(args: argparse.Namespace, *, width: float) -> None:
     `width` is that of the student. Raises UserError if the arguments contradict each other.
     """
     backbone = backbone_name(args.student)
-    if backbone is None and args.backbone_rate is not None:
+    if backbone is None and args.backbone_rate not in (None, 1.0):  # 1.0: settled before
         raise UserError(f"--backbone_rate: must go with --student {PREFIX}NAME, got --student {args.student}")
     if args.mixing is None:
         args.mixing = NO_MIXING if backbone is None else "shift" if backbone == LITE0 else "convolution"
