@@ -70,7 +70,7 @@ def valid_record(*, class_names=("a", "b", "c"), input_shape=(16, 32, 32, 3), **
             "test": digest_of_rows(rows["test"]),
             "rows": rows,
         },
-        "arrays": {"shape": [9, 16, 32, 32, 3], "labels": "1" * 64, "paths": "", "frames": "2" * 64},
+        "arrays": {"shape": [9, 16, 32, 32, 3], "labels": "1" * 64, "paths": "", "content": f"xxh3_128:{2:032x}"},
         "arguments": {"group_pattern": None},
         "kept_epoch": 2,
         "validation": {"val_accuracy": 0.5, "val_loss": 1.0},

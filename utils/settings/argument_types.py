@@ -77,15 +77,15 @@ def clip_norm(text: str) -> float | None:
 
 def existing_file(text: str) -> Path:
     """Return the path of an existing file."""
-    if not Path(text).is_file():
-        raise Error(f"must be an existing file, got {text}")
+    if not os.path.isfile(text):  # unlike Path.is_file, False for a name that is too long
+        raise Error(f"must be an existing file, got {text or 'nothing'}")
     return Path(text)
 
 
 def existing_folder(text: str) -> Path:
     """Return the path of an existing folder."""
-    if not Path(text).is_dir():
-        raise Error(f"must be an existing folder, got {text}")
+    if not os.path.isdir(text):
+        raise Error(f"must be an existing folder, got {text or 'nothing'}")
     return Path(text)
 
 
@@ -94,9 +94,11 @@ def output_folder(text: str) -> Path:
 
     The check is made before the work starts, because otherwise its result could be lost.
     """
+    if not text:
+        raise Error("must be a folder, got nothing")
     path = Path(text)
     existing = path.absolute()
-    while not existing.exists():
+    while not os.path.exists(existing):
         existing = existing.parent
     if not existing.is_dir():
         raise Error(f"must be a folder or a path in one, got {text}, where {existing} is a file")
@@ -117,7 +119,7 @@ def output_stem(text: str) -> Path:
 def output_model(text: str) -> Path:
     """Return the path of a .keras or .h5 file to write, in a folder that exists or can be created."""
     path = with_model_suffix(text)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise Error(f"must be a file, got the folder {text}")
     output_folder(str(path.parent))
     return path
@@ -145,7 +147,7 @@ def existing_scores(text: str) -> Path:
 def output_scores(text: str) -> Path:
     """Return the path of a .npy file to write, in a folder that exists or can be created."""
     path = Path(text)
-    if path.suffix != SCORES_SUFFIX or path.is_dir():
+    if path.suffix != SCORES_SUFFIX or os.path.isdir(path):
         raise Error(f"must be a file that ends in .npy, got {text}")
     output_folder(str(path.parent))
     return path
@@ -173,7 +175,7 @@ def student_weights(text: str) -> str | Path:
     """Return "none", "imagenet", or the path of an existing file of weights."""
     if text in (NO_WEIGHTS, IMAGENET):
         return text
-    if not text.endswith(".h5") or not Path(text).is_file():
+    if not text.endswith(".h5") or not os.path.isfile(text):
         raise Error(f"must be {NO_WEIGHTS}, {IMAGENET} or an existing .h5 file of weights, got {text}")
     return Path(text)
 
@@ -181,7 +183,7 @@ def student_weights(text: str) -> str | Path:
 def output_weights(text: str) -> Path:
     """Return the path of a .weights.h5 file to write, in a folder that exists or can be created."""
     path = Path(text)
-    if not path.name.endswith(".weights.h5") or path.is_dir():
+    if not path.name.endswith(".weights.h5") or os.path.isdir(path):
         raise Error(f"must be a file that ends in .weights.h5, got {text}")
     output_folder(str(path.parent))
     return path

@@ -176,7 +176,9 @@ def check_evaluation(
 
 def check_experiment(args: argparse.Namespace) -> None:
     """Check the folder of reproduce.py. `cells` and the arrays in it are checked by what writes them."""
-    inputs, output_path = recipe_input(args.config), args.output_path
+    output_path = args.output_path
+    own_settings = output_path / "settings.json"  # may be the recipe of a run that extends the experiment
+    inputs = [] if args.config and args.config.resolve() == own_settings.resolve() else recipe_input(args.config)
     if args.data:
         inputs += data_inputs(options_of(DataOptions, args), args.unlabelled)
     for source in args.sources or ():

@@ -26,7 +26,7 @@ def open_scores(
     N is `clips` and C, at least 2, is `classes`; None accepts any number. Raises UserError that names `argument` for
     another dtype or shape. The message includes `views` and `note`, which are not checked.
     """
-    scores = open_array(path, argument, mmap_mode="r")
+    scores = open_array(path, argument)
     are_floats = scores.dtype.kind == "f" and scores.dtype.itemsize in BYTES
     fits = scores.ndim in (2, 3) and clips in (None, len(scores)) and classes in (None, scores.shape[-1])
     if not are_floats or not fits or 0 in scores.shape or scores.shape[-1] < 2:

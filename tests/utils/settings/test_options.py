@@ -36,6 +36,7 @@ ONLY_IN_SCRIPT = {  # arguments that are no field of a dataclass in options.py
     "teacher_learning_rate student_frames",  # the grid
 }
 NO_ARGUMENT = {  # fields that the grid of reproduce.py sets itself
+    "Teacher_training.py": "backbone_rate",  # of students
     "reproduce.py": "width input_frames epochs initial_weights seed max_minutes tensorboard task teacher_mode source "
     "cache temperature alpha source_channels source_input_scale",
 }
@@ -67,6 +68,9 @@ SAMPLES = {  # text of another value than the default, by type of argument
     argument_types.output_scores: "out/scores.npy",
     argument_types.output_stem: "out/history",
     argument_types.student: "compact3d_gap",
+    argument_types.student_weights: "file.h5",
+    argument_types.view_count: "3",
+    argument_types.width: "0.25",
 }
 
 
@@ -161,7 +165,7 @@ def sample(action) -> str:
 def test_a_recipe_and_the_command_line_set_the_same_values(parser_of, script, tmp_path, monkeypatch):
     """A setting of the command line could not be written in a recipe."""
     monkeypatch.chdir(tmp_path)
-    for name in ("file.npy", "model.h5"):
+    for name in ("file.npy", "file.h5", "model.h5"):
         (tmp_path / name).touch()
     (tmp_path / "folder").mkdir()
     parser = parser_of(script)

@@ -206,7 +206,7 @@ def test_the_command_line_overrides_the_recipe(parse, text, typed, name, value):
         ("{epochs: " * 40 + "3" + "}" * 40, "r.yaml must be a YAML file (nested more than 10 levels deep)"),
         ("#" * 10_000_000, "r.yaml must have at most 100,000 bytes, got 10,000,000"),
         ("epochs: " + "9" * 5000, "line 1: epochs must be a whole number of at least 1, got 9999"),
-        ("epochs: |\n  3\n  x\n", "line 1: epochs must be a whole number of at least 1, got 3 x"),
+        ("epochs: |\n  3\n  x\n", "line 1: epochs must be a whole number of at least 1, got '3\\nx\\n'"),
         ("x" * 1000 + ": 3", "unknown setting xxx"),
         ("seeds: &a [*a]", "line 1: seeds must be text or numbers, got a list"),
         (  # the start of a file that expands to gigabytes

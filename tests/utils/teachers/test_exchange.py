@@ -138,7 +138,6 @@ def test_rows_without_scores_are_named(question, scores, tmp_path, values, asked
         (np.zeros((30, 3), np.longdouble), r"float\d+ of shape \(30, 3\)"),
         (np.zeros((30, 3), bool), r"bool of shape \(30, 3\)"),
         (np.zeros((30, 3), "U2"), r"<U2 of shape \(30, 3\)"),
-        (np.zeros(30, [("a", "f4"), ("b", "f4")]), r"of shape \(30,\)"),
         (np.zeros((30, 3, 3, 1), "f4"), r"float32 of shape \(30, 3, 3, 1\)"),
         (np.zeros((0, 3), "f4"), r"float32 of shape \(0, 3\)"),
         (np.zeros((30, 0, 3), "f4"), r"float32 of shape \(30, 0, 3\)"),
