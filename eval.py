@@ -4,7 +4,7 @@ import argparse
 
 from utils.settings import arguments, cli, outputs
 from utils.settings.argument_types import existing_model, output_folder, positive_int
-from utils.settings.options import DataOptions, DistillationOptions
+from utils.settings.options import DataOptions, DistillationOptions, ViewOptions
 from utils.settings.setting import add_setting
 
 
@@ -17,6 +17,9 @@ def parse_arguments() -> argparse.Namespace:
     for name in ("channels", "input_scale"):
         add_setting(group, DistillationOptions, f"source_{name}", called=name)
     group.add_argument("--batch_size", type=positive_int, default=16, help="clips per forward pass")
+    views = "views per clip whose probabilities are averaged; 1: the whole clip; more: also views as in training"
+    group.add_argument("--views", type=positive_int, default=1, help=views)
+    add_setting(group, ViewOptions, "flip", help="flip views if the training did")
     arguments.add_split_arguments(parser, default=None)
     checks = parser.add_argument_group("checks")
     checks.add_argument("--force", action="store_true", help="use --split even if a record contradicts it")
@@ -48,6 +51,8 @@ def main() -> None:
         channels=args.channels,
         input_scale=args.input_scale,
         batch_size=args.batch_size,
+        views=args.views,
+        flip=args.flip,
         force=args.force,
         fail_on_leak=args.fail_on_leak,
     )

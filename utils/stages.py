@@ -20,6 +20,7 @@ from utils.evaluation.testing import choose_test_clips, leaks_of_test, predict, 
 from utils.leaks.finder import LeakFinder
 from utils.leaks.unlabelled import leaks_of_unlabelled
 from utils.networks import sports1m
+from utils.networks.averaging import recorded_views
 from utils.networks.frozen_features import feature_reader
 from utils.networks.initial_weights import ARGUMENT, require_new_test_clips, set_initial_weights
 from utils.networks.memory import weights_within_memory
@@ -240,15 +241,18 @@ def evaluate(
     channels: str = "rgb",
     input_scale: str = "0..255",
     batch_size: int = 16,
+    views: int = 1,
+    flip: bool = True,
     force: bool = False,
     fail_on_leak: bool = False,
 ) -> dict:
     """Stage 4: test each recogniser on the test clips in its record, and compare the first with the others.
 
-    `data.split` is None unless the user requests a split. Prints a table, writes the results to `output_path` if given,
-    and returns {"recognizers": [...], "comparisons": [...]} with plain values. Raises UserError for what a user can
-    correct; with `fail_on_leak` also if test clips share anything with clips that a recogniser has seen, or if those
-    are unknown.
+    `data.split` is None unless the user requests a split. With `views` above 1, the probabilities for that many views
+    of each clip are averaged. They are the views of the training in the record, without flips if `flip` is false.
+    Prints a table, writes the results to `output_path` if given, and returns {"recognizers": [...], "comparisons":
+    [...]} with plain values. Raises UserError for what a user can correct; with `fail_on_leak` also if test clips share
+    anything with clips that a recogniser has seen, or if those are unknown.
     """
     dataset = open_clips(data.data, data.annotations, data.paths)
     finders: dict[tuple, LeakFinder] = {}
@@ -264,7 +268,9 @@ def evaluate(
         seen, note = with_seen_unlabelled(dataset, recognizer.record)
         finder = finders.setdefault(tuple(part.frames.path for part in seen.unlabelled), LeakFinder(seen))
         leaks = leaks_of_test(finder, recognizer, clips, group_pattern, note, fail_on_leak=fail_on_leak)
-        all_predictions.append(replace(predict(recognizer, dataset, clips, batch_size=batch_size), leaks=leaks))
+        averaged = recorded_views(views, recognizer.record, flip=flip)
+        predictions = predict(recognizer, dataset, clips, batch_size=batch_size, views=averaged)
+        all_predictions.append(replace(predictions, leaks=leaks))
     groups, _ = groups_or_reason(dataset.paths, group_pattern)
     results = [report.result_of(predictions, dataset, groups) for predictions in all_predictions]
     compared = report.comparisons(all_predictions, groups)

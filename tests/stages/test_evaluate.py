@@ -57,6 +57,26 @@ def test_a_pattern_of_other_arrays_is_not_applied(arrays, recognizer, capsys):
     assert "These are not the arrays that s.h5 was trained on" in capsys.readouterr().out
 
 
+def test_views_are_averaged(arrays, recognizer, monkeypatch, capsys):
+    """Accuracy, loss and cost of a test with several views would be those of the whole clip."""
+    data, _ = arrays
+    labels = np.load(data.annotations)
+    by_view = np.random.default_rng(0).normal(0, 2, (4, len(labels), 3)).astype(np.float32)
+    monkeypatch.setattr(type(recognizer), "logits", lambda self, _, rows, *, view=0, **__: by_view[view][rows])
+    one = stages.evaluate(data, [recognizer.path])["recognizers"][0]
+    assert "views:" not in capsys.readouterr().out
+    several = stages.evaluate(data, [recognizer.path, recognizer.path], views=4)["recognizers"]
+    assert "views: mean probabilities over 4 views per clip" in capsys.readouterr().out
+    test = recognizer_rows(recognizer, "test")
+    exponentials = np.exp(by_view.astype(np.float64))
+    probabilities = (exponentials / exponentials.sum(axis=-1, keepdims=True))[:, test]
+    for result, found in ((one, probabilities[0]), *((each, probabilities.mean(axis=0)) for each in several)):
+        assert result["top1"] == np.mean(found.argmax(axis=1) == labels[test])
+        assert result["interval"]["estimate"] == result["top1"]
+        assert result["loss"] == pytest.approx(-np.log(found[np.arange(6), labels[test]]).mean(), rel=1e-5)
+    assert [one["views"], *(result["views"] for result in several)] == [1, 4, 4]
+
+
 def test_leaks_are_printed_and_written(arrays, recognizer, tmp_path, capsys):
     """Test clips that leak from the training clips of a recogniser would go unnoticed."""
     data, _ = arrays

@@ -28,8 +28,9 @@ def result_of(predictions: Predictions, dataset: ClipDataset, groups: Groups | N
     """Return the result of one recogniser as plain values for JSON.
 
     Shares are 0..1. `loss` is the cross-entropy in nats. `top5` is None with at most 5 classes. `seen` is the result of
-    `Seen.as_dict`. `leaks` is None if the clips that the recogniser has seen are unknown. Numbers that are not finite
-    are None. Raises UserError if logits are NaN.
+    `Seen.as_dict`. `clips_per_second` and `multiply_accumulates` are those of a clip with all of its `views`. `leaks` is
+    None if the clips that the recogniser has seen are unknown. Numbers that are not finite are None. Raises UserError if
+    logits are NaN.
     """
     clips, logits = predictions.clips, predictions.logits
     recognizer, leaks = predictions.recognizer, predictions.leaks
@@ -43,6 +44,7 @@ def result_of(predictions: Predictions, dataset: ClipDataset, groups: Groups | N
         "split": clips.protocol,
         "clips": len(clips.rows),
         "seen": clips.seen.as_dict(),
+        "views": predictions.views,
         "top1": metrics.accuracy(clips.labels, logits),
         "interval": asdict(accuracy_interval(metrics.correct_predictions(clips.labels, logits), keys)),
         "top5": metrics.top_k_accuracy(clips.labels, logits, TOP) if logits.shape[1] > TOP else None,
@@ -51,7 +53,7 @@ def result_of(predictions: Predictions, dataset: ClipDataset, groups: Groups | N
         "calibration_error": metrics.calibration_error(clips.labels, logits),
         "clips_per_second": predictions.clips_per_second,
         "parameters": recognizer.model.count_params(),
-        "multiply_accumulates": multiply_accumulates(recognizer.model),
+        "multiply_accumulates": predictions.views * multiply_accumulates(recognizer.model),
         "megabytes": recognizer.path.stat().st_size / 1e6,
         "notes": list(clips.notes),
         "leaks": None if leaks is None else leaks.as_dict(),

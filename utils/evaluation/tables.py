@@ -71,6 +71,11 @@ def summary(results: Sequence[dict], compared: Sequence[dict]) -> str:
     names = shown_names([result["recognizer"] for result in results])
     lines = [table(results), ""]
     lines += unique(line for result in results for line in warnings(names[result["recognizer"]], result["seen"]))
+    lines += unique(
+        f"views: mean probabilities over {result['views']} views per clip; clips/s and GMAC are for all of them."
+        for result in results
+        if result["views"] > 1
+    )
     lines += unique(f"interval: {result['interval']['method']}. {result['interval']['caution']}" for result in results)
     for comparison in compared:
         first, second = (names[comparison[each]] + mark(comparison["seen"][each]) for each in ("first", "second"))

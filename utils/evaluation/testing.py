@@ -11,6 +11,7 @@ from utils.data.sampled import same_arrays
 from utils.evaluation.seen import Seen, seen_clips
 from utils.leaks.finder import LeakFinder
 from utils.leaks.report import LeakReport
+from utils.networks.averaging import WHOLE_CLIP, AveragedViews, averaged_logits
 from utils.networks.recognizer import Recognizer
 from utils.networks.records import recorded_split, same_clips
 from utils.runtime.errors import UserError
@@ -43,6 +44,7 @@ class Predictions:
     """Logits (n, C) of a recogniser for its test clips, and its speed including reading and rendering the clips.
 
     leaks: what these clips share with the clips that the recogniser has seen; None if those are unknown.
+    views: number of views per clip over which the probabilities were averaged; the speed is that for all of them.
     """
 
     recognizer: Recognizer
@@ -50,6 +52,7 @@ class Predictions:
     logits: np.ndarray
     clips_per_second: float
     leaks: LeakReport | None = None
+    views: int = 1
 
 
 def choose_test_clips(
@@ -171,9 +174,17 @@ def leaks_of_test(
     return replace(report, notes=(*report.notes, note)) if note else report
 
 
-def predict(recognizer: Recognizer, dataset: ClipDataset, clips: ChosenClips, *, batch_size: int) -> Predictions:
-    """Run the recogniser on its test clips and time it, after a warm-up on one batch."""
+def predict(
+    recognizer: Recognizer,
+    dataset: ClipDataset,
+    clips: ChosenClips,
+    *,
+    batch_size: int,
+    views: AveragedViews = WHOLE_CLIP,
+) -> Predictions:
+    """Run the recogniser on `views` of its test clips and time it, after a warm-up on one batch."""
     recognizer.logits(dataset, clips.rows[:batch_size], batch_size=batch_size)
     start = time.perf_counter()
-    logits = recognizer.logits(dataset, clips.rows, batch_size=batch_size)
-    return Predictions(recognizer, clips, logits, len(logits) / (time.perf_counter() - start))
+    logits = averaged_logits(recognizer, dataset, clips.rows, views, batch_size=batch_size)
+    seconds = time.perf_counter() - start
+    return Predictions(recognizer, clips, logits, len(logits) / seconds, views=views.count)

@@ -4,10 +4,10 @@ import gc
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import log_softmax, logsumexp
 
 from utils.data.batches import RowReader, clip_reader
 from utils.data.loading import SplitDataset
+from utils.networks.averaging import average
 from utils.networks.recognizer import Recognizer
 from utils.settings.options import DistillationOptions
 from utils.teachers.cache import cached_logits
@@ -49,12 +49,6 @@ def live_teacher(
     if network.input_shape == input_shape:
         return network, {}
     return network, {"teacher_clips": clip_reader(question.dataset, network.input_shape, question.views)}
-
-
-def average(all_logits: Sequence[np.ndarray], temperature: float) -> np.ndarray:
-    """Return logits float32 whose probabilities at `temperature` are the mean of those of `all_logits`."""
-    logarithms = [log_softmax(np.asarray(logits, np.float64) / temperature, axis=-1) for logits in all_logits]
-    return (temperature * (logsumexp(logarithms, axis=0) - np.log(len(all_logits)))).astype(np.float32)
 
 
 def print_accuracy(name: str, logits: np.ndarray, data: SplitDataset) -> None:

@@ -14,7 +14,7 @@ from utils.settings.options import DistillationOptions, ViewOptions
 from utils.splits.protocols import make_split
 from utils.teachers import teacher as teacher_module
 from utils.teachers.question import Question
-from utils.teachers.targets import average, teacher_logits
+from utils.teachers.targets import teacher_logits
 from utils.teachers.teacher import Teacher, check_network, check_teacher, resolve_teachers
 
 
@@ -93,18 +93,6 @@ def test_a_network_that_does_not_fit_the_data_is_rejected(dataset, change, messa
 def softmax(logits):
     exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
-
-
-@pytest.mark.parametrize("temperature", [1.0, 4.0, 20.0])
-def test_softened_probabilities_are_averaged(temperature):
-    """A mean of logits, or of probabilities at another temperature, would give other targets than documented."""
-    logits = np.random.default_rng(0).normal(0, 5, (3, 7, 2, 4)).astype(np.float32)
-    expected = softmax(logits.astype(np.float64) / temperature).mean(axis=0)
-    averaged = average(list(logits), temperature)
-    np.testing.assert_allclose(softmax(averaged.astype(np.float64) / temperature), expected, rtol=1e-5)
-    assert averaged.dtype == np.float32
-    same = average([logits[0], logits[0]], temperature)  # of equal teachers
-    np.testing.assert_allclose(softmax(same), softmax(logits[0]), rtol=1e-4, atol=1e-7)
 
 
 def test_several_sources_are_averaged_by_row(dataset, tmp_path, capsys):

@@ -1,0 +1,61 @@
+"""Averages of probabilities: over several networks, and over several views of a clip."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import log_softmax, logsumexp
+
+from utils.data.clips import ClipDataset
+from utils.networks.recognizer import Recognizer
+from utils.settings.options import ViewOptions
+
+VIEW_DEFAULTS = ViewOptions(views=0)
+
+
+@dataclass(frozen=True)
+class AveragedViews:
+    """The views of a test: 0 to `count` - 1, as the seed and the flips of `options` define them."""
+
+    count: int = 1
+    options: ViewOptions = VIEW_DEFAULTS
+
+
+WHOLE_CLIP = AveragedViews()
+
+
+def recorded_views(count: int, record: dict | None, *, flip: bool = True) -> AveragedViews:
+    """Return `count` views with the seed and the flips of the training in a record, by default those of ViewOptions.
+
+    With `flip` false, no view is flipped.
+    """
+    arguments = (record or {}).get("arguments", {})
+    known = {name: arguments[name] for name in ("view_seed", "flip") if name in arguments}
+    options = ViewOptions(views=0, **known)
+    return AveragedViews(count, ViewOptions(views=0, view_seed=options.view_seed, flip=options.flip and flip))
+
+
+def averaged_logits(
+    recognizer: Recognizer, dataset: ClipDataset, rows: np.ndarray, views: AveragedViews, *, batch_size: int = 16
+) -> np.ndarray:
+    """Return logits float32 `(len(rows), C)` whose probabilities are the mean of those for `views`.
+
+    For a single view they are the logits of the recogniser.
+    """
+    return mean_of_views(
+        [
+            recognizer.logits(dataset, rows, batch_size=batch_size, view=view, options=views.options)
+            for view in range(views.count)
+        ]
+    )
+
+
+def mean_of_views(all_logits: Sequence[np.ndarray]) -> np.ndarray:
+    """Return logits whose probabilities are the mean of those of `all_logits`; a single one is returned unchanged."""
+    return all_logits[0] if len(all_logits) == 1 else average(all_logits, 1.0)
+
+
+def average(all_logits: Sequence[np.ndarray], temperature: float) -> np.ndarray:
+    """Return logits float32 whose probabilities at `temperature` are the mean of those of `all_logits`."""
+    logarithms = [log_softmax(np.asarray(logits, np.float64) / temperature, axis=-1) for logits in all_logits]
+    return (temperature * (logsumexp(logarithms, axis=0) - np.log(len(all_logits)))).astype(np.float32)
