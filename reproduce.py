@@ -70,6 +70,8 @@ def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
     grid.add_argument("--folds", type=positive_int, nargs="+", help=f"only these folds of --split {REPEATED_PROTOCOLS}")
     seeds = {"default": [TrainingOptions.seed], "help": "training seeds, one training each"}
     add_setting(grid, TrainingOptions, "seed", called="seeds", nargs="+", **seeds)
+    test_views = "views per clip whose probabilities are averaged in the test, for every row; 1: the whole clip"
+    grid.add_argument("--test_views", type=positive_int, default=1, help=test_views)
     grid.add_argument(
         "--teachers",
         choices=[*TRAINED_TEACHERS, "none"],

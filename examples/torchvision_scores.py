@@ -16,7 +16,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from examples.written_views import check_files, loading, make_parser, predictor, require_size, write_scores
+from examples.written_views import (
+    check_files,
+    loading,
+    make_parser,
+    network_costs,
+    predictor,
+    require_size,
+    write_scores,
+)
 from utils.settings import cli
 from utils.settings.argument_types import existing_file
 
@@ -51,13 +59,13 @@ def main() -> None:
             model.load_state_dict(torch.load(args.checkpoint, map_location="cpu", weights_only=True))
     preset = weights.transforms()
     require_size(args.views_path, FRAMES, *preset.crop_size)
-    predict = predictor(
-        model,
-        lambda clips: model(clips.swapaxes(1, 2)),  # (B, 3, T, H, W)
-        mean=preset.mean,
-        deviation=preset.std,
-    )
-    write_scores(args, predict, names)
+
+    def forward(clips):  # (B, T, 3, H, W)
+        return model(clips.swapaxes(1, 2))  # (B, 3, T, H, W)
+
+    costs = network_costs(model, forward, args.views_path)
+    predict = predictor(model, forward, mean=preset.mean, deviation=preset.std)
+    write_scores(args, predict, names, costs)
 
 
 if __name__ == "__main__":

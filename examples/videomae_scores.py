@@ -15,7 +15,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from examples.written_views import check_files, loading, make_parser, predictor, require_size, write_scores
+from examples.written_views import (
+    check_files,
+    loading,
+    make_parser,
+    network_costs,
+    predictor,
+    require_size,
+    write_scores,
+)
 from utils.settings import cli
 
 
@@ -39,13 +47,13 @@ def main() -> None:
         processor = VideoMAEImageProcessor.from_pretrained(args.model)
     config = model.config
     require_size(args.views_path, config.num_frames, config.image_size, config.image_size)
-    predict = predictor(
-        model,
-        lambda clips: model(pixel_values=clips).logits,  # clips: (B, T, 3, H, W)
-        mean=processor.image_mean,
-        deviation=processor.image_std,
-    )
-    write_scores(args, predict, [config.id2label[number] for number in range(config.num_labels)])
+
+    def forward(clips):  # (B, T, 3, H, W)
+        return model(pixel_values=clips).logits
+
+    costs = network_costs(model, forward, args.views_path)
+    predict = predictor(model, forward, mean=processor.image_mean, deviation=processor.image_std)
+    write_scores(args, predict, [config.id2label[number] for number in range(config.num_labels)], costs)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from examples.torch_cost import linear_cost, torch_cost
+from utils.networks.stated_cost import Cost, cost_of_weights
 from utils.runtime.array_files import open_array
 from utils.runtime.errors import UserError, first_line
 from utils.runtime.files import write_json, written_beside
@@ -77,7 +79,7 @@ def predictor(model, forward: Callable, *, mean: Sequence[float], deviation: Seq
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.eval().to(device)
     inputs = []
-    classifier = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear)][-1]
+    classifier = last_linear(model)
     classifier.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
 
     @torch.inference_mode()
@@ -88,12 +90,39 @@ def predictor(model, forward: Callable, *, mean: Sequence[float], deviation: Seq
     return predict
 
 
-def write_scores(args: argparse.Namespace, predict: Predict, class_names: Sequence[str]) -> None:
+def last_linear(model):
+    """Return the last linear layer of a PyTorch module."""
+    import torch
+
+    return [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear)][-1]
+
+
+def network_costs(model, forward: Callable, folder: Path) -> tuple[Cost, Cost]:
+    """Return the cost of a network on a clip of the views in `folder`: of its logits, and of its features alone.
+
+    `forward` is that of `predictor`, which has to be made afterwards. The features lack the last linear layer.
+    """
+    import torch
+
+    about = read_views_file(folder / "views.json", argument="--views_path")
+    clip = torch.zeros(1, about["frames"], 3, about["height"], about["width"])
+    whole = torch_cost(forward, clip, model.eval().state_dict().values())
+    layer = last_linear(model)
+    last = linear_cost(layer.in_features, layer.out_features)
+    biases = 0 if layer.bias is not None else layer.out_features
+    parameters = whole.parameters - (last.parameters - biases)
+    return whole, cost_of_weights(parameters, whole.multiply_accumulates - last.multiply_accumulates)
+
+
+def write_scores(
+    args: argparse.Namespace, predict: Predict, class_names: Sequence[str], costs: Sequence[Cost | None] = (None, None)
+) -> None:
     """Run a network on all views in `args.views_path` and write its logits and, if asked for, its features.
 
     Logits are float32 `(N, views + 1, C)`, features `(N, views + 1, D)`, NaN for other clips. `class_names` are those
     of the network. If they are the classes of the videos, logits are stored in the order of classes.txt. The .json next
-    to each file is a copy of views.json, from which KD_training.py recognises clips and views.
+    to each file is a copy of views.json, from which KD_training.py recognises clips and views, with the cost of the
+    logits or of the features: `costs`, None if unknown.
     """
     folder: Path = args.views_path
     about = read_views_file(folder / "views.json", argument="--views_path")
@@ -117,11 +146,11 @@ def write_scores(args: argparse.Namespace, predict: Predict, class_names: Sequen
                     output[rows_of_view[batch], view] = part
                 for _ in logits:
                     advance()
-    for path, output in zip((args.output_path, args.features_path), arrays):
+    for path, output, cost in zip((args.output_path, args.features_path), arrays, costs):
         if path is not None:
             with written_beside(path) as temporary, open(temporary, "wb") as file:
                 np.save(file, output)
-            write_json(path.with_suffix(".json"), about)
+            write_json(path.with_suffix(".json"), about | ({"cost": cost.model_dump()} if cost else {}))
     use = "for --source" if is_own else "which are not the classes of the videos"
     print(f"wrote {args.output_path}: logits of {len(class_names)} classes, {use}")
     if args.features_path is not None:

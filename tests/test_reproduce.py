@@ -10,8 +10,13 @@ import pytest
 
 from tests.conftest import write_arrays
 from tests.scripts import run_script as run
+from utils.data.loading import load
 from utils.evaluation import figures
+from utils.runtime.files import write_json
+from utils.settings.options import DataOptions, ViewOptions
+from utils.teachers.question import Question
 
+COST = {"parameters": 12345, "multiply_accumulates": 6_789_000_000, "megabytes": 0.5}
 TINY = ["--teacher_epochs", 1, "--student_epochs", 1, "--input_size", 32, "--frame_size", 32, "--views", 1]
 TINY += ["--teacher_width", 0.05, "--student_width", 0.05, "--batch_size", 4]
 SET = ["--classes", 2, "--subjects", 6, "--clips", 1, "--labels_per_class", 2, "--split", "fold:2"]
@@ -50,8 +55,11 @@ def test_the_table_agrees_with_the_predictions(demo):
         assert row["interval"]["estimate"] == pytest.approx(np.mean(correct))
         assert row["clips"] == 12  # each clip is tested once
         assert row["interval"]["method"] == "bootstrap over groups"
-    assert (folder / "results.md").read_text().strip() in printed
-    for picture in ("results", "accuracy_by_temperature", "accuracy_by_cost"):
+    table, *figures = (folder / "results.md").read_text().strip().split("\n\n![")
+    assert table in printed
+    pictures = re.findall(r"\((\w+)\.png\)", figures[0])
+    assert pictures == ["accuracy_by_cost", "results", "accuracy_by_temperature"]
+    for picture in pictures:
         assert (folder / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -134,6 +142,29 @@ def test_results_are_written_before_figures_are_drawn(demo, tmp_path, monkeypatc
     assert sorted(path.name for path in (tmp_path / "out").glob("*.*")) == sorted([*results, "settings.json"])
 
 
+def test_test_views(demo, tmp_path):
+    """A test with several views would need new trainings, or mix with the results of one view."""
+    folder, _ = demo
+    shutil.copytree(folder, tmp_path / "out")
+    before = json.loads((folder / "results.json").read_text())
+    command = [*TINY, *SET, "--temperatures", 1, 4, "--output_path", "out"]
+    printed = run("reproduce.py", *command, "--test_views", 3, "--no_flip", cwd=tmp_path)
+    assert "== training" in printed  # without flips, the students' views differ
+    printed = run("reproduce.py", *command, "--test_views", 3, cwd=tmp_path)
+    assert "== training" not in printed
+    assert "Test: mean probabilities over 3 views per clip, in all rows" in printed
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    for row, once in zip(results["rows"], before["rows"]):
+        assert row["multiply_accumulates"] == 3 * once["multiply_accumulates"]
+        assert row["parameters"] == once["parameters"]
+    files = sorted(path.name for path in (tmp_path / "out").glob("cells/alone*/tested*.json"))
+    assert len(files) == 6
+    assert files[:4] == ["tested.json"] * 2 + ["tested_3_views_seed0.json"] * 2
+    again = run("reproduce.py", *command, cwd=tmp_path)
+    assert "== test of" not in again
+    assert without_times(json.loads((tmp_path / "out/results.json").read_text())) == without_times(before)
+
+
 def test_a_moved_cell_is_refused(demo, tmp_path):
     """A result of other settings would enter the table."""
     folder, _ = demo
@@ -173,6 +204,9 @@ def own(tmp_path_factory):
     write_arrays(folder / "more", classes=1, groups=2, clips=1, height=32, width=32, seed=1)
     labels = np.append(np.load(folder / "labels.npy"), [0, 0])
     np.save(folder / "scores.npy", np.eye(3, dtype=np.float32)[(labels + (np.arange(len(labels)) % 4 == 0)) % 3] * 5)
+    data = DataOptions(folder / "frames.npy", folder / "labels.npy")
+    question = Question(load(data, (16, 32, 32, 3), [folder / "more/frames.npy"]), ViewOptions(views=1))
+    write_json(folder / "scores.json", {"key": question.key(), "cost": COST})
     arguments = [*TINY, "--data", "frames.npy", "--annotations", "labels.npy", "--temperatures", 3]
     arguments += ["--unlabelled", "more/frames.npy"]
     sources = ["--sources", "oracle=scores.npy", "both=scratch,scores.npy"]
@@ -204,15 +238,19 @@ def test_given_teachers_have_a_row_and_students(own):
     assert [(row["name"], row["role"]) for row in results["rows"]] == [
         ("student alone", "alone"),
         *(("teacher: C3D (scratch)", "teacher"), ("student of C3D (scratch), T 3, alpha 0.1", "distilled")),
-        *(("teacher: oracle", "teacher"), ("student of oracle, T 3, alpha 0.1", "distilled")),
-        *(("teacher: both", "teacher"), ("student of both, T 3, alpha 0.1", "distilled")),
+        *(("oracle teacher used directly", "teacher"), ("student of oracle, T 3, alpha 0.1", "distilled")),
+        *(("both teacher used directly", "teacher"), ("student of both, T 3, alpha 0.1", "distilled")),
     ]
     (record,) = [json.loads(path.read_text()) for path in folder.glob("out/cells/teacher-scratch*/teacher.json")]
     test = record["split"]["rows"]["test"]
     expected = np.mean(np.load(folder / "scores.npy")[test].argmax(axis=1) == np.load(folder / "labels.npy")[test])
-    oracle = results["rows"][3]
+    _, trained, _, oracle, _, both, _ = results["rows"]
     assert oracle["interval"]["estimate"] == pytest.approx(expected)
-    assert oracle["parameters"] is None
+    assert {name: oracle[name] for name in COST} == COST
+    assert {name: both[name] for name in COST} == pytest.approx({name: trained[name] + COST[name] for name in COST})
+    lines = (folder / "out/results.md").read_text().splitlines()
+    (shown,) = [line for line in lines if line.startswith("| oracle teacher used")]
+    assert [cell.strip() for cell in shown.split("|")[-6:-1]] == ["12,345", "6.789", "0.5", "-", "-"]
     student = json.loads(next(folder.glob("out/cells/distilled-both*/student.json")).read_text())
     assert len(student["arguments"]["source"]) == 2
     assert student["unlabelled"]["files"][0]["path"] == "more/frames.npy"
@@ -284,20 +322,25 @@ def test_a_given_teacher_says_which_test_clips_it_has_seen(make_arrays):
     seen = len(set(test) & set(trained["train"] + trained["validation"]))
     assert seen > 0
     counts = {row["name"]: row["seen"]["seen_test_clips"] for row in results["rows"] if row["role"] != "distilled"}
-    assert counts == {"student alone": 0, "teacher: t": seen, "teacher: both": seen}
+    assert counts == {"student alone": 0, "t teacher used directly": seen, "both teacher used directly": seen}
     assert {row["minus_alone"] for row in results["rows"] if row["role"] == "teacher"} == {None}
     text = (folder / "out/results.md").read_text()
     assert text.strip() in printed
     table = {cells[1].strip(): cells[3].strip() for line in text.splitlines() if len(cells := line.split("|")) > 3}
-    assert table["teacher: t"] == f"{seen} of {len(test)}"
-    assert table["teacher: both"] == f"at least {seen} of {len(test)}"
+    assert table["t teacher used directly"] == f"{seen} of {len(test)}"
+    assert table["both teacher used directly"] == f"at least {seen} of {len(test)}"
     assert table["student of t, T 1, alpha 1"] == "none"
-    assert f"warning: teacher: t has seen {seen} of its {len(test)} test clips in training or validation" in text
-    assert "warning: it is unknown which test clips teacher: both has seen: scores.npy has no record" in text
-    assert printed.index("group: warning: teacher: t has seen") < printed.index("== training 1")
+    assert (
+        f"warning: t teacher used directly has seen {seen} of its {len(test)} test clips in training or validation"
+        in text
+    )
+    assert (
+        "warning: it is unknown which test clips both teacher used directly has seen: scores.npy has no record" in text
+    )
+    assert printed.index("group: warning: t teacher used directly has seen") < printed.index("== training 1")
     with open(folder / "out/results.csv", newline="") as file:
         found = {line["recogniser"]: line["seen_test_clips"] for line in csv.DictReader(file)}
-    assert found["teacher: t"] == f"{seen} of {len(test)}"
+    assert found["t teacher used directly"] == f"{seen} of {len(test)}"
 
 
 def test_contradicting_arguments_are_refused(make_arrays, tmp_path):

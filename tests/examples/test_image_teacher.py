@@ -13,6 +13,7 @@ from tests.scripts import run_script
 from utils.data.clips import open_clips
 from utils.data.labels import few_labels
 from utils.data.loading import SplitDataset, load, split_of
+from utils.networks.stated_cost import cost_of_weights, stated_cost
 from utils.runtime.errors import UserError
 from utils.runtime.files import read_json, write_json
 from utils.settings.options import DataOptions, ViewOptions
@@ -61,6 +62,7 @@ def teacher(make_arrays, tmp_path, monkeypatch):
     """Return a function that runs the example with a network that sees mean colours, and the data's arguments."""
     folder, other = make_arrays(length=24), make_arrays("other", length=24, groups=1, seed=1)
     monkeypatch.setattr(image_features, "efficientnet_lite0", lambda: mean_colour)
+    monkeypatch.setattr(image_features, "efficientnet_lite0_cost", lambda side: cost_of_weights(10, side * side))
     data = ("--data", folder / "frames.npy", "--annotations", folder / "labels.npy", "--views", 2)
 
     def run(*arguments, expect=0):
@@ -87,6 +89,23 @@ def test_scores_of_unlabelled_clips(teacher, tmp_path):
         for view in range(3):
             rows = question.rows(view)
             assert (scores[rows, view].argmax(axis=1) == labels[rows]).mean() > 0.9
+
+
+def test_cost_of_the_teacher(teacher, tmp_path):
+    """The table would lack the cost of the teacher, or show that of one frame or of the features only."""
+    run, _ = teacher
+    run()
+    expected = {"parameters": 10 + 4 * 3, "multiply_accumulates": 4 * 20 * 20 + 3 * 3, "megabytes": 4 * 22 / 1e6}
+    for name in ("scores", "scores_cross_fitted"):
+        assert read_json(tmp_path / f"{name}.json")["cost"] == pytest.approx(expected)
+    np.save(tmp_path / "features.npy", view_features(mean_colour, question_of(tmp_path), **SIZE))
+    about = {"key": question_of(tmp_path).key()}
+    write_json(tmp_path / "features.json", about)
+    run("--features", tmp_path / "features.npy")
+    assert stated_cost(tmp_path / "scores.npy", argument="--source") is None
+    write_json(tmp_path / "features.json", about | {"cost": cost_of_weights(1000, 50).model_dump()})
+    run("--features", tmp_path / "features.npy")
+    assert stated_cost(tmp_path / "scores.npy", argument="--source") == cost_of_weights(1000 + 4 * 3, 50 + 3 * 3)
 
 
 def test_scores_serve_their_own_fold_only(teacher, tmp_path):
@@ -188,3 +207,6 @@ def test_whole_example(command, tmp_path):
     for name in ("scores", "scores_cross_fitted"):
         assert min(read_json(tmp_path / f"{name}.json")["accuracy"].values()) >= 0.8
         assert np.load(tmp_path / f"{name}.npy").shape == (30, 2, 3)
+    cost = stated_cost(tmp_path / "scores.npy", argument="--source")
+    assert cost.parameters == 3_413_024 + 1281 * 3  # as Keras counts the same network
+    assert image_features.efficientnet_lite0_cost(224).multiply_accumulates == 383_907_552

@@ -11,15 +11,18 @@ import numpy as np
 import pytest
 
 from examples import written_views
-from examples.written_views import make_parser, normalised, require_size, write_scores
+from examples.written_views import make_parser, network_costs, normalised, require_size, write_scores
 from tests.scripts import run_script
 from utils.data.loading import load
+from utils.networks.stated_cost import cost_of_weights, stated_cost
 from utils.runtime.errors import UserError
+from utils.runtime.files import write_json
 from utils.settings.options import DataOptions, ViewOptions
 from utils.teachers import exchange
 from utils.teachers.question import Question
 
 SCRIPTS = ("examples/videomae_scores.py", "examples/torchvision_scores.py")
+COSTS = (cost_of_weights(20, 300), cost_of_weights(10, 200))
 NORMALISATION = {"mean": [0.485, 0.456, 0.406], "deviation": [0.229, 0.224, 0.225]}
 
 
@@ -130,6 +133,7 @@ def stand_in_modules(monkeypatch):
         return run
 
     monkeypatch.setattr(written_views, "predictor", predictor)
+    monkeypatch.setattr(written_views, "network_costs", lambda *_: COSTS)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -141,6 +145,21 @@ def test_layout_of_the_clips(script, question, write_views, tmp_path, monkeypatc
     row = question.split.train[0]
     red = (view(question, row, 1)[..., 0] / 255 - 0.485) / 0.229
     np.testing.assert_allclose(np.load(tmp_path / "scores.npy")[row, 1, 0], red.mean(), rtol=1e-3)
+    found = [stated_cost(tmp_path / f"{name}.npy", argument="") for name in ("scores", "features")]
+    assert tuple(found) == COSTS
+
+
+def test_costs_of_a_network(tmp_path):
+    """Tables would show floating-point operations as multiply-accumulates, or the cost of other clips."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    write_json(tmp_path / "views.json", {"frames": 4, "height": 6, "width": 8})
+    convolution, linear = torch.nn.Conv3d(3, 5, 3, padding=1, groups=1), torch.nn.Linear(5, 7, bias=False)
+    normalisation = torch.nn.BatchNorm3d(5)  # 10 parameters, 10 floats of state and one integer
+    model = torch.nn.Sequential(convolution, normalisation, torch.nn.AdaptiveAvgPool3d(1), torch.nn.Flatten(), linear)
+    whole, features = network_costs(model, lambda clips: model(clips.swapaxes(1, 2)), tmp_path)
+    kernel = 27 * 3 * 5
+    assert features == cost_of_weights(kernel + 5 + 20, 4 * 6 * 8 * kernel)
+    assert whole == cost_of_weights(kernel + 5 + 20 + 35, 4 * 6 * 8 * kernel + 35)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -28,9 +28,9 @@ def result_of(predictions: Predictions, dataset: ClipDataset, groups: Groups | N
     """Return the result of one recogniser as plain values for JSON.
 
     Shares are 0..1. `loss` is the cross-entropy in nats. `top5` is None with at most 5 classes. `seen` is the result of
-    `Seen.as_dict`. `clips_per_second` and `multiply_accumulates` are those of a clip with all of its `views`. `leaks` is
-    None if the clips that the recogniser has seen are unknown. Numbers that are not finite are None. Raises UserError if
-    logits are NaN.
+    `Seen.as_dict`. `clips_per_second` and `multiply_accumulates` are those of a clip with all of its `views`. `leaks`
+    is None if the clips that the recogniser has seen are unknown. Numbers that are not finite are None. Raises
+    UserError if logits are NaN.
     """
     clips, logits = predictions.clips, predictions.logits
     recognizer, leaks = predictions.recognizer, predictions.leaks

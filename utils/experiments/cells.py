@@ -11,26 +11,29 @@ from typing import Annotated, Literal
 
 import pydantic
 
+from utils.networks.averaging import WHOLE_CLIP, AveragedViews
 from utils.runtime.errors import UserError
 from utils.runtime.files import write_json
 from utils.runtime.schemas import Count, NonNegative, Schema, read_checked
+from utils.settings.options import TRAINED_TEACHERS
 
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 
 
 class TrainedSchema(Schema, extra="allow"):
-    """The content of trained.json, of which later steps read these fields."""
+    """The content of trained.json, of which later steps read these fields; a loss that is not finite is null."""
 
     settings: dict
     validation_accuracy: Share
-    validation_loss: float
+    validation_loss: float | None
     seconds: NonNegative
 
 
 class TestedSchema(Schema, extra="allow"):
     """The content of tested.json, of which later steps read these fields.
 
-    A given teacher has no costs. If it has no scores for the test clips, `top1` and `correct` are null.
+    The costs of a given teacher are null if they are unknown. If it lacks scores for the test clips or their views,
+    `top1` and `correct` are null.
     """
 
     settings: dict
@@ -68,7 +71,9 @@ class Row:
     def name(self) -> str:
         teacher = {"scratch": "C3D (scratch)", "sports1m": "C3D (Sports-1M)"}.get(self.teacher, self.teacher)
         if self.role == "teacher":
-            return f"teacher: {teacher}"
+            if self.teacher in TRAINED_TEACHERS:
+                return f"teacher: {teacher}"
+            return f"{teacher} used directly" if teacher.endswith("teacher") else f"{teacher} teacher used directly"
         if self.role == "alone":
             return "student alone"
         return f"student of {teacher}, T {self.temperature:g}, alpha {self.alpha:g}"
@@ -80,7 +85,8 @@ class Cell:
 
     settings: everything on which its weights depend, as plain values for JSON; the key is a digest of them. options:
     the dataclasses of its stage by keyword, empty for a given teacher. teacher_cell: the cell of a student's
-    teacher. parts: the members of a given teacher, files (networks or scores) or cells of trained teachers.
+    teacher. parts: the members of a given teacher, files (networks or scores) or cells of trained teachers. views: the
+    views of the test, on which the weights do not depend.
     """
 
     row: Row
@@ -91,6 +97,7 @@ class Cell:
     options: dict
     teacher_cell: "Cell | None" = None
     parts: "tuple[Path | Cell, ...]" = ()
+    views: AveragedViews = WHOLE_CLIP
 
     @cached_property
     def key(self) -> str:
@@ -120,13 +127,21 @@ class Cell:
             return (self.model_path,)
         return tuple(part.model_path if isinstance(part, Cell) else part for part in self.parts)
 
+    def path_of(self, name: str) -> Path:
+        """Return the file of a step ("trained" or "tested"); each choice of views has its own test."""
+        if name == "trained" or self.views.count == 1:
+            return self.folder / f"{name}.json"
+        options = self.views.options
+        flips = "" if options.flip else "_no_flip"
+        return self.folder / f"{name}_{self.views.count}_views_seed{options.view_seed}{flips}.json"
+
     def read(self, name: str) -> dict | None:
-        """Read NAME.json ("trained" or "tested") in the folder of the cell; None if this step is not finished.
+        """Read the file of a step in the folder of the cell; None if this step is not finished.
 
         Raises UserError if the file is damaged, or if it has other settings than the cell, which happens only if files
         were moved.
         """
-        path = self.folder / f"{name}.json"
+        path = self.path_of(name)
         if not os.path.lexists(path):
             return None
         remedy = f"delete {self.folder} to train again" if name == "trained" else f"delete {path} to test again"
@@ -142,8 +157,8 @@ class Cell:
         return found.model_dump()
 
     def write(self, name: str, content: dict) -> None:
-        """Write NAME.json, which marks a step as finished."""
-        write_json(self.folder / f"{name}.json", content | {"settings": self.settings})
+        """Write the file of a step, which marks it as finished."""
+        write_json(self.path_of(name), content | {"settings": self.settings})
 
     @property
     def is_trained(self) -> bool:

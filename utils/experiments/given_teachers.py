@@ -7,14 +7,15 @@ import numpy as np
 
 from utils.data.clips import ClipDataset
 from utils.experiments.cells import Cell
+from utils.networks.averaging import WHOLE_CLIP, AveragedViews, average, averaged_logits, mean_of_views
 from utils.networks.class_scores import as_logits
 from utils.networks.recognizer import load_recognizer
+from utils.networks.stated_cost import Cost, cost_of_model, stated_cost, total_cost
 from utils.runtime.errors import UserError
 from utils.runtime.files import file_fingerprint
 from utils.settings.argument_types import SCORES_SUFFIX
 from utils.settings.options import TRAINED_TEACHERS
 from utils.teachers.score_files import open_scores, scores_fingerprint, scores_kind
-from utils.teachers.targets import average
 
 
 def parse_source(text: str) -> tuple[str, tuple[str, ...]]:
@@ -32,12 +33,14 @@ def parse_source(text: str) -> tuple[str, tuple[str, ...]]:
 def file_of_part(part: str, fold: str, seed: int) -> Path:
     """Return the file of a part for one fold and seed; on fold:1/3, {fold} becomes 1-3.
 
-    Raises UserError if the file does not exist.
+    Raises UserError if the file does not exist, or if the cost stated in the .json next to its scores is invalid.
     """
     number = fold.partition(":")[2].replace("/", "-") or fold
     path = Path(part.replace("{fold}", number).replace("{seed}", str(seed)))
     if not path.is_file():
         raise UserError(f"--sources must name existing files, got {path}")
+    if path.suffix == SCORES_SUFFIX:
+        stated_cost(path, argument="--sources")
     return path
 
 
@@ -59,11 +62,17 @@ def key_of_parts(parts: Sequence[Path | Cell], source_scores: str) -> dict:
     return {"parts": keys} | ({"source_scores": source_scores} if is_choice else {})
 
 
-def logits_of(cell: Cell, dataset: ClipDataset, rows: np.ndarray, source_scores: str) -> np.ndarray | None:
-    """Return log-probabilities of a given teacher for view 0 of `rows`, float32 `(n, C)`, averaged over its parts.
+def logits_of(
+    cell: Cell,
+    dataset: ClipDataset,
+    rows: np.ndarray,
+    source_scores: str,
+    views: AveragedViews = WHOLE_CLIP,
+) -> np.ndarray | None:
+    """Return log-probabilities of a given teacher for `rows`, float32 `(n, C)`, averaged over its parts and `views`.
 
-    None if a file lacks scores for some of these rows; see `kind_of` for `source_scores`. Raises UserError if a file
-    does not match the arrays.
+    Scores per clip `(N, C)` are those of view 0. None if a file lacks scores for some of these rows or views; see
+    `kind_of` for `source_scores`. Raises UserError if a file does not match the arrays.
     """
     found = []
     for path in cell.teaching_files:
@@ -71,10 +80,39 @@ def logits_of(cell: Cell, dataset: ClipDataset, rows: np.ndarray, source_scores:
             classes = len(dataset.class_names)
             scores = open_scores(path, "--sources", clips=dataset.row_count, classes=classes)
             kind = scores_kind(path, "--sources", source_scores)
-            logits = as_logits(np.asarray(scores[rows] if scores.ndim == 2 else scores[rows, 0]), kind)
+            by_view = scores[:, None] if scores.ndim == 2 else scores
+            if by_view.shape[1] < views.count:
+                return None
+            logits = mean_of_views([as_logits(np.asarray(by_view[rows, view]), kind) for view in range(views.count)])
         else:
-            logits = load_recognizer(path, argument="--sources").logits(dataset, rows)
+            logits = averaged_logits(load_recognizer(path, argument="--sources"), dataset, rows, views)
         if not np.isfinite(logits).all():
             return None
         found.append(logits)
     return average(found, 1.0)
+
+
+def costs_of(cell: Cell) -> dict:
+    """Return the values of a given teacher's `Cost`, for all views of the test; None each if any part is unknown.
+
+    Networks are measured, and score files state the cost in their .json. A clip needs all parts of an average.
+    """
+    costs = []
+    for path in cell.teaching_files:
+        if path.suffix == SCORES_SUFFIX:
+            costs.append(stated_cost(path, argument="--sources"))
+        else:
+            costs.append(cost_of_model(load_recognizer(path, argument="--sources").model))
+    if None in costs:
+        return dict.fromkeys(Cost.model_fields)
+    found = total_cost(costs).model_dump()
+    return found | {"multiply_accumulates": cell.views.count * found["multiply_accumulates"]}
+
+
+def has_new_cost(cell: Cell) -> bool:
+    """Return whether the stored test of a given teacher lacks its cost, or has another one than its .json states."""
+    tested = cell.read("tested")
+    are_scores = all(path.suffix == SCORES_SUFFIX for path in cell.teaching_files)
+    if not are_scores and tested["parameters"] is not None:
+        return False  # files of networks are part of the cell's key
+    return {name: tested[name] for name in Cost.model_fields} != costs_of(cell)

@@ -14,6 +14,7 @@ from utils.data.loading import split_of
 from utils.experiments.arrays import ArrayOrigin
 from utils.experiments.cells import Cell, Row
 from utils.experiments.given_teachers import file_of_part, key_of_parts, parse_source
+from utils.networks.averaging import AveragedViews
 from utils.networks.sports1m import MD5, file_at_hand
 from utils.networks.student_builders import student_files, teacher_code
 from utils.runtime.devices import installed_versions
@@ -45,7 +46,8 @@ class Experiment:
 
     teachers: "scratch", "sports1m"; None for the first, and the second if its weights are available. given_teachers:
     the parts of each given teacher by name. distillation: all but temperature, alpha and teacher, which the grid
-    varies. arguments: all arguments of the command line and the recipe, for the record.
+    varies. arguments: all arguments of the command line and the recipe, for the record. test_views: views per clip
+    whose probabilities are averaged in the test.
     """
 
     output_path: Path
@@ -69,6 +71,7 @@ class Experiment:
     views: ViewOptions
     fail_on_leak: bool
     arguments: dict
+    test_views: int = 1
 
 
 def from_arguments(args: argparse.Namespace) -> Experiment:
@@ -101,6 +104,7 @@ def from_arguments(args: argparse.Namespace) -> Experiment:
         views=options_of(ViewOptions, args),
         fail_on_leak=args.fail_on_leak,
         arguments=vars(args),
+        test_views=args.test_views,
     )
 
 
@@ -152,10 +156,11 @@ def cells_of(experiment: Experiment, fold: str, seed: int, common: dict, unlabel
 
     `unlabelled` holds the fingerprints of the unlabelled clips, by file, from which students learn.
     """
+    tested = AveragedViews(experiment.test_views, replace(experiment.views, views=0))
 
     def cell(row: Row, options: dict, inputs: dict, **parents) -> Cell:
         settings = common | {"role": row.role} | plain(weight_settings(options.values())) | inputs
-        return Cell(row, fold, seed, settings, experiment.output_path / "cells", options, **parents)
+        return Cell(row, fold, seed, settings, experiment.output_path / "cells", options, **parents, views=tested)
 
     code, *weights = student_files(experiment.distillation).values()
 

@@ -16,9 +16,16 @@ from utils.networks.recognizer import load_recognizer
 from utils.runtime.devices import hardware, installed_versions
 from utils.runtime.drawing import save_figure
 from utils.runtime.files import plain, write_csv, write_json, write_text
+from utils.settings.argument_types import SCORES_SUFFIX
 from utils.settings.options import TRAINED_TEACHERS
 
 SEEN_NOTE = "Seen: test clips that are training or validation clips of the recogniser; no differences are given then."
+CAPTIONS = {
+    "accuracy_by_cost": "Test accuracy against multiply-accumulates per clip",
+    "results": "Test accuracy",
+    "accuracy_by_temperature": "Accuracy by temperature",
+}
+FOR_ALL = "GMAC and ms per clip are for all of them."
 KEPT_EPOCH = {"last": "The last epoch is kept.", "best": "The best epoch is chosen on validation clips."}
 
 
@@ -49,48 +56,61 @@ def report(
     results |= {"leaks": leaks, "times": times}
     text = f"{result_table(rows, times)}\n\n{caption(lines, rows, results)}"
     print(text)
-    write_text(folder / "results.md", text + "\n")
+    pictures = ["accuracy_by_cost", "results"]
+    if len({line.row.temperature for line in lines if line.row and line.role == "distilled"}) > 1:
+        pictures.append("accuracy_by_temperature")
+    figures = "\n".join(f"![{CAPTIONS[name]}]({name}.png)" for name in pictures)
+    write_text(folder / "results.md", f"{text}\n\n{figures}\n")
     write_json(folder / "results.json", results)
     write_csv(folder / "results.csv", *runs(lines, seen))
     names = [row["name"] + mark(row["seen"]) for row in rows]
+    save_figure(AccuracyByCost([row for row in rows if row["multiply_accumulates"]]), folder / "accuracy_by_cost.png")
     save_figure(AccuracyBars(names, [row["interval"] for row in rows]), folder / "results.png")
-    save_figure(AccuracyByCost([row for row in rows if row["parameters"]]), folder / "accuracy_by_cost.png")
-    if len({line.row.temperature for line in lines if line.row and line.role == "distilled"}) > 1:
+    if "accuracy_by_temperature" in pictures:
         save_figure(AccuracyByTemperature(rows), folder / "accuracy_by_temperature.png")
     print(f"wrote {folder}")
     return results
 
 
 def milliseconds(lines: Sequence[Line]) -> dict[str, float | None]:
-    """Measure the ms per clip of each line, once per size of network; None for given teachers."""
+    """Measure the ms per clip of each line, for all views of the test, once per size of network.
+
+    None for a given teacher with scores, whose network is unknown.
+    """
     measured, by_name = {}, {}
     for line in lines:
-        test = next(iter(line.tests.values()))
+        cell, test = next(iter(line.cells.values())), next(iter(line.tests.values()))
+        files = cell.teaching_files if cell.parts else (cell.model_path,)
         size = (test["parameters"], test["multiply_accumulates"])
-        if size[0] is None:
-            measured[size] = None
-        elif size not in measured:
-            model_path = next(iter(line.cells.values())).model_path
-            measured[size] = milliseconds_per_clip(load_recognizer(model_path, argument="--output_path").model)
+        if any(path.suffix == SCORES_SUFFIX for path in files):
+            by_name[line.name] = None
+            continue
+        if size not in measured:
+            models = (load_recognizer(path, argument="--output_path").model for path in files)
+            measured[size] = cell.views.count * sum(map(milliseconds_per_clip, models))
         by_name[line.name] = measured[size]
     return by_name
 
 
 def result_table(rows: Sequence[dict], times: dict) -> str:
-    """Format the table in Markdown; the costs of given teachers are unknown."""
+    """Format the table in Markdown. Of given teachers, the time of training is unknown, and costs may be."""
     header = ["recogniser", "validation", "seen", "test accuracy (95 % interval)", "minus student alone"]
     header += ["gap closed", "parameters", "GMAC", "MB", "ms per clip", "training (s)"]
     cells = []
     for row in rows:
-        costs = ["-"] * 5
+        is_given = row["role"] == "teacher" and row["teacher"] not in TRAINED_TEACHERS
+        time = times["milliseconds_per_clip"][row["name"]]
+        costs = ["-"] * 3
         if row["parameters"] is not None:
             costs = [
                 f"{row['parameters']:,}",
                 f"{row['multiply_accumulates'] / 1e9:.3f}",
                 f"{row['megabytes']:.1f}",
-                f"{times['milliseconds_per_clip'][row['name']]:.1f}",
-                f"{times['training_seconds'][row['name']]:.0f}",
             ]
+        costs += [
+            "-" if time is None else f"{time:.1f}",
+            "-" if is_given else f"{times['training_seconds'][row['name']]:.0f}",
+        ]
         accuracies = [
             f"{100 * row['validation_accuracy']:.1f} %{', seen' * (row['validation_clips_trained_on'] > 0)}",
             seen_cell(row["seen"]),
@@ -122,6 +142,8 @@ def caption(lines: Sequence[Line], rows: Sequence[dict], results: dict) -> str:
         teacher = f"C3D of width {arguments['teacher_width']:g}, {arguments['teacher_epochs']} epochs"
         networks = f"Trained teacher: {teacher}, all labels. {networks}"
     text = [*seen_notes(rows), protocol, networks]
+    if arguments["test_views"] > 1:
+        text.append(f"Test: mean probabilities over {arguments['test_views']} views per clip, in all rows; {FOR_ALL}")
     if arguments["labels_per_class"] is not None:
         text.append(f"Labels for the students: {arguments['labels_per_class']} per class.")
     if results["chosen"]:

@@ -11,7 +11,7 @@ from utils.evaluation.results import result_of
 from utils.evaluation.testing import choose_test_clips, predict
 from utils.experiments.arrays import arrays, existing_arrays, expected_clips
 from utils.experiments.cells import Cell
-from utils.experiments.given_teachers import logits_of
+from utils.experiments.given_teachers import costs_of, has_new_cost, logits_of
 from utils.experiments.grid import Experiment, Grid, grid_of, make_grid
 from utils.experiments.not_reused import print_not_reused
 from utils.experiments.plan import print_plan
@@ -153,7 +153,7 @@ def validate_given(grid: Grid, cell: Cell) -> None:
 
 def test_missing(grid: Grid) -> None:
     """Test each cell that is not tested yet; everything that depends on validation results is fixed by now."""
-    missing = [cell for cell in grid.cells if not cell.is_tested]
+    missing = [cell for cell in grid.cells if not cell.is_tested or (cell.parts and has_new_cost(cell))]
     if not missing:
         return
     heading(f"test of {len(missing)} networks")
@@ -171,7 +171,7 @@ def test(cell: Cell, dataset: ClipDataset) -> None:
     """Test one cell on the test clips in its record and write its results."""
     recognizer = load_recognizer(cell.model_path, argument="--output_path")
     clips = choose_test_clips(recognizer, dataset, None)
-    predictions = predict(recognizer, dataset, clips, batch_size=16)
+    predictions = predict(recognizer, dataset, clips, batch_size=16, views=cell.views)
     broken = np.isnan(predictions.logits).any(axis=1)
     if broken.any():
         share = f"{broken.sum()} of {len(broken)}"
@@ -197,11 +197,15 @@ def with_wrong_rows(logits: np.ndarray, labels: np.ndarray, rows: np.ndarray) ->
 
 
 def test_given(grid: Grid, cell: Cell, dataset: ClipDataset) -> None:
-    """Write the test results of a given teacher: no accuracy if it has no scores for the test clips."""
+    """Write the test results of a given teacher: no accuracy if it has no scores for the test clips or their views."""
     rows = grid.splits[cell.fold].test
-    logits = logits_of(cell, dataset, rows, grid.experiment.distillation.source_scores)
-    found = dict.fromkeys(("top1", "parameters", "multiply_accumulates", "megabytes", "correct"))
+    logits = logits_of(cell, dataset, rows, grid.experiment.distillation.source_scores, cell.views)
+    found = {"top1": None, "correct": None} | costs_of(cell)
     if logits is not None:
         correct = correct_predictions(dataset.labels[rows], logits)
         found |= {"top1": float(correct.mean()), "correct": correct.astype(int).tolist()}
+    else:
+        names, last = ", ".join(map(str, cell.teaching_files)), cell.views.count - 1
+        asked = f"views 0 to {last} of the test clips" if last else "all test clips"
+        print(f"note: {cell.row.name} is not in the table: {names} must hold finite scores for {asked} of {cell.fold}.")
     cell.write("tested", found | {"rows": rows.tolist()})

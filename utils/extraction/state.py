@@ -68,12 +68,13 @@ class SummarySchema(Schema):
     seconds: NonNegative
     peak_memory: NonNegative
     continued: Count = 0
+    short: Count = 0
 
 
 class RecordSchema(Schema):
     """The content of extraction.json; an unfinished run has no summary."""
 
-    settings: dict[str, int | str]
+    settings: dict[str, bool | int | str]
     summary: SummarySchema | None = None
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
+from utils.networks.stated_cost import Cost
 from utils.runtime.files import digest, read_json
 from utils.runtime.schemas import Schema, checked, shown
 
@@ -123,6 +124,7 @@ class ScoresFile(_Described):
     side: Count | None = None
     accuracy: dict[str, Share] | None = None
     cross_fitted: bool | None = None
+    cost: Cost | None = None
 
 
 def read_views_file(path: Path, *, argument: str) -> dict:

@@ -116,7 +116,7 @@ def test_a_student_that_ended_with_nan_is_not_chosen(make_cell):
     cells = [make_cell(row, "group", 0, [0], [0]) for row in (ALONE, TEACHER)]
     cells.append(make_cell(COOL, "group", 0, [0], [0], validation=0.9, loss=float("nan")))
     cells.append(make_cell(WARM, "group", 0, [0], [1], validation=0.5, loss=2.0))
-    assert [choice["temperature"] for choice in lines_of(cells)[1]] == [5.0]
+    assert [choice["temperature"] for choice in lines_of(cells, seen_by_cells(cells))[1]] == [5.0]
 
 
 def test_gap_closed_only_where_there_is_a_gap(make_cell):
@@ -170,6 +170,13 @@ def test_what_seeds_and_folds_have_seen_is_united_by_fold(make_cell):
         seen[cell] = seen_by_cells([cell], clips=[clip])[cell]
     (found,) = lines_of(cells, seen)[0]
     assert found.seen.test.as_dict() == {"test_clips": 4, "seen_test_clips": 3, "unknown": []}
+
+
+def test_names_of_teachers():
+    """A row would not say that a teacher itself is tested, or change its name with its training."""
+    names = {"scratch": "teacher: C3D (scratch)", "image": "image teacher used directly"}
+    names |= {"my teacher": "my teacher used directly"}
+    assert {teacher: Row("teacher", teacher).name for teacher in names} == names
 
 
 def test_cells_are_identified_by_their_settings(make_cell, tmp_path):

@@ -15,6 +15,7 @@ SETTINGS = {
     "epochs": 50,
     "teacher": "0123456789ab",
 }
+TRAINED = {"validation_accuracy": 0.5, "validation_loss": 1.0, "seconds": 1.0}
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def cells(tmp_path):
     """Two finished trainings, seeds 0 and 1."""
     cells = [Cell(Row("alone"), "fold:1/2", seed, SETTINGS | {"seed": seed}, tmp_path, {}) for seed in (0, 1)]
     for cell in cells:
-        cell.write("trained", {})
+        cell.write("trained", TRAINED)
         cell.model_path.touch()
     return cells
 
@@ -58,7 +59,7 @@ def test_only_the_latest_training_of_a_missing_cell_counts(cells, capsys):
     print_not_reused([*cells, replace(cells[0], seed=2)])
     assert capsys.readouterr().out == ""
     later = with_settings(cells[0], epochs=60)
-    later.write("trained", {})
+    later.write("trained", TRAINED)
     os.utime(cells[0].folder / "trained.json", ns=(1, 1))
     print_not_reused([with_settings(cells[0], epochs=70)])
     assert capsys.readouterr().out == "note: 1 finished training is not reused: epochs is 60 there and 70 here\n"

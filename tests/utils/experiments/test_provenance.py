@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.fake_recognizer import record_of
+from tests.fake_recognizer import record_of, valid_record
 from utils.experiments.cells import Cell, Row
 from utils.experiments.provenance import check_given_teachers, record_of_source, seen_by
 from utils.networks.records import split_record
@@ -22,7 +22,7 @@ def make_files(arrays, tmp_path):
         model, scores = tmp_path / f"{name}_net.keras", tmp_path / f"{name}.npy"
         for path in (model, scores):
             path.write_bytes(name.encode())
-        about = record_of(dataset, trained) | {"fingerprint": file_fingerprint(model)}
+        about = valid_record(fingerprint=file_fingerprint(model)) | record_of(dataset, trained)
         model.with_suffix(".json").write_text(json.dumps(about))
         about = {"key": {**dataset.fingerprint(), "view_seed": 0}, "split": split_record(trained)}
         scores.with_suffix(".json").write_text(json.dumps(about))
@@ -84,7 +84,7 @@ def test_teachers_are_checked_in_each_fold(arrays, make_files, make_cell, capsys
     check_given_teachers(cells, dataset, splits, fail_on_leak=False)
     printed = capsys.readouterr().out.splitlines()
     assert [line.partition(" in ")[0] for line in printed] == [
-        f"two: warning: teacher: x has seen {seen} of its 6 test clips"
+        f"two: warning: x teacher used directly has seen {seen} of its 6 test clips"
     ]
     check_given_teachers(cells[:1], dataset, splits, fail_on_leak=True)
     with pytest.raises(UserError, match=r"--fail_on_leak: --sources x=.*same_net\.keras must be new to .* of two, but"):

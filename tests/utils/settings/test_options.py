@@ -34,7 +34,7 @@ ONLY_IN_SCRIPT = {  # arguments that are no field of a dataclass in options.py
     "reproduce.py": "output_path dry_run videos follow_links "
     "sequence_length frame_size classes subjects clips video_seed clutter noise jitter phase_spread "  # arrays
     "folds seeds teachers sources temperatures alphas teacher_width student_width teacher_epochs student_epochs "
-    "teacher_learning_rate student_frames",  # the grid
+    "teacher_learning_rate student_frames test_views",  # the grid
 }
 NO_ARGUMENT = {  # fields that the grid of reproduce.py sets itself
     "Teacher_training.py": "backbone_rate",  # of students

@@ -22,6 +22,7 @@ IMAGE_TEACHER = {
     "side": 224,
     "accuracy": {"train": 1.0, "validation": 0.5},
     "cross_fitted": True,
+    "cost": {"parameters": 3, "multiply_accumulates": 4, "megabytes": 0.5},
 }
 DAMAGE = {
     "null": None,
@@ -47,6 +48,7 @@ VALID = {  # damage that gives another valid value, besides null for optional fi
     "cross_fitted": {"true"},
     "accuracy.train": {"fraction"},
     "accuracy.validation": {"fraction"},
+    "cost.megabytes": {"fraction", "huge"},
 }
 
 
@@ -107,7 +109,7 @@ def test_what_the_project_writes_is_accepted(written, tmp_path):
     assert refusal(tmp_path, described, read_scores_file) is None
     key = written["key"]
     digest = key.get("frames") or key["content"]
-    for name, value in (("frames", digest), ("content", f"xxh3_128:{digest[:32]}")):
+    for name, value in (("frames", digest), ("content", f"xxh3_128:{digest[-32:]}")):
         other = {part: found for part, found in key.items() if part not in ("frames", "content")} | {name: value}
         assert refusal(tmp_path, written | {"key": other}, read_views_file) is None
 
