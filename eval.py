@@ -21,6 +21,11 @@ def parse_arguments() -> argparse.Namespace:
     group.add_argument("--views", type=positive_int, default=1, help=views)
     add_setting(group, ViewOptions, "flip", help="flip views if the training did")
     arguments.add_split_arguments(parser, default=None)
+    group.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="fit temperature and rejection threshold to the validation clips of each record, and store them in it",
+    )
     checks = parser.add_argument_group("checks")
     checks.add_argument("--force", action="store_true", help="use --split even if a record contradicts it")
     add_setting(checks, DistillationOptions, "fail_on_leak", help="fail if test and training clips share anything")
@@ -30,6 +35,8 @@ def parse_arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if args.split is None and (args.split_seed is not None or args.split_dir is not None):
         parser.error("--split_seed and --split_dir: must go with --split, got none")
+    if args.calibrate and args.force:
+        parser.error("--calibrate and --force exclude each other; expected one of them, got both")
     if args.split_seed is None:
         args.split_seed = DataOptions.split_seed
     return args
@@ -53,6 +60,7 @@ def main() -> None:
         batch_size=args.batch_size,
         views=args.views,
         flip=args.flip,
+        calibrate=args.calibrate,
         force=args.force,
         fail_on_leak=args.fail_on_leak,
     )

@@ -57,6 +57,7 @@ PARSED = {
     "benchmarks/kill_training.py": "kills trainings for minutes; test_kill_training.py runs it",
     "benchmarks/leaks.py": "encodes copies of real videos for minutes",
     "benchmarks/recipe_search.py": "trains for hours",
+    "benchmarks/rejection.py": "trains three students for minutes",
     "benchmarks/split_gap.py": "trains the full-width student twice",
     "benchmarks/synthetic_frames.py": "renders hundreds of videos and trains networks",
     "examples/image_teacher.py": "needs PyTorch; tests/examples runs its parts",
@@ -148,10 +149,18 @@ def demo(workplace):
 
 
 def provide_models(arguments: list[str], folder: Path) -> None:
-    """Write a network in place of each missing model that a command reads."""
+    """Write a network in place of each missing model that a command reads, with a record if it calibrates them."""
     inputs = re.findall(r"--(?:source|recognizer)((?: (?!--)\S+)+)", " ".join(arguments))
     for path in (folder / name for names in inputs for name in names.split()):
-        if not path.exists():
+        needs_record = "--calibrate" in arguments
+        if path.exists() and (path.with_suffix(".json").exists() or not needs_record):
+            continue
+        if needs_record:
+            arrays = arguments[arguments.index("--data") :][:4]
+            run_script(
+                "KD_training.py", *arrays, "--alpha", "1", *RUN["KD_training.py"], "--output_path", path, cwd=folder
+            )
+        else:
             save_model(build_c3d(2, input_shape=(16, SIDE, SIDE, 3), width=WIDTH), path)
 
 

@@ -14,6 +14,9 @@ from tests.conftest import moving_square
 from tests.keras2_file import answer_by_numpy, write_keras2_student
 from tests.scripts import PROJECT
 from tests.scripts import run_script as run
+from utils.data.clips import open_clips
+from utils.networks.calibration import fit_calibration
+from utils.networks.recognizer import load_recognizer
 from utils.training.history import TIMING_FIELDS
 
 SMALL = ["--input_size", "32", "--width", "0.1", "--batch_size", "4"]
@@ -85,6 +88,23 @@ def test_records_describe_the_models(workplace):
     teacher = json.loads((folder / "models/teacher.json").read_text())
     assert record["teacher"] == teacher["fingerprint"]
     assert record["split"]["test"] == teacher["split"]["test"]
+
+
+@pytest.mark.parametrize("name", ["teacher.h5", "student.keras"])
+def test_records_hold_the_calibration_of_the_saved_model(workplace, name):
+    """predict.py would reject by the confidences of other weights or other clips, and choose windows by chance."""
+    folder, _, report = workplace
+    recognizer = load_recognizer(folder / "models" / name, argument="")
+    record, dataset = recognizer.record, open_clips(folder / "arrays/frames.npy", folder / "arrays/labels.npy")
+    rows = np.array(record["split"]["rows"]["validation"])
+    expected = fit_calibration(dataset.labels[rows], recognizer.logits(dataset, rows))
+    assert record["calibration"]["temperature"] == pytest.approx(expected.temperature, rel=1e-3)
+    assert record["calibration"]["threshold"] == pytest.approx(expected.threshold, abs=1e-4)
+    assert (record["calibration"]["clips"], record["calibration"]["rows"]) == (len(rows), "validation")
+    assert record["clip_seconds"]["median"] == pytest.approx(16 / 25)  # 20 frames at 25 per second, 16 of them used
+    assert record["clip_seconds"]["clips"] == len(record["split"]["rows"]["train"])
+    results = {result["recognizer"]: result for result in json.loads(report.splitlines()[-1])["recognizers"]}
+    assert results[f"models/{name}"]["calibrated"]["threshold"] == record["calibration"]["threshold"]
 
 
 @pytest.mark.parametrize(("name", "epochs"), [("teacher", 6), ("student", 2)])

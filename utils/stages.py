@@ -15,8 +15,10 @@ from utils.data.clips import open_clips
 from utils.data.labels import few_labels
 from utils.data.loading import SplitDataset, check_length, load, split_of, unlabelled_files
 from utils.evaluation import results as report
+from utils.evaluation.calibrating import calibrate_recorded, calibration_record, store_calibrations
 from utils.evaluation.tables import summary
 from utils.evaluation.testing import choose_test_clips, leaks_of_test, predict, with_seen_unlabelled
+from utils.extraction.durations import clip_seconds
 from utils.leaks.finder import LeakFinder
 from utils.leaks.unlabelled import leaks_of_unlabelled
 from utils.networks import sports1m
@@ -243,13 +245,15 @@ def evaluate(
     batch_size: int = 16,
     views: int = 1,
     flip: bool = True,
+    calibrate: bool = False,
     force: bool = False,
     fail_on_leak: bool = False,
 ) -> dict:
     """Stage 4: test each recogniser on the test clips in its record, and compare the first with the others.
 
     `data.split` is None unless the user requests a split. With `views` above 1, the probabilities for that many views
-    of each clip are averaged. They are the views of the training in the record, without flips if `flip` is false.
+    of each clip are averaged. They are the views of the training in the record, without flips if `flip` is false. With
+    `calibrate`, temperature and threshold are first fitted to the validation clips in the records and stored there.
     Prints a table, writes the results to `output_path` if given, and returns {"recognizers": [...], "comparisons":
     [...]} with plain values. Raises UserError for what a user can correct; with `fail_on_leak` also if test clips share
     anything with clips that a recogniser has seen, or if those are unknown.
@@ -264,6 +268,8 @@ def evaluate(
         if group_pattern is None and recognizer.record is not None and same_clips(recognizer.record, dataset):
             group_pattern = recognizer.record["arguments"]["group_pattern"]
         check_length(data, dataset, recognizer.input_shape)
+        if calibrate:
+            recognizer = calibrate_recorded(recognizer, dataset, batch_size=batch_size)
         clips = choose_test_clips(recognizer, dataset, asked, force=force)
         seen, note = with_seen_unlabelled(dataset, recognizer.record)
         finder = finders.setdefault(tuple(part.frames.path for part in seen.unlabelled), LeakFinder(seen))
@@ -273,6 +279,8 @@ def evaluate(
         all_predictions.append(replace(predictions, leaks=leaks))
     groups, _ = groups_or_reason(dataset.paths, group_pattern)
     results = [report.result_of(predictions, dataset, groups) for predictions in all_predictions]
+    if calibrate:
+        store_calibrations([predictions.recognizer for predictions in all_predictions])
     compared = report.comparisons(all_predictions, groups)
     print(summary(results, compared))
     if output_path is not None:
@@ -338,7 +346,8 @@ def finish(
     """Save model, record, which includes `about`, and history together, draw the curves, and print the paths.
 
     The training state is removed last, unless the training can be resumed: if the process is killed before, the same
-    command saves the files again.
+    command saves the files again. The record includes the calibration on validation clips
+    (utils/networks/calibration.py) and the time that training clips span, if they are known.
     """
     path = output.output_path
     training = next(group for group in options if isinstance(group, TrainingOptions))
@@ -354,6 +363,8 @@ def finish(
         kept=kept,
         history_path=history_path,
     )
+    record |= calibration_record(model, loaded.dataset, loaded.split.validation, batch_size=training.batch_size)
+    record |= duration_record(loaded)
     with replaced_together():
         save_recognizer(model, path, record)
         save_history(history, output.log_stem)
@@ -369,3 +380,13 @@ def finish(
     else:
         state.remove()
     return Trained(path, record, history)
+
+
+def duration_record(loaded: SplitDataset) -> dict:
+    """Return the time that training clips span, from the log of stage 1 next to the arrays; empty if unknown."""
+    dataset = loaded.dataset
+    if dataset.paths is None:
+        return {}
+    paths = dataset.paths[loaded.split.train].tolist()
+    found = clip_seconds(dataset.frames.path.parent, paths, dataset.frames.shape[1])
+    return {"clip_seconds": found} if found else {}

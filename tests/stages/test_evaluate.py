@@ -8,6 +8,8 @@ import pytest
 from tests.fake_recognizer import fake_recognizer, record_of
 from utils import stages
 from utils.data.clips import open_clips
+from utils.evaluation.metrics import calibration_error
+from utils.networks.record_schema import FORMAT
 from utils.runtime.errors import UserError
 from utils.settings.options import DataOptions
 from utils.splits.protocols import make_split
@@ -75,6 +77,61 @@ def test_views_are_averaged(arrays, recognizer, monkeypatch, capsys):
         assert result["interval"]["estimate"] == result["top1"]
         assert result["loss"] == pytest.approx(-np.log(found[np.arange(6), labels[test]]).mean(), rel=1e-5)
     assert [one["views"], *(result["views"] for result in several)] == [1, 4, 4]
+
+
+def test_calibrate(arrays, recognizer, monkeypatch, capsys):
+    """Temperature and threshold would come from test clips, or not reach the record and the results."""
+    data, _ = arrays
+    labels, rows = np.load(data.annotations), recognizer.record["split"]["rows"]
+    generator = np.random.default_rng(0)
+    recognizer.scores[:] = generator.normal(0, 4, recognizer.scores.shape) + 3 * np.eye(3)[labels]
+    before = dict(recognizer.record)
+    stages.evaluate(data, [recognizer.path], calibrate=True)
+    assert recognizer.asked[: len(rows["validation"])] == rows["validation"]
+    assert "note: s.h5: temperature and rejection threshold are rough" in capsys.readouterr().out
+    record = json.loads(recognizer.path.with_suffix(".json").read_text())
+    calibration = record.pop("calibration")
+    assert record == before | {"format": FORMAT}
+    validation, test = (softmax_of(recognizer.scores[rows[name]], calibration) for name in ("validation", "test"))
+    correct = validation.argmax(axis=1) == labels[rows["validation"]]
+    assert calibration["threshold"] == pytest.approx(validation.max(axis=1)[correct].min(), abs=2e-6)
+    assert (calibration["clips"], calibration["rows"]) == (len(rows["validation"]), "validation")
+
+    object.__setattr__(recognizer, "record", record | {"calibration": calibration})
+    result = stages.evaluate(data, [recognizer.path])["recognizers"][0]
+    correct, kept = test.argmax(axis=1) == labels[rows["test"]], test.max(axis=1) >= calibration["threshold"]
+    found = result["calibrated"]
+    assert found["loss"] == pytest.approx(-np.log(test[np.arange(6), labels[rows["test"]]]).mean())
+    assert found["calibration_error"] == pytest.approx(calibration_error(labels[rows["test"]], np.log(test)))
+    assert 0 < correct.sum() < 6
+    assert found["kept_correct"] == pytest.approx(kept[correct].mean())
+    assert found["rejected_wrong"] == pytest.approx(1 - kept[~correct].mean())
+    printed = capsys.readouterr().out
+    assert f" {100 * result['calibration_error']:.1f} ({100 * found['calibration_error']:.1f}) % |" in printed
+    assert "calibration of s.h5: temperature" in printed
+
+
+def softmax_of(logits, calibration):
+    exponentials = np.exp(logits.astype(np.float64) / calibration["temperature"])
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def test_calibrate_needs_known_validation_clips(arrays, recognizer, monkeypatch):
+    """A temperature would be fitted to test clips, or one of two records be changed by a failed run."""
+    data, folder = arrays
+    unknown = fake_recognizer(recognizer.path.with_name("u.h5"), scores=recognizer.scores)
+    unknown.path.write_bytes(b"")
+    known = {recognizer.path: recognizer, unknown.path: unknown}
+    monkeypatch.setattr(stages, "load_recognizer", lambda path, **_: known[path])
+    with pytest.raises(UserError, match=r"^--calibrate: .*u.h5 must have a record"):
+        stages.evaluate(data, [recognizer.path, unknown.path], calibrate=True)
+    assert not recognizer.path.with_suffix(".json").exists()
+    recognizer.asked.clear()
+    paths = np.load(folder / "video_file_paths.npy")
+    np.save(folder / "video_file_paths.npy", np.char.replace(paths, ".avi", ".mp4"))
+    with pytest.raises(UserError, match=r"^--calibrate: --data must hold the arrays that .*s\.h5 was trained on"):
+        stages.evaluate(data, [recognizer.path], calibrate=True)
+    assert recognizer.asked == []
 
 
 def test_leaks_are_printed_and_written(arrays, recognizer, tmp_path, capsys):

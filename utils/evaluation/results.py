@@ -15,7 +15,9 @@ from utils.evaluation.intervals import accuracy_interval, compare
 from utils.evaluation.seen import mark
 from utils.evaluation.tables import summary
 from utils.evaluation.testing import Predictions
+from utils.networks.calibration import recorded_calibration
 from utils.networks.cost import multiply_accumulates
+from utils.networks.records import record_path
 from utils.runtime.drawing import save_figure
 from utils.runtime.errors import UserError
 from utils.runtime.files import plain, write_csv, write_json, write_text
@@ -29,8 +31,8 @@ def result_of(predictions: Predictions, dataset: ClipDataset, groups: Groups | N
 
     Shares are 0..1. `loss` is the cross-entropy in nats. `top5` is None with at most 5 classes. `seen` is the result of
     `Seen.as_dict`. `clips_per_second` and `multiply_accumulates` are those of a clip with all of its `views`. `leaks`
-    is None if the clips that the recogniser has seen are unknown. Numbers that are not finite are None. Raises
-    UserError if logits are NaN.
+    is None if the clips that the recogniser has seen are unknown, `calibrated` if the record has no calibration.
+    Numbers that are not finite are None. Raises UserError if logits are NaN.
     """
     clips, logits = predictions.clips, predictions.logits
     recognizer, leaks = predictions.recognizer, predictions.leaks
@@ -51,6 +53,7 @@ def result_of(predictions: Predictions, dataset: ClipDataset, groups: Groups | N
         "mean_class_accuracy": metrics.per_class(clips.labels, logits).mean_accuracy,
         "loss": metrics.cross_entropy(clips.labels, logits),
         "calibration_error": metrics.calibration_error(clips.labels, logits),
+        "calibrated": calibrated_result(predictions),
         "clips_per_second": predictions.clips_per_second,
         "parameters": recognizer.model.count_params(),
         "multiply_accumulates": predictions.views * multiply_accumulates(recognizer.model),
@@ -59,6 +62,26 @@ def result_of(predictions: Predictions, dataset: ClipDataset, groups: Groups | N
         "leaks": None if leaks is None else leaks.as_dict(),
     }
     return plain(result)
+
+
+def calibrated_result(predictions: Predictions) -> dict | None:
+    """Return the effect of the calibration in a record; None without one.
+
+    `kept_correct` and `rejected_wrong` are shares of the correct and of the wrong predictions, None if there are none.
+    """
+    clips, recognizer = predictions.clips, predictions.recognizer
+    calibration = recorded_calibration(recognizer.record, what=f"--recognizer: {record_path(recognizer.path)}")
+    if calibration is None:
+        return None
+    logits = predictions.logits.astype(np.float64) / calibration.temperature
+    correct = metrics.correct_predictions(clips.labels, logits)
+    kept = softmax(logits, axis=1).max(axis=1) >= calibration.threshold
+    return calibration.model_dump() | {
+        "calibration_error": metrics.calibration_error(clips.labels, logits),
+        "loss": metrics.cross_entropy(clips.labels, logits),
+        "kept_correct": float(kept[correct].mean()) if correct.any() else None,
+        "rejected_wrong": float(1 - kept[~correct].mean()) if not correct.all() else None,
+    }
 
 
 def comparisons(all_predictions: Sequence[Predictions], groups: Groups | None) -> list[dict]:

@@ -9,8 +9,8 @@ from utils.leaks.report import short_form
 
 def table(results: Sequence[dict]) -> str:
     """Format the results of eval.py as a Markdown table."""
-    header = ["recogniser", "clips", "seen", "top-1 (95 % interval)", "top-5", "loss", "clips/s", "parameters"]
-    header += ["GMAC", "MB"]
+    header = ["recogniser", "clips", "seen", "top-1 (95 % interval)", "top-5", "loss", "ECE", "clips/s"]
+    header += ["parameters", "GMAC", "MB"]
     names = shown_names([result["recognizer"] for result in results])
     rows = [
         [
@@ -20,6 +20,7 @@ def table(results: Sequence[dict]) -> str:
             percent_with_interval(result["interval"]),
             "-" if result["top5"] is None else f"{100 * result['top5']:.1f} %",
             "not finite" if result["loss"] is None else f"{result['loss']:.3f}",
+            calibration_errors(result),
             f"{result['clips_per_second']:.1f}",
             f"{result['parameters']:,}",
             f"{result['multiply_accumulates'] / 1e9:.2f}",
@@ -28,6 +29,28 @@ def table(results: Sequence[dict]) -> str:
         for result in results
     ]
     return markdown_table(header, rows)
+
+
+def calibration_errors(result: dict) -> str:
+    """Format the expected calibration error in %, with that of calibrated probabilities, as `12.3 (4.5) %`."""
+    if result["calibration_error"] is None:
+        return "not finite"
+    calibrated = result["calibrated"]
+    after = "" if calibrated is None else f" ({100 * calibrated['calibration_error']:.1f})"
+    return f"{100 * result['calibration_error']:.1f}{after} %"
+
+
+def calibration_line(name: str, calibrated: dict) -> str:
+    """Describe the calibration of a recogniser and what its threshold rejects."""
+    shares = [
+        f"{verb} {100 * calibrated[key]:.1f} % of {which} predictions"
+        for verb, key, which in (("keeps", "kept_correct", "correct"), ("rejects", "rejected_wrong", "wrong"))
+        if calibrated[key] is not None
+    ]
+    return (
+        f"calibration of {name}: temperature {calibrated['temperature']:.3g} (ECE in brackets); threshold "
+        f"{calibrated['threshold']:.3g} {' and '.join(shares)}."
+    )
 
 
 def shown_names(paths: Sequence[str]) -> dict[str, str]:
@@ -77,6 +100,11 @@ def summary(results: Sequence[dict], compared: Sequence[dict]) -> str:
         if result["views"] > 1
     )
     lines += unique(f"interval: {result['interval']['method']}. {result['interval']['caution']}" for result in results)
+    lines += [
+        calibration_line(names[result["recognizer"]], result["calibrated"])
+        for result in results
+        if result["calibrated"] is not None
+    ]
     for comparison in compared:
         first, second = (names[comparison[each]] + mark(comparison["seen"][each]) for each in ("first", "second"))
         lines.append(

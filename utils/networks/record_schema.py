@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 import numpy as np
 import pydantic
 
+from utils.networks.calibration import Calibration
 from utils.runtime.errors import UserError
 from utils.runtime.files import digest
 from utils.runtime.schemas import Count, NonNegative, Positive, Schema, Sha256, checked, rule, shown
 
-FORMAT = 1  # incremented with each new field, so that older versions of the project say that a record is newer
+FORMAT = 2  # incremented with each new field, so that older versions of the project say that a record is newer
 
 Name = Annotated[str, pydantic.Field(min_length=1)]
 Seed = Annotated[int, pydantic.Field(ge=0, lt=2**32)]
@@ -92,6 +93,8 @@ class Arguments(Schema, extra="allow"):
     """The arguments of the training; only those that later stages read are checked."""
 
     group_pattern: str | None
+    view_seed: Seed = 0
+    flip: bool = True
 
 
 class UnlabelledFile(Schema):
@@ -106,6 +109,15 @@ class Unlabelled(Schema):
     leaks: dict
 
 
+class ClipSeconds(Schema):
+    """Quartiles of the time in seconds that training clips span, and the number of clips for which it is known."""
+
+    median: NonNegative
+    lower_quartile: NonNegative
+    upper_quartile: NonNegative
+    clips: Positive
+
+
 class Record(Schema):
     """The content of NAME.json. Fields with a default are younger than the first version of the format."""
 
@@ -116,6 +128,8 @@ class Record(Schema):
     unlabelled: Unlabelled | None = None
     auxiliary: str | None = None  # written by one earlier version
     seconds: NonNegative = 0.0
+    calibration: Calibration | None = None
+    clip_seconds: ClipSeconds | None = None
     class_names: Annotated[
         list[Name],
         pydantic.Field(min_length=2),

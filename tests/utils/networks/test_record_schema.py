@@ -24,6 +24,9 @@ FULL = {
     "auxiliary": "4" * 64,
     "seconds": 1.5,
     "best_epoch": 1,
+    "arguments": {"group_pattern": None, "view_seed": 3, "flip": False},
+    "calibration": {"temperature": 1.5, "threshold": 0.25, "kept": 0.95, "clips": 20, "rows": "validation"},
+    "clip_seconds": {"median": 0.64, "lower_quartile": 0.6, "upper_quartile": 0.7, "clips": 4},
 }
 DEEP = [[["x"]]]
 MUTATIONS = {
@@ -56,6 +59,13 @@ ACCEPTED = {
     "split.notes": {"empty list"},
     "split.notes[0]": {*TEXTS, "empty text"},
     "arrays.paths": {"empty text"},
+    "calibration": {"null"},
+    "calibration.temperature": {"number", "huge"},
+    "clip_seconds": {"null"},
+    "clip_seconds.median": {"number", "huge"},
+    "clip_seconds.lower_quartile": {"number", "huge"},
+    "clip_seconds.upper_quartile": {"number", "huge"},
+    "arguments.flip": {"true"},
     "arguments.group_pattern": {*TEXTS, "null", "empty text"},
     "kept_epoch": {"null"},
     "best_epoch": {"null"},
@@ -124,7 +134,7 @@ def test_wrong_values_are_refused_and_valid_ones_accepted(path):
     for name in set(MUTATIONS) - accepted:
         message = refusal(changed(path, MUTATIONS[name]))
         if path == ("format",) and name == "huge":
-            assert "must have the format 1 or an older one" in message
+            assert f"must have the format {FORMAT} or an older one" in message
         elif named(path).endswith("arrays.content") and name == "null":
             assert message.endswith("arrays must hold a digest of the frames, either content or frames")
         else:
@@ -132,6 +142,7 @@ def test_wrong_values_are_refused_and_valid_ones_accepted(path):
 
 
 OPTIONAL = {name for name, field in Record.model_fields.items() if not field.is_required()}
+OPTIONAL |= {"arguments.view_seed", "arguments.flip"}
 
 
 @pytest.mark.parametrize("path", [path for path in PLACES if not isinstance(path[-1], int)], ids=named)
@@ -155,7 +166,7 @@ def test_an_unknown_field_is_refused(path):
 
 def test_a_record_of_a_newer_version_says_so():
     """The user would look for a damaged file instead of updating the project."""
-    record = FULL | {"format": FORMAT + 1, "clip_seconds": 3}
+    record = FULL | {"format": FORMAT + 1, "clip_minutes": 3}
     assert refusal(record) == (
         f"--source: s.json must have the format {FORMAT} or an older one, found {FORMAT + 1}; it was written by a "
         "newer version of the project"

@@ -29,7 +29,7 @@ ONLY_IN_SCRIPT = {  # arguments that are no field of a dataclass in options.py
     "video_to_frames.py": "input_path output_path sequence_length frame_height frame_width workers video_timeout "
     "overwrite dataset_report follow_links short_videos",  # parameters of `extract`
     "KD_training.py": "write_views",  # trains nothing
-    "eval.py": "recognizer channels input_scale batch_size views flip force fail_on_leak "
+    "eval.py": "recognizer channels input_scale batch_size views flip calibrate force fail_on_leak "
     "output_path",  # parameters of `evaluate`
     "reproduce.py": "output_path dry_run videos follow_links "
     "sequence_length frame_size classes subjects clips video_seed clutter noise jitter phase_spread "  # arrays

@@ -1,0 +1,69 @@
+"""Calibration of recognisers, after their training or from their records, on validation clips."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from utils.data.clips import ClipDataset
+from utils.networks.calibration import calibration_note, fit_calibration
+from utils.networks.recognizer import Recognizer
+from utils.networks.record_schema import FORMAT
+from utils.networks.records import record_path, recorded_split, same_clips
+from utils.runtime.devices import jit_compile
+from utils.runtime.errors import UserError
+from utils.runtime.files import replaced_together, write_json
+
+
+def calibration_record(model, dataset: ClipDataset, rows: np.ndarray, *, batch_size: int) -> dict:
+    """Fit the calibration of a trained model to view 0 of the validation clips `rows`, for its record.
+
+    The result has the key "calibration". It is empty, after a note, if the clips or the logits allow none.
+    """
+    model.jit_compile = jit_compile()
+    recognizer = Recognizer(Path(), model, None)
+    logits = recognizer.logits(dataset, rows, batch_size=batch_size) if len(rows) else np.empty((0, 1))
+    try:
+        calibration = fit_calibration(dataset.labels[rows], logits)
+    except ValueError as error:
+        print(f"note: the record has no calibration, because {error}.")
+        return {}
+    if note := calibration_note(calibration.clips):
+        print(f"note: {note}")
+    return {"calibration": calibration.model_dump()}
+
+
+def calibrate_recorded(recognizer: Recognizer, dataset: ClipDataset, *, batch_size: int) -> Recognizer:
+    """Fit temperature and threshold to view 0 of the validation clips in a record; return the recogniser with them.
+
+    The file of the record is not changed yet, see `store_calibrations`. Raises UserError if the validation clips are
+    unknown, which they are without a record and for other arrays than those of the training, or if they cannot be used.
+    """
+    path, record = recognizer.path, recognizer.record
+    if record is None:
+        raise UserError(f"--calibrate: {path} must have a record that says which clips are validation clips, has none")
+    if not same_clips(record, dataset):
+        raise UserError(f"--calibrate: --data must hold the arrays that {path} was trained on, holds others")
+    rows = recorded_split(record).validation
+    logits = recognizer.logits(dataset, rows, batch_size=batch_size)
+    try:
+        calibration = fit_calibration(dataset.labels[rows], logits)
+    except ValueError as error:
+        raise UserError(f"--calibrate: {path} cannot be calibrated: {error}") from None
+    return replace(recognizer, record=record | {"format": FORMAT, "calibration": calibration.model_dump()})
+
+
+def store_calibrations(recognizers: Sequence[Recognizer]) -> None:
+    """Write the records of recognisers from `calibrate_recorded`, all or none, and print their calibrations."""
+    with replaced_together():
+        for recognizer in recognizers:
+            write_json(record_path(recognizer.path), recognizer.record)
+    for recognizer in recognizers:
+        found = recognizer.record["calibration"]
+        print(
+            f"wrote {record_path(recognizer.path)}: temperature {found['temperature']:.3g} and rejection threshold "
+            f"{found['threshold']:.3g} from {found['clips']} validation clips"
+        )
+        if note := calibration_note(found["clips"]):
+            print(f"note: {recognizer.path.name}: {note}")
