@@ -116,7 +116,8 @@ def workplace(tmp_path_factory):
         shutil.copy(arrays / name, folder / name)
         shutil.copy(arrays / name, folder / "arrays" / name)
     shutil.copy(arrays / "extraction.json", folder / "arrays")
-    (folder / "Frames_datasets/six").symlink_to("UCF11")
+    for name in ("six", "weizmann"):
+        (folder / "Frames_datasets" / name).symlink_to("UCF11")
     (folder / "recipes").symlink_to(PROJECT / "recipes")
     for name in ("results/synthetic", "docs", "few_labels", "video", "views_224"):
         (folder / name).mkdir(parents=True)
