@@ -387,6 +387,11 @@ def test_options_get_the_values_of_the_command_line(tmp_path):
         ),
         (
             "eval.py",
+            "--recognizer t.h5 --calibrate --force",
+            "error: --calibrate and --force exclude each other; expected one of them, got both\n",
+        ),
+        (
+            "eval.py",
             "--recognizer t.h5 --split official:1 --split_dir FILE",
             "error: --split_dir: must be an existing folder, got FILE\n",
         ),
