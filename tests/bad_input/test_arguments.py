@@ -15,7 +15,7 @@ def test_bad_values_of_each_argument_are_rejected(workplace, script):
             count += 1
             shown = " ".join(part if len(part) < 60 else f"{part[:50]}..." for part in call)
             try:
-                error = run_script(script, *call, cwd=workplace, expect=2)
+                error = run_script(script, *call, cwd=workplace, expect=2, clears_keras=False)
             except BaseException as problem:
                 problems.append(f"{shown}\n    {type(problem).__name__}: {problem}")
                 continue

@@ -23,7 +23,7 @@ def code_digest(*modules: str) -> str:
         if name in code or (path := source_file(name)) is None:  # no file: an imported function or class
             continue
         tree = ast.parse(path.read_bytes())
-        pending += imported_names(tree, name)
+        pending += imported_names(tree, name if path.name == "__init__.py" else name.rpartition(".")[0], name)
         remove_docstrings(tree)
         code[name] = ast.unparse(tree)
     return digest("\n".join(f"{name}\n{code[name]}" for name in sorted(code)).encode())
@@ -41,9 +41,12 @@ def source_file(name: str) -> Path | None:
     return Path(spec.origin) if spec is not None and spec.has_location else None
 
 
-def imported_names(tree: ast.AST, module: str) -> Iterator[str]:
-    """Yield the full names that `module` imports from its top-level package: modules and their attributes."""
-    package = module.partition(".")[0]
+def imported_names(tree: ast.AST, package: str, module: str) -> Iterator[str]:
+    """Yield the full names that `module` imports from its top-level package: modules and their attributes.
+
+    `package` is what relative imports refer to: the package of the module, or the module if it is a package.
+    """
+    top_level = module.partition(".")[0]
     for node in ast.walk(tree):
         names = []
         if isinstance(node, ast.Import):
@@ -51,9 +54,9 @@ def imported_names(tree: ast.AST, module: str) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             base = node.module
             if node.level:
-                base = importlib.util.resolve_name("." * node.level + (base or ""), module.rpartition(".")[0])
+                base = importlib.util.resolve_name("." * node.level + (base or ""), package)
             names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-        yield from (name for name in names if name.partition(".")[0] == package)
+        yield from (name for name in names if name.partition(".")[0] == top_level)
 
 
 def remove_docstrings(tree: ast.AST) -> None:

@@ -15,7 +15,7 @@ import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pydantic
@@ -73,7 +73,7 @@ def settings_of(options: Sequence, data: SplitDataset, files: Mapping[str, str |
     return json.loads(json.dumps(settings))  # tuples become lists, as in a file
 
 
-Metric = float | Literal["nan", "inf", "-inf"]  # a loss may diverge
+Metric = Annotated[float, pydantic.Field(allow_inf_nan=True)] | Literal["nan", "inf", "-inf"]  # a loss may diverge
 
 
 class Header(Schema):

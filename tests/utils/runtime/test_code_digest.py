@@ -56,3 +56,12 @@ def test_a_missing_module_is_an_error():
     """A misspelt module name would give a valid digest."""
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
         code_digest("no_such_module")
+
+
+def test_relative_imports_of_a_package_are_followed(package):
+    """A student in the __init__.py of a package could not be used, or be reused after a change of its modules."""
+    name, write = package
+    write(__init__="from .layers import build", layers="build = 1")
+    before = code_digest(name)
+    write(layers="build = 2")
+    assert code_digest(name) != before

@@ -108,8 +108,8 @@ def test_what_the_project_writes_is_accepted(written, tmp_path):
     described = IMAGE_TEACHER | {name: written[name] for name in ("key", "split")}
     assert refusal(tmp_path, described, read_scores_file) is None
     key = written["key"]
-    digest = key.get("frames") or key["content"]
-    for name, value in (("frames", digest), ("content", f"xxh3_128:{digest[-32:]}")):
+    digest = key["content"].rpartition(":")[2] * 2
+    for name, value in (("frames", digest), ("content", f"xxh3_128:{digest[:32]}")):
         other = {part: found for part, found in key.items() if part not in ("frames", "content")} | {name: value}
         assert refusal(tmp_path, written | {"key": other}, read_views_file) is None
 

@@ -219,10 +219,17 @@ def test_epochs_that_are_not_finite_are_restored(tmp_path):
 
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("adam", "mse")
-    epochs = [{"epoch": 1, "loss": 0.1, "val_loss": np.nan}, {"epoch": 2, "loss": np.inf, "val_loss": -np.inf}]
+    losses = [(0.1, np.nan), (np.inf, -np.inf)]
+    epochs = [
+        {"epoch": number, "seconds": 1.0, "loss": loss, "val_loss": val_loss, "val_accuracy": 0.5}
+        for number, (loss, val_loss) in enumerate(losses, start=1)
+    ]
     TrainingState(tmp_path / "net.training", {}).save(model, epochs, None)
     header = zipfile.ZipFile(tmp_path / "net.training").read("header.json")
-    assert json.loads(header, parse_constant=refuse)["history"][1] == {"epoch": 2, "loss": "inf", "val_loss": "-inf"}
+    assert json.loads(header, parse_constant=refuse)["history"][1] == epochs[1] | {
+        "loss": "inf",
+        "val_loss": "-inf",
+    }
     restored = TrainingState(tmp_path / "net.training", {}).history
     np.testing.assert_equal(restored, epochs)
 
