@@ -35,7 +35,7 @@ def run_script(script, *arguments, cwd, expect=0, clears_keras=True) -> str:
 
 @contextlib.contextmanager
 def _process_state_kept(clears_keras: bool) -> Iterator[None]:
-    """Restore signal handlers, environment, arguments, search path and stdin, and clear Keras' global state if asked."""
+    """Restore signal handlers, environment, arguments, search path and stdin; clear Keras' global state if asked."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     environment, argv, path, stdin = dict(os.environ), sys.argv, sys.path[:], sys.stdin
     try:

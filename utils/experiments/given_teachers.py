@@ -1,5 +1,6 @@
 """Given teachers, which are not trained: networks or class scores of any framework, single or averaged."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from utils.networks.recognizer import load_recognizer
 from utils.networks.stated_cost import Cost, cost_of_model, stated_cost, total_cost
 from utils.runtime.errors import UserError
 from utils.runtime.files import file_fingerprint
-from utils.settings.argument_types import SCORES_SUFFIX
+from utils.settings.argument_types import MODEL_SUFFIXES, SCORES_SUFFIX
 from utils.settings.options import TRAINED_TEACHERS
 from utils.teachers.score_files import open_scores, scores_fingerprint, scores_kind
 
@@ -33,12 +34,15 @@ def parse_source(text: str) -> tuple[str, tuple[str, ...]]:
 def file_of_part(part: str, fold: str, seed: int) -> Path:
     """Return the file of a part for one fold and seed; on fold:1/3, {fold} becomes 1-3.
 
-    Raises UserError if the file does not exist, or if the cost stated in the .json next to its scores is invalid.
+    Raises UserError if the file does not exist or has another suffix than models and class scores, or if the cost stated
+    in the .json next to its scores is invalid.
     """
     number = fold.partition(":")[2].replace("/", "-") or fold
     path = Path(part.replace("{fold}", number).replace("{seed}", str(seed)))
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"--sources must name existing files, got {path}")
+    if path.suffix not in (*MODEL_SUFFIXES, SCORES_SUFFIX):
+        raise UserError(f"--sources must name models (.keras, .h5) or class scores (.npy), got {path}")
     if path.suffix == SCORES_SUFFIX:
         stated_cost(path, argument="--sources")
     return path

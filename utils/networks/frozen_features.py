@@ -11,6 +11,7 @@ from utils.data.batches import RowReader, batch_loop, clip_reader, evaluation_ba
 from utils.data.clips import ClipDataset
 from utils.runtime.devices import jit_compile
 from utils.runtime.files import require_free_space
+from utils.runtime.run_log import begin_log
 
 
 @contextlib.contextmanager
@@ -24,6 +25,7 @@ def feature_reader(features, dataset: ClipDataset, rows: np.ndarray, folder: Pat
     folder.mkdir(parents=True, exist_ok=True)
     require_free_space(folder, 4 * int(np.prod(shape)) * len(rows), what="the file of frozen features")
     features.jit_compile = jit_compile()
+    begin_log()
     batches = evaluation_batches(clip_reader(dataset, features.input_shape[1:]), rows, {}, batch_size=16)
     with tempfile.TemporaryFile(dir=folder) as file:
         with batch_loop() as check:

@@ -207,12 +207,13 @@ def file_fingerprint(path: str | os.PathLike) -> str:
 
 @contextlib.contextmanager
 def exclusive_lock(path: str | os.PathLike, *, what: str) -> Iterator[None]:
-    """Hold a lock on the file `path` while the block runs, then delete the file.
+    """Hold a lock on the file `path` while the block runs, then delete the file, and new folders that stayed empty.
 
     The operating system releases the lock if the process dies.
     Raises UserError if another process holds the lock; the message starts with `what`.
     """
     path = Path(path)
+    new_folders = [folder for folder in path.absolute().parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with open(path, "a") as file:
@@ -226,6 +227,9 @@ def exclusive_lock(path: str | os.PathLike, *, what: str) -> Iterator[None]:
                 yield
             finally:
                 path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # not empty
+                    for folder in new_folders:
+                        folder.rmdir()
             return
 
 

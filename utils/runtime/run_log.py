@@ -23,7 +23,7 @@ from utils.runtime.files import beside_history, plain
 from utils.runtime.progress import duration
 
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # terminal codes for colours and cursor movement
-_log = contextvars.ContextVar("log", default=lambda text: None)  # the function that writes to the current run's log
+_log = contextvars.ContextVar("log", default=None)  # of the current run
 
 
 class Tee:
@@ -48,47 +48,84 @@ class Tee:
         return getattr(self._stream, name)
 
 
+class RunLog:
+    """The log of a run in the file `path`. Until `begin`, lines are kept in memory, so that a rejected run leaves none.
+
+    Each line starts with date and time. Lines that cannot be written, for example to a full disk, are dropped: a log
+    must not end a run.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._file, self._waiting = None, []
+
+    def write(self, text: str) -> None:
+        """Append the lines of a text."""
+        for line in ESCAPES.sub("", text).splitlines():
+            if line.strip():
+                self._append(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line.rstrip()}\n".encode(errors="replace"))
+
+    def begin(self) -> None:
+        """Write the lines so far to the file, and further lines at once."""
+        if self._file is not None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - unbuffered: lines of several threads stay whole
+        for line in self._waiting:
+            self._append(line)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _append(self, line: bytes) -> None:
+        if self._file is None:
+            self._waiting.append(line)
+        else:
+            with contextlib.suppress(OSError):
+                self._file.write(line)
+
+
 def log_only(text: str) -> None:
     """Write a line to the log of the current run, if there is one, but not to the terminal."""
-    _log.get()(text)
+    if (log := _log.get()) is not None:
+        log.write(text)
+
+
+def begin_log() -> None:
+    """Write the log of the current run, if there is one, to its file from now on, because the work begins."""
+    if (log := _log.get()) is not None:
+        log.begin()
 
 
 @contextlib.contextmanager
 def run_log(path: Path, options: Sequence) -> Iterator[None]:
     """Append the log of a run to the file `path`: header, printed lines, and how the run ended.
 
-    `options` are the dataclasses that hold the run's settings. Each line starts with date and time. Lines that cannot
-    be written, for example to a full disk, are dropped: a log must not end a run.
+    `options` are the dataclasses that hold the run's settings. A run that ends with a UserError before `begin_log` is
+    called leaves no log.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
-    with open(path, "ab", buffering=0) as file:  # unbuffered appends keep lines of several threads whole
-
-        def log(text: str) -> None:
-            for line in ESCAPES.sub("", text).splitlines():
-                if line.strip():
-                    with contextlib.suppress(OSError):
-                        file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line.rstrip()}\n".encode(errors="replace"))
-
-        log(header(options))
-        token = _log.set(log)
-        try:
-            stdout, stderr = Tee(sys.stdout, log), Tee(sys.stderr, log)
-            with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
-                yield
-        except UserError as error:
-            log(f"error: {error}")
-            raise
-        except KeyboardInterrupt as error:
-            log(str(error) or "interrupted")
-            raise
-        except BaseException:
-            log(f"failed: {traceback.format_exc()}")
-            raise
-        else:
-            log(f"finished after {duration(time.monotonic() - started)}")
-        finally:
-            _log.reset(token)
+    started, log = time.monotonic(), RunLog(path)
+    log.write(header(options))
+    token = _log.set(log)
+    try:
+        stdout, stderr = Tee(sys.stdout, log.write), Tee(sys.stderr, log.write)
+        with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+            yield
+    except UserError as error:
+        log.write(f"error: {error}")
+        raise
+    except BaseException as error:
+        is_stop = isinstance(error, KeyboardInterrupt)
+        log.write((str(error) or "interrupted") if is_stop else f"failed: {traceback.format_exc()}")
+        log.begin()
+        raise
+    else:
+        log.write(f"finished after {duration(time.monotonic() - started)}")
+        log.begin()
+    finally:
+        _log.reset(token)
+        log.close()
 
 
 def header(options: Sequence) -> str:

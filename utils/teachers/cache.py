@@ -27,6 +27,7 @@ from utils.runtime.files import (
     written_beside,
 )
 from utils.runtime.progress import progress
+from utils.runtime.run_log import begin_log
 from utils.runtime.schemas import Count, Schema, Sha256, read_checked
 from utils.teachers.question import Question, differences, key_digest
 from utils.teachers.teacher import Teacher
@@ -135,12 +136,13 @@ def compute(path: Path, key: dict, stored: np.ndarray | None, teacher: Teacher, 
     parts = path.with_suffix(".parts")
     if parts.is_dir() and differences(key_of_parts(parts), key):
         shutil.rmtree(parts)  # left by a killed run with another key
-    write_json(parts / "key.json", key)
     work = [(view, start) for view in range(first, shape[1]) for start in range(0, len(question.rows(view)), PART)]
     sizes = {(view, start): len(question.rows(view)[start : start + PART]) for view, start in work}
     missing = [part for part in work if not is_complete(part_path(parts, *part), (sizes[part], shape[-1]))]
     if missing:
         network = faster(teacher.load(question.dataset), question)
+        begin_log()
+        write_json(parts / "key.json", key)
         done = len(work) - len(missing)
         with progress(len(work), done=done, unit=f"parts of up to {PART} clips") as advance:
             try:

@@ -14,7 +14,7 @@ from utils.data.labels import balanced_label_weights
 from utils.networks.precision import computing_in, training_precision
 from utils.runtime.devices import has_gpu, jit_compile, memory_limit
 from utils.runtime.errors import UserError
-from utils.runtime.run_log import log_only
+from utils.runtime.run_log import begin_log, log_only
 from utils.settings.options import TrainingOptions
 from utils.splits.protocols import Split
 from utils.training.callbacks import AfterEachStep, EpochLog, tensorboard
@@ -62,6 +62,7 @@ def fit(
         done = len(state.history)
         train, validation = batches(model, reader, split, targets, options, steps, done)
         guard = Guard(model, reader, split, targets, options, past=log.epochs)
+        begin_log()
         with (
             batch_loop() as check,
             computing_in(model, precision),

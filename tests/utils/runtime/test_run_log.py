@@ -11,7 +11,7 @@ from utils import stages
 from utils.data.clips import open_clips
 from utils.runtime.devices import hardware
 from utils.runtime.errors import UserError
-from utils.runtime.run_log import Tee, log_only, run_log
+from utils.runtime.run_log import Tee, begin_log, log_only, run_log
 from utils.settings.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions
 
 OPTIONS = [TrainingOptions(epochs=3, patience=7)]
@@ -87,8 +87,13 @@ def test_isatty_is_that_of_the_stream():
 )
 def test_the_last_line_says_how_the_run_ended(tmp_path, raised, last):
     """The log would not show why a run stopped."""
-    with pytest.raises(type(raised)), run_log(tmp_path / "a.log", OPTIONS):
+
+    def work():
+        begin_log()
         raise raised
+
+    with pytest.raises(type(raised)), run_log(tmp_path / "a.log", OPTIONS):
+        work()
     assert lines_of(tmp_path / "a.log")[-1] == last
     assert isinstance(raised, (UserError, KeyboardInterrupt)) or "Traceback" in (tmp_path / "a.log").read_text()
     assert not isinstance(sys.stdout, Tee)
@@ -130,3 +135,10 @@ def test_a_training_writes_its_log_next_to_its_history(make_arrays, tmp_path):
     assert '"view_seed": 0' in text  # a default
     assert "training precision: float32" in lines
     assert lines[-1].startswith("finished after ")
+
+
+def test_a_run_that_is_rejected_before_its_work_leaves_no_log(tmp_path):
+    """A mistyped command would append to the log of another run, or leave a folder behind."""
+    with pytest.raises(UserError), run_log(tmp_path / "new/run.log", []):
+        raise UserError("--data: is wrong")
+    assert list(tmp_path.iterdir()) == []
