@@ -34,7 +34,7 @@ def parse_source(text: str) -> tuple[str, tuple[str, ...]]:
 def file_of_part(part: str, fold: str, seed: int) -> Path:
     """Return the file of a part for one fold and seed; on fold:1/3, {fold} becomes 1-3.
 
-    Raises UserError if the file does not exist or has another suffix than models and class scores, or if the cost stated
+    Raises UserError if the file does not exist or is neither a model nor class scores, or if the cost stated
     in the .json next to its scores is invalid.
     """
     number = fold.partition(":")[2].replace("/", "-") or fold
