@@ -8,7 +8,18 @@ from models.frame_layers import BatchToFrames, FramesToBatch
 
 DROPOUT = 0.5  # before the classifier, as in TSM (Lin et al., arXiv:1811.08383)
 BACKBONE = "backbone"  # name of the layer that is the image network
-SCALED_INPUT = ("MobileNet", "MobileNetV2", "ResNet50V2")  # of keras.applications, for values from -1 to 1
+# Scale and offset of the pixels for networks of keras.applications that do not contain a layer for it.
+TO_ONE = (1 / 127.5, -1.0)  # -1..1
+IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of values from 0 to 1
+PREPROCESSING = {
+    "MobileNet": TO_ONE,
+    "MobileNetV2": TO_ONE,
+    "ResNet50V2": TO_ONE,
+    "EfficientNetV2B0": (
+        [1 / (255 * deviation) for deviation in IMAGENET_DEVIATION],
+        [-mean / deviation for mean, deviation in zip(IMAGENET_MEAN, IMAGENET_DEVIATION)],
+    ),
+}
 MOMENTUM = 0.9  # of batch normalisation without pretrained weights; 0.99 is for millions of images
 MIXING_SHARE = 8  # features per hidden unit of the temporal convolution
 
@@ -47,8 +58,9 @@ def build_frames(
         )
     else:
         network = application(backbone, image_shape)
-    if backbone in SCALED_INPUT:
-        images = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocessing")(images)
+    if backbone in PREPROCESSING:
+        scale, offset = PREPROCESSING[backbone]
+        images = keras.layers.Rescaling(scale, offset=offset, name="preprocessing")(images)
     network = keras.Model(network.inputs[0], network.outputs[0], name=BACKBONE)
     for layer in normalisation_layers(network):
         if pretrained:
@@ -67,7 +79,10 @@ def build_frames(
 
 def application(name: str, image_shape: tuple[int, int, int], *, weights: str | None = None) -> keras.Model:
     """Build a network of keras.applications that maps images to averaged features, with random weights by default."""
-    return getattr(keras.applications, name)(include_top=False, weights=weights, input_shape=image_shape, pooling="avg")
+    settings = {"include_top": False, "weights": weights, "input_shape": image_shape, "pooling": "avg"}
+    if name == "EfficientNetV2B0":
+        settings["include_preprocessing"] = False  # its layer `Normalization` does not convert to ONNX
+    return getattr(keras.applications, name)(**settings)
 
 
 def temporal_convolution(features):

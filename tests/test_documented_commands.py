@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 
 from models.c3d import WEIGHT_LAYERS, build_c3d
+from models.efficientnet_lite import build_efficientnet_lite0
 from tests.scripts import PROJECT, run_script
 from utils.data.clips import open_clips
 from utils.evaluation.metrics import accuracy
 from utils.experiments import plan
 from utils.extraction.extract import extract
+from utils.networks.backbone_weights import LITE0_FILE
 from utils.networks.recognizer import load_recognizer, save_model
 from utils.synthetic.dataset import render_dataset
 
@@ -60,6 +62,7 @@ PARSED = {
     "benchmarks/rejection.py": "trains three students for minutes",
     "benchmarks/split_gap.py": "trains the full-width student twice",
     "benchmarks/synthetic_frames.py": "renders hundreds of videos and trains networks",
+    "examples/efficientnet_lite0_weights.py": "needs PyTorch; tests/examples runs it",
     "examples/image_teacher.py": "needs PyTorch; tests/examples runs its parts",
     "examples/torchvision_scores.py": "needs torchvision; tests/examples runs it with a stand-in",
     "examples/videomae_scores.py": "needs transformers; tests/examples runs it with a stand-in",
@@ -130,6 +133,8 @@ def workplace(tmp_path_factory):
         shutil.copytree(arrays, folder / "Frames_datasets" / name)
     np.save(folder / "few_labels/scores.npy", np.concatenate([scores, scores]))
     write_sports1m_file(folder / "sports1m.h5")
+    (folder / "keras/models").mkdir(parents=True)
+    build_efficientnet_lite0((SIDE, SIDE, 3)).save_weights(folder / "keras/models" / LITE0_FILE)
     return folder
 
 
@@ -186,6 +191,7 @@ def parse_only(script: str, arguments: list[str], folder: Path, monkeypatch) -> 
 def check_python(script: str, arguments: list[str], request) -> None:
     """Run a script at small size, or parse its arguments, as the tables say."""
     folder, monkeypatch = request.getfixturevalue("workplace"), request.getfixturevalue("monkeypatch")
+    monkeypatch.setenv("KERAS_HOME", str(folder / "keras"))
     if [script, *arguments] == DEMO:
         assert (request.getfixturevalue("demo") / "results.md").is_file()
     elif script == "reproduce.py":
@@ -201,6 +207,7 @@ def check_python(script: str, arguments: list[str], request) -> None:
             request.getfixturevalue("demo")
         provide_models(arguments, folder)
         weights = ["--weights", "sports1m.h5"] if "--task" in arguments else []  # instead of a download
+        weights += ["--width", "1"] if "--student_weights" in arguments else []  # pretrained networks have one width
         run_script(script, *arguments, *RUN[script], *weights, cwd=folder)
         if "--output_path" in arguments and "--write_views" not in arguments:
             assert (folder / arguments[arguments.index("--output_path") + 1]).exists()

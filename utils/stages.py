@@ -172,7 +172,8 @@ def train_alone(
         distiller = Distiller(student, alpha=1.0)
         epoch_clips = len(loaded.split.train) + len(loaded.dataset.unlabelled_rows)
         history = fit(distiller, reader, split, {"labels": labels}, training, epoch_clips=epoch_clips, state=state)
-        return finish(student, history, loaded, output, options, {"kind": "student"}, state)
+        about = {"kind": "student"} | digests_of_weights(files)
+        return finish(student, history, loaded, output, options, about, state)
 
 
 @logged
@@ -223,8 +224,14 @@ def train_distilled(
         reader = clip_reader(dataset, network.input_shape, views, fresh=is_live)
         history = fit(distiller, reader, trained, {"labels": labels, **targets}, training, state=state)
         teacher = fingerprints if len(fingerprints) > 1 else fingerprints[0]
-        about = {"kind": "distilled student", "teacher": teacher, "unlabelled": leaks}
+        about = {"kind": "distilled student", "teacher": teacher, "unlabelled": leaks} | digests_of_weights(files)
         return finish(student, history, loaded, output, options, about, state)
+
+
+def digests_of_weights(files: dict[str, str]) -> dict[str, str]:
+    """Return the digests of the student's initial weights, if any, for the record; `files` are digests by argument."""
+    names = ("student_weights", "initial_weights")
+    return {name: files[f"--{name}"] for name in names if f"--{name}" in files}
 
 
 def write_views(

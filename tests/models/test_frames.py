@@ -98,15 +98,17 @@ MODULES |= {"EfficientNetV2B0": "efficientnet_v2"}
 
 @pytest.mark.parametrize("name", [name for name in BACKBONES if name != LITE0])
 def test_inputs_are_scaled_as_the_image_network_expects(clips, name):
-    """Pretrained weights would be used on pixels in another range. Keras' own functions are the reference."""
-    model = build_frames(name, 5, input_shape=SHAPE, mixing="convolution")
+    """Pretrained weights would be used on pixels in another range. Keras' own networks are the reference."""
+    model = with_random_weights(build_frames(name, 5, input_shape=SHAPE, mixing="convolution"))
     preprocess = importlib.import_module(f"keras.applications.{MODULES[name]}").preprocess_input
+    reference = getattr(keras.applications, name)(include_top=False, weights=None, input_shape=SHAPE[1:], pooling="avg")
+    reference.set_weights(backbone_of(model).get_weights())
     images = preprocess(clips.reshape(-1, *SHAPE[1:]).copy())
-    expected = np.asarray(backbone_of(model)(images, training=False)).reshape(2, 4, -1)
+    expected = np.asarray(reference(images, training=False)).reshape(2, 4, -1)
     features = keras.Model(model.input, model.get_layer("features").output)
     found = np.asarray(features(clips, training=False))
-    assert found.std() > 0
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * expected.std())
+    assert found.std(axis=(0, 1)).max() > 0
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * expected.std())
 
 
 def test_saved_students_are_loaded_unchanged(clips, tmp_path):

@@ -11,6 +11,7 @@ from tests.utils.training.test_fit import without_times
 from utils import stages
 from utils.networks.recognizer import load_recognizer
 from utils.runtime.errors import UserError
+from utils.runtime.files import file_fingerprint
 from utils.settings.options import (
     DataOptions,
     DistillationOptions,
@@ -92,6 +93,7 @@ def test_pretrained_weights_are_the_start_of_training(data, tmp_path):
     settings = {"width": 1.0, "frames": 1, "alpha": 1.0, "student_weights": file}
     training = {"learning_rate": 1e-6, "backbone_rate": 0.1, "epochs": 2, "max_minutes": 1e-9}
     trained = train(data, tmp_path, training=training, **settings)
+    assert trained.record["student_weights"] == file_fingerprint(file)
     backbone = load_recognizer(trained.output_path, argument="").model.get_layer("backbone")
     for found, expected in zip(normalisation_layers(backbone), normalisation_layers(network), strict=True):
         for one, other in zip(found.get_weights(), expected.get_weights()):

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reproduce import make_parser
 from utils.data.clips import ClipDataset, FrameFile
 from utils.data.loading import SplitDataset
 from utils.experiments import grid as grid_module
 from utils.experiments.arrays import ArrayOrigin
-from utils.experiments.grid import Experiment, cells_of
+from utils.experiments.grid import Experiment, cells_of, from_arguments
 from utils.runtime.files import file_fingerprint
 from utils.settings.options import (
     DataOptions,
@@ -206,6 +207,17 @@ def test_initial_weights_are_identified_by_content(experiment, tmp_path):
     assert changed(keys_with(b"a"), keys_with(b"b")) == students
     (alone, *_) = cells_of(experiment, "random", 0, {}, [])
     assert not {"student_weights", "mixing", "backbone_rate"} & set(alone.settings)
+
+
+def test_options_of_the_student_do_not_reach_the_teacher(tmp_path):
+    """A teacher would be trained again for each student, or the student at the rate of new layers."""
+    weights = tmp_path / "lite0.weights.h5"
+    weights.touch()
+    typed = ["--student", "frames:efficientnet_lite0", "--student_weights", str(weights), "--student_frames", "4"]
+    found = from_arguments(make_parser().parse_args(typed))
+    assert (found.student_training.backbone_rate, found.teacher_training.backbone_rate) == (0.1, 1.0)
+    assert (found.student_network.input_frames, found.teacher_network.input_frames) == (4, 16)
+    assert (found.distillation.mixing, found.distillation.student_weights) == ("shift", weights)
 
 
 def test_code_arrays_and_versions(experiment, monkeypatch):
