@@ -128,6 +128,8 @@ class Record(Schema):
     unlabelled: Unlabelled | None = None
     auxiliary: str | None = None  # written by one earlier version
     seconds: NonNegative = 0.0
+    student_weights: Sha256 | None = None  # digest of the initial weights of an image network
+    initial_weights: Sha256 | None = None  # digest of the model from which training started
     calibration: Calibration | None = None
     clip_seconds: ClipSeconds | None = None
     class_names: Annotated[

@@ -39,10 +39,11 @@ def check_frame_student(student: str, *, mixing: str, weights: str | Path, width
 def settle_frame_student(args: argparse.Namespace, *, width: float) -> None:
     """Set `mixing` and `backbone_rate` in parsed arguments to their defaults if they are None.
 
-    `width` is that of the student. Raises UserError if the arguments contradict each other.
+    `width` is that of the student. Settled arguments stay as they are. Raises UserError if the arguments contradict
+    each other.
     """
     backbone = backbone_name(args.student)
-    if backbone is None and args.backbone_rate not in (None, 1.0):  # 1.0: settled before
+    if backbone is None and args.backbone_rate not in (None, 1):
         raise UserError(f"--backbone_rate: must go with --student {PREFIX}NAME, got --student {args.student}")
     if args.mixing is None:
         args.mixing = NO_MIXING if backbone is None else "shift" if backbone == LITE0 else "convolution"

@@ -37,6 +37,8 @@ def test_defaults_depend_on_the_student(arguments, mixing, rate):
     """Pretrained weights would be lost at the rate of new layers; other students would get other keys."""
     args = settled(*arguments)
     assert (args.mixing, args.backbone_rate) == (mixing, rate)
+    settle_frame_student(args, width=1.0)  # again, as reproduce.py does
+    assert (args.mixing, args.backbone_rate) == (mixing, rate)
 
 
 @pytest.mark.parametrize(
