@@ -2,7 +2,6 @@
 
 import keras
 
-from models import LITE0
 from models.efficientnet_lite import build_efficientnet_lite0
 from models.frame_layers import BatchToFrames, FramesToBatch
 
@@ -52,7 +51,7 @@ def build_frames(
     image_shape = (height, image_width, channels)
     clips = keras.Input(input_shape, name="clip")  # (B, T, H, W, 3), RGB, 0..255
     images = FramesToBatch(name="images")(clips)  # (B * T, H, W, 3)
-    if backbone == LITE0:
+    if backbone == "efficientnet_lite0":
         network = build_efficientnet_lite0(
             image_shape, width=width, shifted_frames=frames if mixing == "shift" and frames > 1 else None
         )

@@ -17,6 +17,7 @@ from utils.runtime.devices import hardware, installed_versions
 from utils.runtime.drawing import save_figure
 from utils.runtime.files import plain, write_csv, write_json, write_text
 from utils.settings.argument_types import SCORES_SUFFIX
+from utils.settings.frame_students import backbone_name
 from utils.settings.options import TRAINED_TEACHERS
 
 SEEN_NOTE = "Seen: test clips that are training or validation clips of the recogniser; no differences are given then."
@@ -135,7 +136,7 @@ def caption(lines: Sequence[Line], rows: Sequence[dict], results: dict) -> str:
         "Gap closed: (student - student alone) / (teacher - student alone), given if the teacher's lead is significant."
     )
     networks = (
-        f"Student: width {arguments['student_width']:g}, {arguments['student_epochs']} epochs. "
+        f"Student: {frames_text(arguments)}width {arguments['student_width']:g}, {arguments['student_epochs']} epochs. "
         f"Input {size}, batch size {arguments['batch_size']}."
     )
     if {line.teacher for line in lines} & set(TRAINED_TEACHERS):
@@ -168,6 +169,15 @@ def seen_notes(rows: Sequence[dict]) -> list[str]:
         if row["validation_clips_trained_on"]
     ]
     return notes
+
+
+def frames_text(arguments: dict) -> str:
+    """Return the settings of a student frames:NAME as the beginning of a list; nothing for other students."""
+    if backbone_name(arguments["student"]) is None:
+        return ""
+    names = ("student", "student_weights", "mixing", "student_frames")
+    student, weights, mixing, frames = (arguments[name] for name in names)
+    return f"{student}, weights {weights}, mixing {mixing}, {frames} frames, "
 
 
 def interval_notes(rows: Sequence[dict]) -> str:

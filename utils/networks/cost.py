@@ -20,8 +20,7 @@ def multiply_accumulates(model) -> int:
     """
     import tensorflow as tf
 
-    (clip,) = model.inputs
-    spec = tf.TensorSpec((1, *clip.shape[1:]), clip.dtype)
+    spec = tf.TensorSpec((1, *model.input_shape[1:]))
     graph = tf.function(lambda clip: model(clip, training=False)).get_concrete_function(spec).graph
     return sum(operation_cost(operation) for operation in graph.get_operations())
 

@@ -25,6 +25,8 @@ FULL = {
     "seconds": 1.5,
     "best_epoch": 1,
     "arguments": {"group_pattern": None, "view_seed": 3, "flip": False},
+    "student_weights": "6" * 64,
+    "initial_weights": "7" * 64,
     "calibration": {"temperature": 1.5, "threshold": 0.25, "kept": 0.95, "clips": 20, "rows": "validation"},
     "clip_seconds": {"median": 0.64, "lower_quartile": 0.6, "upper_quartile": 0.7, "clips": 4},
 }
@@ -59,6 +61,8 @@ ACCEPTED = {
     "split.notes": {"empty list"},
     "split.notes[0]": {*TEXTS, "empty text"},
     "arrays.paths": {"empty text"},
+    "student_weights": {"null"},
+    "initial_weights": {"null"},
     "calibration": {"null"},
     "calibration.temperature": {"number", "huge"},
     "clip_seconds": {"null"},

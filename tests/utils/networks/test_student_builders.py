@@ -7,6 +7,7 @@ import pytest
 from models import STUDENTS
 from utils import stages
 from utils.networks.student_builders import student_builder, student_code, teacher_code
+from utils.runtime import code_digest
 from utils.runtime.errors import UserError
 from utils.settings import argument_types, cli
 from utils.settings.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions
@@ -59,6 +60,17 @@ def test_a_function_in_the_current_folder_builds_the_student(own, tmp_path):
     with open(tmp_path / f"{name}.py", "a") as file:
         file.write("WIDTH = 3\n")
     assert student_code(f"{name}:build") != code
+
+
+def test_the_code_of_frame_students_is_that_of_their_networks(monkeypatch):
+    """A training could be resumed with a changed shift, or a new name of a student would make all others obsolete."""
+    read = []
+    monkeypatch.setattr(code_digest, "remove_docstrings", lambda tree: None)
+    found = code_digest.source_file
+    monkeypatch.setattr(code_digest, "source_file", lambda name: read.append(name) or found(name))
+    assert student_code("frames:efficientnet_lite0") == student_code("frames:MobileNetV2") != student_code("compact3d")
+    assert {"models.frames", "models.frame_layers", "models.efficientnet_lite", "models.distiller"} <= set(read)
+    assert "models" not in read
 
 
 @pytest.mark.parametrize(
