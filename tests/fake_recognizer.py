@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 
+import keras
 import numpy as np
 
 from utils.networks.recognizer import Recognizer
@@ -25,13 +25,6 @@ class FakeModel:
     @property
     def output_shape(self):
         return (None, self.num_classes)
-
-    @property
-    def inputs(self):
-        return [SimpleNamespace(shape=self.input_shape, dtype="float32")]
-
-    def __call__(self, clips, training=False):
-        return clips
 
     def count_params(self):
         return 123
