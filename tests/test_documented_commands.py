@@ -155,10 +155,10 @@ def demo(workplace):
 
 
 def provide_models(arguments: list[str], folder: Path) -> None:
-    """Write a network in place of each missing model that a command reads, with a record if it calibrates them."""
-    inputs = re.findall(r"--(?:source|recognizer)((?: (?!--)\S+)+)", " ".join(arguments))
+    """Write a network in place of each missing model that a command reads, with a record if it needs one."""
+    inputs = re.findall(r"--(?:source|recognizer|initial_weights)((?: (?!--)\S+)+)", " ".join(arguments))
     for path in (folder / name for names in inputs for name in names.split()):
-        needs_record = "--calibrate" in arguments
+        needs_record = "--calibrate" in arguments or "--initial_weights" in arguments
         if path.exists() and (path.with_suffix(".json").exists() or not needs_record):
             continue
         if needs_record:
