@@ -43,7 +43,7 @@ class PyAvCapture:
         return round(self._frame.rotation / 90)
 
     def get(self, name: int) -> float:
-        """Return a property by its number in OpenCV: frame count, frame rate, size of the last frame."""
+        """Return a property by its number in OpenCV: frame count, frame rate; size and time of the last frame."""
         import cv2
 
         stream, rate = self._stream, float(self._stream.average_rate or 0)
@@ -52,6 +52,7 @@ class PyAvCapture:
             return float(stream.frames or int(float(duration) * rate + 0.5))
         return {
             cv2.CAP_PROP_FPS: rate,
+            cv2.CAP_PROP_POS_MSEC: 1000 * (self._frame.time or 0.0) if self._frame is not None else 0.0,
             cv2.CAP_PROP_FRAME_HEIGHT: float(self._size[0]),
             cv2.CAP_PROP_FRAME_WIDTH: float(self._size[1]),
         }[name]

@@ -6,7 +6,7 @@ OpenCV is imported when the first video is read, to keep the scripts' `--help` f
 import contextlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -135,6 +135,7 @@ def _opencv():
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
     import cv2
 
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # if cv2 was imported before
     return cv2
 
 
@@ -188,16 +189,34 @@ def _decode(cv2, capture, wanted, shape: tuple[int, int, int, int]) -> tuple[np.
     If a wanted frame is missing or `wanted` is empty, the clip is None and the number is that of all frames.
     """
     clip = np.empty(shape, np.uint8)
-    size = (shape[2], shape[1])  # OpenCV's order: width, height
     position, filled = 0, 0
     while capture.grab():
         if filled < len(wanted) and position == wanted[filled]:
             retrieved, frame = capture.retrieve()
             if not retrieved:
                 raise VideoError(f"frame {position} cannot be decoded")
-            cv2.cvtColor(cv2.resize(frame, size), cv2.COLOR_BGR2RGB, dst=clip[filled])
+            clip[filled] = stored_frame(frame, height=shape[1], width=shape[2])
             filled += 1
             if filled == len(wanted):
                 return clip, position + 1
         position += 1
     return None, position
+
+
+def stored_frame(frame: np.ndarray, *, height: int, width: int) -> np.ndarray:
+    """Return a decoded frame, BGR, as a clip stores it: uint8 `(height, width, 3)`, RGB."""
+    cv2 = _opencv()
+    return cv2.cvtColor(cv2.resize(frame, (width, height)), cv2.COLOR_BGR2RGB)
+
+
+@contextlib.contextmanager
+def opened_video(path: str | os.PathLike) -> Iterator:
+    """Open a video for one pass over its frames; yields a capture with the interface of cv2.VideoCapture.
+
+    Raises VideoError as `read_clip` does. If OpenCV decodes no frame, PyAV is used.
+    """
+    cv2, path = _opencv(), _checked_file(path)
+    with _opened(cv2, path) as capture:
+        is_decoded = capture.grab()
+    with _opened(cv2, path) if is_decoded else opened_with_pyav(path) as capture:
+        yield capture

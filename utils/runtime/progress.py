@@ -19,10 +19,13 @@ def duration(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def progress(total: int, *, done: int = 0, unit: str, delay: float = 0) -> Iterator[Callable[[], None]]:
-    """Yield a function to call after each finished unit; progress is written to stderr.
+def progress(
+    total: int | None, *, done: int = 0, unit: str, delay: float = 0
+) -> Iterator[Callable[..., None]]:
+    """Yield a function to call with the number of finished units, by default 1; progress is written to stderr.
 
-    `done` is the number of units that an earlier run has finished. Nothing is shown in the first `delay` seconds.
+    `total` is None if unknown. `done` is the number of units that an earlier run has finished. Nothing is shown in the
+    first `delay` seconds.
     """
     if sys.stderr is not None and sys.stderr.isatty():
         with tqdm(total=total, initial=done, unit=f" {unit}", dynamic_ncols=True, delay=delay) as bar:
@@ -31,14 +34,15 @@ def progress(total: int, *, done: int = 0, unit: str, delay: float = 0) -> Itera
     start = last_line = time.monotonic()
     count = done
 
-    def advance() -> None:
+    def advance(finished: int = 1) -> None:
         nonlocal count, last_line
-        count += 1
+        count += finished
         now = time.monotonic()
         if now - last_line >= SECONDS_BETWEEN_LINES:
             last_line = now
             rate = (count - done) / (now - start)
-            left = duration((total - count) / rate)
-            print(f"{count}/{total} {unit}, {rate:.1f}/s, {left} left", file=sys.stderr, flush=True)
+            of_total = f"{count}" if total is None else f"{count}/{total}"
+            left = "" if total is None else f", {duration(max(total - count, 0) / rate)} left"
+            print(f"{of_total} {unit}, {rate:.1f}/s{left}", file=sys.stderr, flush=True)
 
     yield advance

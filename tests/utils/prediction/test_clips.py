@@ -1,0 +1,103 @@
+"""Answers for whole videos equal those of stage 1 and eval.py."""
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from tests.utils.prediction.conftest import STORED, colour_predictor, coloured, write_video
+from utils.data.clips import open_clips
+from utils.networks.recognizer import load_recognizer, save_recognizer
+from utils.prediction.answers import NO_ACTION, Unreadable
+from utils.prediction.clips import predict_videos
+from utils.prediction.predictor import load_predictor
+from utils.runtime.errors import UserError
+from utils.settings.options import ViewOptions
+from utils.settings.prediction_options import PredictionOptions
+
+
+@pytest.mark.parametrize("views", [1, 3])
+def test_the_answer_for_a_training_video_is_that_of_the_evaluation(trained, views):
+    """A model would be applied to other pixels than those that it was tested on. Equal batches, equal bits."""
+    dataset = open_clips(trained / "arrays/frames.npy", trained / "arrays/labels.npy")
+    recognizer = load_recognizer(trained / "model.keras", argument="--recognizer")
+    rows = np.zeros(4, int) if views > 1 else np.arange(4)  # videos have the views of row 0
+    options = ViewOptions(view_seed=3)
+    logits = [recognizer.logits(dataset, rows, batch_size=4, view=view, options=options) for view in range(views)]
+    expected = np.mean([softmax(each.astype(np.float64), axis=1) for each in logits], axis=0)
+
+    predictor = load_predictor(trained / "model.keras", PredictionOptions(batch_size=4, views=views))
+    answers = list(predict_videos(predictor, [trained / "videos" / dataset.paths[row] for row in rows]))
+    assert predictor.members[0].stored_shape == STORED
+    np.testing.assert_array_equal([answer.probabilities for answer in answers], expected)
+
+
+def test_the_mean_of_several_models_and_the_calibration_of_each(trained, tmp_path):
+    """Confidences would be those of uncalibrated models, or a model would be left out."""
+    recognizer = load_recognizer(trained / "model.keras", argument="--recognizer")
+    for name, temperature, threshold in (("sharp", 0.01, 0.4), ("flat", 100.0, 0.8)):
+        record = {key: value for key, value in recognizer.record.items() if key != "fingerprint"}
+        record["calibration"] = {"temperature": temperature, "threshold": threshold, "kept": 0.95, "clips": 3}
+        save_recognizer(recognizer.model, tmp_path / f"{name}.keras", record)
+    video = trained / "videos/Class1/v_Class1_g02_c01.avi"
+    plain, sharp, flat = (
+        load_predictor(path) for path in (trained / "model.keras", tmp_path / "sharp.keras", tmp_path / "flat.keras")
+    )
+    both = load_predictor([tmp_path / "sharp.keras", tmp_path / "flat.keras"])
+    logits = np.log(plain.predict(video).probabilities)
+    np.testing.assert_allclose(sharp.predict(video).probabilities, softmax(logits / 0.01), rtol=1e-6)
+    mean = (sharp.predict(video).probabilities + flat.predict(video).probabilities) / 2
+    np.testing.assert_allclose(both.predict(video).probabilities, mean, rtol=1e-12)
+    assert (plain.threshold, sharp.threshold, both.threshold) == (0.0, 0.4, pytest.approx(0.6))
+    assert plain.notes == ("model.keras: not calibrated, so every video gets a class unless --threshold is given",)
+    assert flat.predict(video).label == NO_ACTION
+    assert load_predictor(tmp_path / "flat.keras", PredictionOptions(threshold=0.0)).predict(video).label != NO_ACTION
+
+
+def test_videos_that_cannot_be_read_do_not_stop_the_others(tmp_path):
+    """One damaged file among thousands would end the run, or shift the answers of those after it."""
+    paths = []
+    for number, channel in enumerate((0, 1, 2, 1)):
+        paths.append(write_video(tmp_path / f"{number}.avi", coloured((channel, 20))))
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("no video")
+    paths[1:1] = [tmp_path / "empty.mp4"]
+    paths[3:3] = [tmp_path / "text.mp4", tmp_path / "missing.mp4"]
+    predictor = colour_predictor(batch_size=3)
+    found = list(predict_videos(predictor, paths))
+    assert [found_one.video for found_one in found] == [str(path) for path in paths]
+    labels = [None if isinstance(each, Unreadable) else each.label for each in found]
+    assert labels == ["red", None, "green", None, None, "blue", "green"]
+    assert predictor.members[0].recognizer.model.batches == [3, 1]
+    assert found[1].reason == "is empty"
+
+
+def test_models_without_a_record(trained, tmp_path):
+    """Another project's model could not be used, or would name its classes wrongly."""
+    model = load_recognizer(trained / "model.keras", argument="").model
+    model.save(tmp_path / "plain.keras")
+    (tmp_path / "names.txt").write_text("walk\nrun\n\njump\n")
+    names = PredictionOptions(class_names=tmp_path / "names.txt", sequence_length=20, frame_size=(40, 48))
+    video = trained / "videos/Class1/v_Class1_g02_c01.avi"
+    answer = load_predictor(tmp_path / "plain.keras", names).predict(video)
+    assert answer.class_names == ("walk", "run", "jump")
+    expected = load_predictor(trained / "model.keras").predict(video).probabilities
+    np.testing.assert_allclose(answer.probabilities, expected, rtol=1e-5)
+    assert load_predictor(tmp_path / "plain.keras").class_names == ("0", "1", "2")
+
+    (tmp_path / "names.txt").write_text("walk\nwalk\nrun\n")
+    with pytest.raises(UserError, match="must hold 3 different names, one per line, found 2 different ones in 3 lines"):
+        load_predictor(tmp_path / "plain.keras", names)
+    with pytest.raises(UserError, match="--sequence_length: must be at least the 16 frames"):
+        load_predictor(tmp_path / "plain.keras", PredictionOptions(sequence_length=8))
+    with pytest.raises(UserError, match="--frame_size is for models without a record"):
+        load_predictor(trained / "model.keras", PredictionOptions(frame_size=(40, 48)))
+
+
+def test_models_of_different_classes_are_not_averaged(trained, tmp_path):
+    """The probabilities of different classes would be averaged."""
+    recognizer = load_recognizer(trained / "model.keras", argument="")
+    record = {key: value for key, value in recognizer.record.items() if key != "fingerprint"}
+    record |= {"class_names": ["a", "b", "c"]}
+    save_recognizer(recognizer.model, tmp_path / "other.keras", record)
+    with pytest.raises(UserError, match=r"must have the classes of .*, Class0, Class1, Class2, found a, b, c"):
+        load_predictor([trained / "model.keras", tmp_path / "other.keras"])

@@ -1,0 +1,1 @@
+"""Answers for videos: whole clips, timelines of long videos, cameras, annotated videos."""

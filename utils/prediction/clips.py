@@ -1,0 +1,84 @@
+"""Answers for whole videos: decoding on several threads while the model runs on the videos already read."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from utils.data.batches import batch_loop
+from utils.extraction.video import VideoError, read_clip_and_info
+from utils.prediction.answers import Answer, Unreadable
+from utils.prediction.predictor import Predictor
+from utils.runtime.devices import cores
+
+
+def predict_videos(predictor: Predictor, paths: Sequence[str | os.PathLike]) -> Iterator[Answer | Unreadable]:
+    """Yield an answer for each video, in order; for a video that cannot be read, the reason.
+
+    Frames are sampled, resized and rendered as stage 1 and the model's evaluation do. The model runs on groups of
+    `batch_size` readable videos, so that an answer does not depend on timing.
+    """
+    size = predictor.options.batch_size
+
+    def read(path: Path) -> list[np.ndarray] | Unreadable:
+        return read_views(predictor, path)
+
+    pool = ThreadPoolExecutor(min(cores(), max(len(paths), 1)), thread_name_prefix="decoder")
+    try:
+        with batch_loop() as check:
+            group: list[tuple[str, list[np.ndarray] | Unreadable]] = []
+            for path, found in read_ahead(pool, read, map(Path, paths), ahead=2 * size):
+                group.append((str(path), found))
+                if sum(not isinstance(each, Unreadable) for _, each in group) == size:
+                    yield from answers_of(predictor, group)
+                    group = []
+                check()
+            yield from answers_of(predictor, group)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def answers_of(
+    predictor: Predictor, group: Sequence[tuple[str, list[np.ndarray] | Unreadable]]
+) -> Iterator[Answer | Unreadable]:
+    """Yield the answers for a group of videos from one batch per model."""
+    readable = [views for _, views in group if not isinstance(views, Unreadable)]
+    probabilities = iter(predictor.probabilities([np.stack(batch) for batch in zip(*readable)]) if readable else ())
+    for name, found in group:
+        if isinstance(found, Unreadable):
+            yield found
+        else:
+            yield Answer(name, predictor.class_names, next(probabilities), predictor.threshold)
+
+
+def read_views(predictor: Predictor, path: Path) -> list[np.ndarray] | Unreadable:
+    """Return the views of a video for each model of `predictor`, uint8 `(V, *input_shape)`.
+
+    The video is decoded once per shape in which stage 1 stored the clips of the models.
+    """
+    try:
+        shapes = {member.stored_shape for member in predictor.members}
+        clips = {shape: read_clip_and_info(path, shape)[0] for shape in shapes}
+    except VideoError as error:
+        return Unreadable(str(path), str(error))
+    except Exception as error:  # a damaged file may raise anything; the others get their answers
+        return Unreadable(str(path), f"{type(error).__name__}: {' '.join(str(error).split())}")
+    return [member.views_of(clips[member.stored_shape], predictor.options.views) for member in predictor.members]
+
+
+def read_ahead(
+    pool: ThreadPoolExecutor, read: Callable[[Path], object], paths: Iterable[Path], *, ahead: int
+) -> Iterator[tuple[Path, object]]:
+    """Yield (path, result of `read`) in order, with up to `ahead` calls waiting, running or finished in the pool."""
+    pending: deque = deque()
+    for path in paths:
+        pending.append((path, pool.submit(read, path)))
+        if len(pending) > ahead:
+            path, future = pending.popleft()
+            yield path, future.result()
+    while pending:
+        path, future = pending.popleft()
+        yield path, future.result()

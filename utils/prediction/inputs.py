@@ -1,0 +1,67 @@
+"""What --input names: video files, or one camera or stream."""
+
+import glob
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils.extraction.discovery import VIDEO_SUFFIXES
+from utils.runtime.errors import UserError
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Video files in order, or in `live` the number of a camera, its device file or the URL of a stream."""
+
+    videos: tuple[Path, ...] = ()
+    live: int | str | None = None
+
+
+def find_inputs(texts: Sequence[str]) -> Inputs:
+    """Find what the texts of --input name.
+
+    An existing path has priority: a folder stands for the videos below it, sorted, without hidden files and files that
+    have no video suffix. Otherwise a whole number is a camera, a text with "://" a stream, and a text with `*`, `?` or
+    `[` a glob pattern, in which `**` matches folders. A file that several texts name is listed once.
+    Raises UserError if a text names nothing, or if a camera or stream is not the only input.
+    """
+    live = [text for text in texts if not os.path.lexists(text) and (_is_camera(text) or "://" in text)]
+    live += [text for text in texts if Path(text).is_char_device()]
+    if live and len(texts) > 1:
+        raise UserError(f"--input: a camera or stream must be the only input, got {live[0]} among {len(texts)}")
+    if live:
+        return Inputs(live=int(live[0]) if _is_camera(live[0]) else live[0])
+    return Inputs(tuple(dict.fromkeys(path for text in texts for path in _files(text))))
+
+
+def _is_camera(text: str) -> bool:
+    return re.fullmatch("[0-9]{1,4}", text) is not None
+
+
+def _files(text: str) -> list[Path]:
+    path = Path(text)
+    if path.is_dir():
+        found = _videos_below(path)
+        if not found:
+            raise UserError(f"--input: {text} must hold videos, found no file with a video suffix below it")
+        return found
+    if os.path.lexists(path):
+        return [path]
+    if glob.has_magic(text):
+        found = [Path(name) for name in sorted(glob.glob(text, recursive=True)) if not os.path.isdir(name)]
+        if not found:
+            raise UserError(f"--input: {text} must match at least one file, found none")
+        return found
+    raise UserError(
+        f"--input: must be an existing video or folder, a glob pattern, a camera number or a URL, got {text}"
+    )
+
+
+def _videos_below(folder: Path) -> list[Path]:
+    found = []
+    for name, folders, files in os.walk(folder):
+        folders[:] = sorted(each for each in folders if each[0] != ".")
+        found += [Path(name, each) for each in files if each[0] != "." and Path(each).suffix.lower() in VIDEO_SUFFIXES]
+    return sorted(found)

@@ -1,0 +1,201 @@
+"""One or several recognisers with what is needed to apply them to videos.
+
+predictor = load_predictor("student.keras")
+answer = predictor.predict("video.mp4")
+timeline = predictor.timeline("long.mp4")
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from scipy.special import softmax
+
+from utils.data.views import render, view_of, whole_view, window_frames
+from utils.extraction.video import VideoError, stored_frame
+from utils.networks.recognizer import Recognizer, load_recognizer
+from utils.prediction.answers import Answer, Timeline, Unreadable
+from utils.runtime.errors import UserError, first_line
+from utils.settings.options import ViewOptions
+from utils.settings.prediction_options import PredictionOptions, TimelineOptions
+
+VIEWED_ROW = 0  # videos have the views of the clip in this row of a data set
+
+
+@dataclass(frozen=True)
+class Member:
+    """A recogniser with the shape in which stage 1 stored its clips, (T, H, W, 3), and its calibration.
+
+    temperature: divisor of the logits. threshold: probability below which an answer is rejected, None if unknown.
+    clip_seconds: median duration of the videos that it was trained on, None if unknown.
+    """
+
+    recognizer: Recognizer
+    stored_shape: tuple[int, int, int, int]
+    view_options: ViewOptions
+    temperature: float = 1.0
+    threshold: float | None = None
+    clip_seconds: float | None = None
+
+    def views_of(self, clip: np.ndarray, views: int) -> np.ndarray:
+        """Return views 0 to `views` - 1 of a stored clip at the model's input size: uint8 `(V, *input_shape)`."""
+        frames, height, width, _ = self.recognizer.input_shape
+        found = []
+        for number in range(views):
+            view = view_of(VIEWED_ROW, number, self.view_options)
+            found.append(render(clip[window_frames(len(clip), frames, view)], view, height=height, width=width))
+        return np.stack(found)
+
+    def frame_of(self, picture: np.ndarray) -> np.ndarray:
+        """Return a decoded frame, BGR `(h, w, 3)`, at the model's input size, as in view 0 of a stored clip: RGB."""
+        _, height, width, _ = self.recognizer.input_shape
+        stored = stored_frame(picture, height=self.stored_shape[1], width=self.stored_shape[2])
+        return whole_view(stored[None], height=height, width=width)[0]
+
+    def probabilities(self, clips: np.ndarray) -> np.ndarray:
+        """Return the mean probabilities over the views of clips `(B, V, *input_shape)`: float64 `(B, C)`.
+
+        Each view is one call of the model, as in eval.py, so that equal batches give equal logits.
+        """
+        by_view = (self.recognizer.model.predict_on_batch(clips[:, view]) for view in range(clips.shape[1]))
+        logits = [np.asarray(each).astype(np.float32) for each in by_view]
+        return np.mean([softmax(each.astype(np.float64) / self.temperature, axis=1) for each in logits], axis=0)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Recognisers of the same classes, whose probabilities are averaged.
+
+    threshold: probability below which an answer is "no action"; 0 answers always. notes: what the records do not state.
+    """
+
+    members: tuple[Member, ...]
+    class_names: tuple[str, ...]
+    threshold: float
+    options: PredictionOptions
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def clip_seconds(self) -> float | None:
+        """Mean of the clip durations in the records; None if one does not state it."""
+        seconds = [member.clip_seconds for member in self.members]
+        return None if None in seconds else float(np.mean(seconds))
+
+    def probabilities(self, clips: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the mean of the members' probabilities: float64 `(B, C)`.
+
+        `clips` holds one batch `(B, V, *input_shape)` per member.
+        """
+        return np.mean([member.probabilities(batch) for member, batch in zip(self.members, clips)], axis=0)
+
+    def predict(self, path: str | os.PathLike) -> Answer:
+        """Return the answer for a whole video. Raises UserError if the video cannot be read."""
+        from utils.prediction.clips import predict_videos
+
+        (answer,) = predict_videos(self, [Path(path)])
+        if isinstance(answer, Unreadable):
+            raise UserError(f"{answer.video}: {answer.reason}")
+        return answer
+
+    def timeline(self, path: str | os.PathLike, options: TimelineOptions | None = None) -> Timeline:
+        """Return the segments of a long video. Raises UserError if the video cannot be read."""
+        from utils.prediction.timelines import timeline_of
+
+        try:
+            return timeline_of(self, Path(path), options or TimelineOptions())
+        except VideoError as error:
+            raise UserError(f"{path}: {error}") from None
+
+
+def load_predictor(
+    paths: str | os.PathLike | Sequence[str | os.PathLike], options: PredictionOptions | None = None
+) -> Predictor:
+    """Load one or several recognisers.
+
+    Raises UserError if a file is not a model of clips, if the models have different classes, or if `options` contradict
+    a record.
+    """
+    options = options or PredictionOptions()
+    paths = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    members, names = [], []
+    for path in map(Path, paths):
+        recognizer = load_recognizer(
+            path, argument="--recognizer", channels=options.channels, input_scale=options.input_scale
+        )
+        names.append(class_names_of(recognizer, options))
+        members.append(member_of(recognizer, options))
+        if names[-1] != names[0]:
+            raise UserError(
+                f"--recognizer: {path} must have the classes of {paths[0]}, {', '.join(names[0][:5])}, "
+                f"found {', '.join(names[-1][:5])}"
+            )
+    threshold, notes = threshold_of(members, options)
+    return Predictor(tuple(members), names[0], threshold, options, notes)
+
+
+def member_of(recognizer: Recognizer, options: PredictionOptions) -> Member:
+    """Return a recogniser with what its record, or `options` if it has none, states about its clips."""
+    record, input_shape = recognizer.record, recognizer.input_shape
+    if record is None:
+        length, size = options.sequence_length or input_shape[0], options.frame_size or input_shape[1:3]
+        if length < input_shape[0]:
+            raise UserError(
+                f"--sequence_length: must be at least the {input_shape[0]} frames that {recognizer.path} takes, "
+                f"got {length}"
+            )
+        return Member(recognizer, (length, *size, 3), ViewOptions())
+    given = {"class_names": options.class_names, "sequence_length": options.sequence_length}
+    given["frame_size"] = options.frame_size
+    for name, value in given.items():
+        if value is not None:
+            raise UserError(f"--{name} is for models without a record, but {recognizer.path} has one")
+    calibration, seconds = record.get("calibration") or {}, record.get("clip_seconds") or {}
+    arguments = record["arguments"]
+    views = ViewOptions(view_seed=arguments.get("view_seed", 0), flip=arguments.get("flip", True))
+    return Member(
+        recognizer,
+        tuple(record["arrays"]["shape"][1:]),
+        views,
+        temperature=calibration.get("temperature", 1.0),
+        threshold=calibration.get("threshold"),
+        clip_seconds=seconds.get("median"),
+    )
+
+
+def class_names_of(recognizer: Recognizer, options: PredictionOptions) -> tuple[str, ...]:
+    """Return the class names of the record, of the file --class_names, or numbers.
+
+    Raises UserError unless the file holds one name per class.
+    """
+    if recognizer.class_names is not None:
+        return recognizer.class_names
+    if options.class_names is None:
+        return tuple(str(label) for label in range(recognizer.num_classes))
+    try:
+        lines = options.class_names.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"--class_names: {options.class_names} must be UTF-8 text ({first_line(error)})") from None
+    names = tuple(line.strip() for line in lines if line.strip())
+    if len(names) != recognizer.num_classes or len(set(names)) != len(names):
+        raise UserError(
+            f"--class_names: {options.class_names} must hold {recognizer.num_classes} different names, one per line, "
+            f"found {len(set(names))} different ones in {len(names)} lines"
+        )
+    return names
+
+
+def threshold_of(members: Sequence[Member], options: PredictionOptions) -> tuple[float, tuple[str, ...]]:
+    """Return the threshold of a predictor, and notes: that of `options`, else the mean of the calibrated ones."""
+    if options.threshold is not None:
+        return options.threshold, ()
+    missing = [member.recognizer.path.name for member in members if member.threshold is None]
+    if missing:
+        names = ", ".join(missing)
+        return 0.0, (f"{names}: not calibrated, so every video gets a class unless --threshold is given",)
+    notes = ()
+    if len(members) > 1 or options.views > 1:
+        notes = ("the threshold was calibrated for one model and one view per video",)
+    return float(np.mean([member.threshold for member in members])), notes

@@ -1,0 +1,135 @@
+"""The timeline of a long video: windows, smoothed probabilities, segments."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from utils.data.batches import batch_loop
+from utils.extraction.video import VideoError
+from utils.prediction.answers import (
+    Timeline,
+    Unreadable,
+    label_windows,
+    moving_average,
+    segments_of,
+    window_edges,
+)
+from utils.prediction.frames import Frames, frames_of, in_background
+from utils.prediction.predictor import Predictor
+from utils.prediction.windows import WindowSampler, windows_of
+from utils.runtime.progress import progress
+from utils.settings.prediction_options import TimelineOptions
+
+WINDOW_SECONDS = 2.0  # if neither an argument nor the record states the length
+WINDOWS_AHEAD = 8  # sampled windows that wait for the model
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Windows and segments in seconds: `TimelineOptions` without unknown values."""
+
+    window: float
+    stride: float
+    smoothing: float
+    min_segment: float
+
+    @classmethod
+    def of(cls, options: TimelineOptions, clip_seconds: float | None, *, duration: float = 0.0) -> "Timing":
+        """Fill in what `options` leave open. `clip_seconds` is the length of the training clips, None if unknown.
+
+        A window is not longer than a video of `duration` seconds, if that is known.
+        """
+        window = options.window or clip_seconds or WINDOW_SECONDS
+        smoothing = window if options.smoothing is None else options.smoothing
+        min_segment = window / 2 if options.min_segment is None else options.min_segment
+        stride = options.stride or window / 4
+        return cls(min(window, duration) if duration > 0 else window, stride, smoothing, min_segment)
+
+    @property
+    def averaged(self) -> int:
+        """Number of windows over which probabilities are averaged, odd."""
+        return 2 * round(self.smoothing / self.stride / 2) + 1
+
+
+def predict_timelines(
+    predictor: Predictor, paths: Sequence[str | os.PathLike], options: TimelineOptions
+) -> Iterator[Timeline | Unreadable]:
+    """Yield the timeline of each video, in order; for a video that cannot be read, the reason."""
+    for path in paths:
+        try:
+            yield timeline_of(predictor, path, options, show_progress=True)
+        except VideoError as error:
+            yield Unreadable(str(path), str(error))
+
+
+def timeline_of(
+    predictor: Predictor,
+    path: str | os.PathLike,
+    options: TimelineOptions,
+    *,
+    show_progress: bool = False,
+) -> Timeline:
+    """Return the timeline of a video file.
+
+    The video is decoded once, in a thread, while the model runs on windows that are complete. Memory does not depend on
+    the length, apart from the probabilities. Raises VideoError if no frame can be decoded.
+    """
+    with frames_of(path) as frames, _progress(frames, show_progress) as advance:
+        timing = Timing.of(options, predictor.clip_seconds, duration=frames.duration)
+        probabilities = window_probabilities(predictor, frames, timing, advance)
+        return assemble(str(path), predictor, probabilities, timing, frames.end)
+
+
+def _progress(frames: Frames, shown: bool):
+    return progress(frames.count or None, unit="frames") if shown else contextlib.nullcontext(lambda count: None)
+
+
+def window_probabilities(
+    predictor: Predictor, frames: Frames, timing: Timing, advance: Callable[[int], None]
+) -> np.ndarray:
+    """Return the probabilities of each window: float64 `(W, C)`. `advance` is called with numbers of frames read."""
+    windows = in_background(windows_of(frames, sampler_for(predictor, timing)), ahead=WINDOWS_AHEAD)
+    found, waiting, read = [], [], 0
+    with contextlib.closing(windows), batch_loop() as check:  # ends the thread before the video is closed
+        for window in windows:
+            waiting.append(window.clips())
+            if len(waiting) == predictor.options.batch_size:
+                found.append(batch_probabilities(predictor, waiting))
+                waiting = []
+            now = frames.read
+            advance(now - read)
+            read = now
+            check()
+        if waiting:
+            found.append(batch_probabilities(predictor, waiting))
+    advance(frames.read - read)
+    if not found:
+        raise VideoError("no frame can be decoded")
+    return np.concatenate(found)
+
+
+def sampler_for(predictor: Predictor, timing: Timing) -> WindowSampler:
+    """Return the sampler of windows for the models of a predictor."""
+
+    def render(picture: np.ndarray) -> list[np.ndarray]:
+        return [member.frame_of(picture) for member in predictor.members]
+
+    lengths = [member.recognizer.input_shape[0] for member in predictor.members]
+    return WindowSampler(window=timing.window, stride=timing.stride, lengths=lengths, render=render)
+
+
+def batch_probabilities(predictor: Predictor, windows: Sequence[list[np.ndarray]]) -> np.ndarray:
+    """Return the probabilities of windows given as one clip per model: float64 `(B, C)`."""
+    return predictor.probabilities([np.stack(clips)[:, None] for clips in zip(*windows)])
+
+
+def assemble(video: str, predictor: Predictor, probabilities: np.ndarray, timing: Timing, duration: float) -> Timeline:
+    """Return the timeline of a video from the probabilities of its windows."""
+    smoothed = moving_average(probabilities, timing.averaged)
+    edges = window_edges(len(smoothed), window=timing.window, stride=timing.stride, duration=duration)
+    labels = label_windows(smoothed, edges, threshold=predictor.threshold, min_segment=timing.min_segment)
+    segments = segments_of(smoothed, edges, labels, predictor.class_names)
+    return Timeline(video, predictor.class_names, edges, smoothed, segments)

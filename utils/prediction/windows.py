@@ -1,0 +1,83 @@
+"""Windows of a stream of frames, each sampled to evenly spaced frames by time."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+TOLERANCE = 0.002  # seconds; some containers round timestamps to milliseconds
+
+
+@dataclass
+class Window:
+    """A window that starts at `start` seconds; `samples` holds its frames for each model, as far as they have come."""
+
+    start: float
+    samples: list[list[np.ndarray]] = field(default_factory=list)
+
+    def clips(self) -> list[np.ndarray]:
+        """Return the clip for each model: uint8 `(T, H, W, 3)`."""
+        return [np.stack(frames) for frames in self.samples]
+
+
+class WindowSampler:
+    """Samples overlapping windows from frames in the order of their times; holds the frames of open windows only.
+
+    Window w starts at w * stride seconds. Its frame k for a model of T frames is the first one at or after
+    start + k * window / T, the start of the k-th of T equal parts, as in stage 1. Frames that are missing in a damaged
+    file or a stream are thus replaced by the next one.
+    `render` converts a decoded frame to the input of each model and is called for sampled frames only.
+    """
+
+    def __init__(
+        self, *, window: float, stride: float, lengths: Sequence[int], render: Callable[[object], list[np.ndarray]]
+    ):
+        self.window, self.stride, self.lengths, self.render = window, stride, lengths, render
+        self._open: list[Window] = []
+        self._started = 0
+
+    def add(self, seconds: float, retrieve: Callable[[], object]) -> list[Window]:
+        """Add the frame at a time in seconds; return the windows that it completes.
+
+        `retrieve` returns the decoded frame, or None if it is damaged. It is called only if the frame is sampled.
+        """
+        while self._started * self.stride <= seconds + TOLERANCE:
+            self._open.append(Window(self._started * self.stride, [[] for _ in self.lengths]))
+            self._started += 1
+        rendered = None
+        for window in self._open:
+            for model, (length, frames) in enumerate(zip(self.lengths, window.samples)):
+                while len(frames) < length and self._time(window, len(frames), length) <= seconds + TOLERANCE:
+                    if rendered is None and (picture := retrieve()) is None:
+                        return []
+                    rendered = self.render(picture) if rendered is None else rendered
+                    frames.append(rendered[model])
+        complete = [window for window in self._open if self._is_complete(window)]
+        self._open = [window for window in self._open if not self._is_complete(window)]
+        return complete
+
+    def rest(self) -> Window | None:
+        """Return the first open window, in which the last sampled frame stands for the missing ones; None without."""
+        if not self._open or not all(self._open[0].samples):
+            return None
+        for length, frames in zip(self.lengths, self._open[0].samples):
+            frames += [frames[-1]] * (length - len(frames))
+        return self._open[0]
+
+    def _time(self, window: Window, number: int, length: int) -> float:
+        return window.start + number * self.window / length
+
+    def _is_complete(self, window: Window) -> bool:
+        return all(len(frames) == length for length, frames in zip(self.lengths, window.samples))
+
+
+def windows_of(frames: Iterable[tuple[float, Callable[[], object]]], sampler: WindowSampler) -> Iterator[Window]:
+    """Yield the windows of a finite stream of (seconds, retrieve), in order; at least one if a frame can be decoded."""
+    found = False
+    for seconds, retrieve in frames:
+        for window in sampler.add(seconds, retrieve):
+            found = True
+            yield window
+    rest = sampler.rest()
+    if not found and rest is not None:
+        yield rest
