@@ -61,7 +61,8 @@ def read_views(predictor: Predictor, path: Path) -> list[np.ndarray] | Unreadabl
     """
     try:
         shapes = {member.stored_shape for member in predictor.members}
-        clips = {shape: read_clip_and_info(path, shape)[0] for shape in shapes}
+        short_videos = predictor.options.short_videos
+        clips = {shape: read_clip_and_info(path, shape, short_videos)[0] for shape in shapes}
     except VideoError as error:
         return Unreadable(str(path), str(error))
     except Exception as error:  # a damaged file may raise anything; the others get their answers

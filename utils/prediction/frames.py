@@ -14,13 +14,32 @@ from utils.extraction.video import opened_video
 LONGEST_STEP = 3600.0  # seconds; a greater step between two frames is a fault of the timestamps
 
 
+class Clock:
+    """Converts the timestamps of successive frames, in seconds, to times that start at 0 and increase.
+
+    A step that is not positive, or of more than LONGEST_STEP, as at a fault of a stream, counts as one frame.
+    """
+
+    def __init__(self, rate: float):
+        self._interval = 1 / rate
+        self._stamp: float | None = None
+        self._seconds = 0.0
+
+    def time_of(self, stamp: float) -> float:
+        """Return the time of the next frame in seconds."""
+        if self._stamp is not None:
+            step = stamp - self._stamp
+            self._seconds += step if 0 < step <= LONGEST_STEP else self._interval
+        self._stamp = stamp
+        return self._seconds
+
+
 @dataclass
 class Frames:
     """An iterator over (seconds, retrieve) of a capture of OpenCV; `retrieve` returns the frame, BGR
     and upright, or None if it is damaged.
 
-    Times start at 0. A step backwards, or of more than LONGEST_STEP, as at a fault of a stream, counts as one frame.
-    count: number of frames in the header, 0 if unknown. rate: frames per second of the header. end: after the last
+    Times are those of a Clock. count: number of frames in the header, 0 if unknown. rate: frames per second of the header. end: after the last
     frame, the end of the video in seconds. read: number of frames so far.
     """
 
@@ -47,15 +66,11 @@ class Frames:
     def __iter__(self) -> Iterator[tuple[float, Callable[[], np.ndarray | None]]]:
         import cv2
 
-        interval = 1 / self.rate
-        seconds, stamp = 0.0, None
+        clock = Clock(self.rate)
         while self.capture.grab():
-            before, stamp = stamp, self.capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            if before is not None:
-                step = stamp - before
-                seconds += step if 0 < step <= LONGEST_STEP else interval
+            seconds = clock.time_of(self.capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
             self.read += 1
-            self.end = seconds + interval
+            self.end = seconds + 1 / self.rate
             yield seconds, self._retrieve
 
     def _retrieve(self) -> np.ndarray | None:

@@ -1,10 +1,12 @@
 """What predict.py does after its arguments are parsed: answers for video files."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from utils.extraction.video import VideoError
 from utils.prediction import tables
+from utils.prediction.annotate import annotate
 from utils.prediction.answers import Answer, Timeline, Unreadable
 from utils.prediction.clips import predict_videos
 from utils.prediction.predictor import Predictor, load_predictor
@@ -19,20 +21,37 @@ def predict_files(
     options: PredictionOptions,
     timeline: TimelineOptions | None = None,
     *,
+    output: Path | None = None,
     form: str = "table",
     top: int = 3,
 ) -> int:
     """Print the answers for whole videos, or with `timeline` the segments of each; return the number of failed videos.
 
-    `form` is "table", "json" or "csv"; `top` classes are shown per whole video. Raises UserError if the only video has
-    no answer.
+    `output` is the annotated copy of a single video. `form` is "table", "json" or "csv"; `top` classes are shown per
+    whole video. Raises UserError if the only video has no answer.
     """
     predictor = load(recognizers, options)
     printer = Printer(form, top, videos, predictor.class_names)
     if timeline is None:
         return print_answers(predict_videos(predictor, videos), videos, printer)
     note_default_window(predictor, timeline)
-    return print_answers(predict_timelines(predictor, videos, timeline), videos, printer)
+    failed = print_answers(annotated_timelines(predictor, videos, timeline, output), videos, printer)
+    if output is not None:
+        print(f"wrote {output}", file=sys.stderr)
+    return failed
+
+
+def annotated_timelines(
+    predictor: Predictor, videos: Sequence[Path], options: TimelineOptions, output: Path | None
+) -> Iterator[Timeline | Unreadable]:
+    """Yield the timeline of each video; after that of a single video, write its annotated copy `output`, if given."""
+    for video, found in zip(videos, predict_timelines(predictor, videos, options)):
+        yield found
+        if output is not None:
+            try:
+                annotate(video, found, output)
+            except VideoError as error:
+                raise UserError(f"--output: {tables.printable(str(video))}: {error}") from None
 
 
 def note_default_window(predictor: Predictor, timeline: TimelineOptions) -> None:

@@ -137,6 +137,15 @@ def existing_teacher(text: str) -> Path:
     return existing_file(text)
 
 
+def output_video(text: str) -> Path:
+    """Return the path of a .mp4 file to write, in a folder that exists or can be created."""
+    path = Path(text)
+    if path.suffix.lower() != ".mp4" or path.is_dir():
+        raise Error(f"must be a file that ends in .mp4, got {text}")
+    output_folder(str(path.parent))
+    return path
+
+
 def existing_scores(text: str) -> Path:
     """Return the path of an existing .npy file of class scores."""
     if Path(text).suffix != SCORES_SUFFIX:
@@ -210,7 +219,7 @@ METAVARS = {
     "DIR": (existing_folder, output_folder),
     "FILE": (
         *(existing_file, existing_model, existing_scores, existing_teacher),
-        *(output_model, output_scores, output_weights, with_model_suffix),
+        *(output_model, output_scores, output_video, output_weights, with_model_suffix),
     ),
     "PATH": (output_stem,),
     "N": (positive_int, non_negative_int, view_count, seed),

@@ -10,6 +10,8 @@ from utils.runtime.errors import UserError
 from utils.runtime.files import read_json
 from utils.runtime.outputs import Kind
 
+ANNOTATED_MARK = "annotated by predict.py of video-action-distillation"  # in the metadata of videos
+MOST_INDEX_BYTES = 1 << 26  # of an MP4 file, whose metadata is in the index at its start
 ZIP, HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 TABLE_STARTS = ("| recogniser", "recogniser,", "row,path,", "class,clips,", "test,seen,", "Step,Time,", "path,reason")
 
@@ -55,6 +57,11 @@ def _is_picture(path: Path) -> bool:
         return b"atplotlib" in file.read(4096)  # matplotlib names itself in the metadata
 
 
+def _is_annotated(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return ANNOTATED_MARK.encode() in file.read(MOST_INDEX_BYTES)
+
+
 MODEL = Kind("a model", _starts_with(ZIP, HDF5))
 RECORD = Kind("the record of a model", _json_with("fingerprint", "class_names"))
 STATE = Kind("an unfinished training", _starts_with(ZIP))
@@ -69,4 +76,5 @@ TEST_RESULTS = Kind("the results of eval.py", _json_with("recognizers", "compari
 GRID_RESULTS = Kind("the results of reproduce.py", _json_with("rows", "times"))
 GRID_SETTINGS = Kind("the settings of reproduce.py", _json_with("seeds", "output_path"))
 LEAKS = Kind("a report of leaks", _json_with("test_clips", "leaking_test_clips"))
+ANNOTATED = Kind("a video written by predict.py", _is_annotated)
 TABLE = Kind("a table written by these programs", _starts_with(*(start.encode() for start in TABLE_STARTS)))

@@ -12,6 +12,7 @@ from utils.runtime.outputs import Input, Output, check_outputs
 from utils.settings.argument_types import MODEL_SUFFIXES, SCORES_SUFFIX
 from utils.settings.arguments import options_of
 from utils.settings.file_kinds import (
+    ANNOTATED,
     GRID_RESULTS,
     GRID_SETTINGS,
     HISTORY,
@@ -172,6 +173,16 @@ def check_evaluation(
     outputs = [Output("--output_path", output_path / name, kind) for name, kind in kinds.items()]
     inputs = recipe_input(recipe) + data_inputs(data) + model_inputs("--recognizer", recognizers)
     check_outputs(inputs, [Output("--output_path", output_path, None), *outputs])
+
+
+def check_prediction(
+    recognizers: Sequence[Path], videos: Sequence[Path], output: Path | None, recipe: Path | None
+) -> None:
+    """Check the annotated video of predict.py."""
+    if output is not None:
+        inputs = recipe_input(recipe) + model_inputs("--recognizer", recognizers)
+        inputs += [Input("--input", video) for video in videos]
+        check_outputs(inputs, [Output("--output", output, ANNOTATED)])
 
 
 def check_experiment(args: argparse.Namespace) -> None:

@@ -30,6 +30,11 @@ class PredictionOptions:
         "calibrated threshold in the record",
         type=share,
     )
+    short_videos: str = setting(
+        "skip",
+        "videos with too few frames; repeat: play them again from the start, hold: hold the last frame",
+        choices=("skip", "repeat", "hold"),
+    )
     batch_size: int = setting(16, "clips per forward pass", type=positive_int)
     class_names: Path | None = setting(
         None, "for a model without a record: text file with one class name per line", type=existing_file

@@ -101,3 +101,13 @@ def test_models_of_different_classes_are_not_averaged(trained, tmp_path):
     save_recognizer(recognizer.model, tmp_path / "other.keras", record)
     with pytest.raises(UserError, match=r"must have the classes of .*, Class0, Class1, Class2, found a, b, c"):
         load_predictor([trained / "model.keras", tmp_path / "other.keras"])
+
+
+def test_short_videos(tmp_path):
+    """A short video would be answered by other frames than in stage 1, or the choice would have no effect."""
+    path = write_video(tmp_path / "a.avi", coloured((0, 4), (2, 1)))
+    (skipped,) = predict_videos(colour_predictor(), [path])
+    assert skipped.reason == "has 5 frames, fewer than the 16 wanted"
+    (repeated,) = predict_videos(colour_predictor(short_videos="repeat"), [path])
+    (held,) = predict_videos(colour_predictor(short_videos="hold"), [path])
+    assert (repeated.label, held.label) == ("red", "blue")  # 13 of 16 frames red, 12 of 16 blue

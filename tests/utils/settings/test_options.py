@@ -70,6 +70,7 @@ SAMPLES = {  # text of another value than the default, by type of argument
     argument_types.output_model: "out/model.keras",
     argument_types.output_scores: "out/scores.npy",
     argument_types.output_stem: "out/history",
+    argument_types.output_video: "out/video.mp4",
     argument_types.student: "compact3d_gap",
     argument_types.student_weights: "file.h5",
     argument_types.view_count: "3",

@@ -1,0 +1,165 @@
+"""Annotated videos: what they show, their sound, and that players can play them."""
+
+import itertools
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from utils.prediction import overlay
+from utils.prediction.answers import NO_ACTION, Segment, Timeline
+from utils.runtime.errors import UserError
+from utils.settings.file_kinds import ANNOTATED
+from utils.settings.outputs import check_prediction
+
+av = pytest.importorskip("av", reason="PyAV writes annotated videos")
+from utils.prediction.annotate import annotate  # noqa: E402 - needs PyAV
+
+NAMES = ("walk", "run")
+
+
+def timeline_of(duration=2.0) -> Timeline:
+    """Return a timeline: walk, then "no action", then run, a third each."""
+    edges = np.array([0, duration / 3, 2 * duration / 3, duration])
+    probabilities = np.array([[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]])
+    labels = ("walk", 0.9), (NO_ACTION, None), ("run", 0.8)
+    segments = tuple(Segment(*times, *label) for times, label in zip(itertools.pairwise(edges), labels))
+    return Timeline("a.mp4", NAMES, edges, probabilities, segments)
+
+
+def write(path, *, width=64, height=48, times=None, codec="libx264", audio=None, rotation=0):
+    """Write a video of white frames at the given times in seconds, with a tone as sound if `audio` names a codec."""
+    times = [k / 10 for k in range(20)] if times is None else times
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=10)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        if audio:
+            sound = container.add_stream(audio, rate=48000, layout="mono")
+            tone = np.sin(np.arange(96000) / 20).astype(np.float32)[None]
+            frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 48000, 0, Fraction(1, 48000)
+            resampler = av.AudioResampler(
+                format=sound.codec_context.format, layout="mono", rate=48000, frame_size=sound.frame_size or 1024
+            )
+        for seconds in times:
+            picture = av.VideoFrame.from_ndarray(np.full((height, width, 3), 255, np.uint8), format="rgb24")
+            picture.pts, picture.time_base = round(1000 * seconds), Fraction(1, 1000)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+        if audio:
+            for part in [*resampler.resample(frame), *resampler.resample(None)]:
+                container.mux(sound.encode(part))
+            container.mux(sound.encode(None))
+    return path
+
+
+def read(path):
+    """Return the frames of a video, RGB, their times, and its streams as (type, codec)."""
+    with av.open(str(path)) as container:
+        streams = [(stream.type, stream.codec_context.codec.canonical_name) for stream in container.streams]
+        frames = [(frame.to_ndarray(format="rgb24"), frame.time) for frame in container.decode(video=0)]
+    return [picture for picture, _ in frames], [seconds for _, seconds in frames], streams
+
+
+def test_pictures_and_band(tmp_path):
+    """The band would cover the picture, show a wrong class, or stop the video early."""
+    annotate(write(tmp_path / "a.mp4"), timeline_of(), tmp_path / "out.mp4")
+    pictures, times, streams = read(tmp_path / "out.mp4")
+    assert streams == [("video", "h264")]
+    np.testing.assert_allclose(times, [k / 10 for k in range(20)], atol=1e-4)
+    band = overlay.band_of(320, timeline_of().segments, 0.0, 2.0)
+    assert pictures[0].shape == (240 + band.height, 320, 3)  # enlarged five times
+    assert pictures[0][:230].min() > 240
+    bar = 240 + round(1.75 * band.text_size)
+    for number, colour in ((0, overlay.PALETTE[0]), (10, overlay.GREY), (19, overlay.PALETTE[1])):
+        np.testing.assert_allclose(pictures[number][bar, 30], overlay.rgb(colour), atol=30)
+    with open(tmp_path / "out.mp4", "rb") as file:
+        start = file.read()
+    assert start.index(b"moov") < start.index(b"mdat")  # a browser plays it before it is loaded
+
+
+def test_times_of_a_variable_frame_rate_are_kept(tmp_path):
+    """Sound and picture would drift apart."""
+    times = [0, 0.1, 0.2, 0.9, 1.0, 1.7]
+    annotate(write(tmp_path / "a.mp4", times=times), timeline_of(), tmp_path / "out.mp4")
+    np.testing.assert_allclose(read(tmp_path / "out.mp4")[1], times, atol=1e-3)
+
+
+@pytest.mark.parametrize(("suffix", "codec", "kept"), [("mp4", "aac", "aac"), ("mkv", "flac", "aac")])
+def test_the_sound_is_kept(tmp_path, suffix, codec, kept):
+    """The annotated video would be silent, or phones could not play its sound."""
+    source = write(tmp_path / f"a.{suffix}", audio=codec)
+    annotate(source, timeline_of(), tmp_path / "out.mp4")
+    assert read(tmp_path / "out.mp4")[2] == [("video", "h264"), ("audio", kept)]
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        samples = sum(frame.samples for frame in container.decode(audio=0))
+        assert samples / 48000 == pytest.approx(2.0, abs=0.1)
+
+
+@pytest.mark.parametrize("angle", [90, 180, 270])
+def test_rotated_videos_are_upright(tmp_path, shared_data, angle):
+    """A video of a phone would lie on its side."""
+    from utils.extraction.video import opened_video
+    from utils.prediction.frames import Frames
+
+    source = shared_data / f"odd/decord/video_{angle}.mov"
+    with opened_video(source) as capture:
+        _, retrieve = next(iter(Frames.of(capture)))
+        upright = retrieve()[..., ::-1]
+    annotate(source, timeline_of(), tmp_path / "out.mp4")
+    picture = read(tmp_path / "out.mp4")[0][0]
+    height, width = overlay.output_size(*upright.shape[:2])
+    import cv2
+
+    difference = picture[:height].astype(int) - cv2.resize(upright, (width, height))
+    assert np.abs(difference).mean() < 8
+
+
+@pytest.mark.parametrize("width", [320, 640, 1920])
+def test_text_fits(width):
+    """A long class name would run into the numbers, or be unreadably small."""
+    band = overlay.band_of(width, timeline_of().segments, 0.0, 2.0)
+    name = "a class name that is far too long for any picture and goes on and on and on and on and on and on and on"
+    long = overlay.Band(width, band.segments, 0.0, 2.0, {name: "#000000", **band.colours})
+    short = band.draw(overlay.Moment("walk", 0.5, 0.0))
+    drawn = long.draw(overlay.Moment(name, 0.5, 0.0))
+    assert drawn.shape == (band.height, width, 3)
+    line = slice(0, round(1.4 * band.text_size))
+    right = width - round(7 * band.text_size)
+    assert (drawn[line, right + 2 * band.text_size :] == short[line, right + 2 * band.text_size :]).all()
+    assert band.text_size >= width / 40 - 1
+
+
+def test_the_playhead_moves():
+    """The strip would not show where the video is."""
+    band = overlay.band_of(640, timeline_of().segments, 0.0, 2.0)
+    row = round(2.35 * band.text_size) - 1  # above the strip
+    columns = []
+    for seconds in (0.0, 1.0, 2.0):
+        bright = band.draw(overlay.Moment("walk", 0.5, seconds))[row].min(axis=1) > 200
+        columns.append(np.flatnonzero(bright).mean())
+    margin = band.text_size // 2
+    np.testing.assert_allclose(columns, [margin, 320, 640 - margin], atol=2)
+
+
+def test_colours_differ_for_the_colour_blind():
+    """Two classes would look alike. The palette's colours differ in lightness or in blue against yellow."""
+    assert len(set(overlay.PALETTE)) == 7
+    assert [overlay.text_colour(colour) for colour in ("#F0E442", "#0072B2", "#1A1A1A")] == ["#000000"] + [
+        "#FFFFFF"
+    ] * 2
+
+
+def test_only_annotated_videos_are_replaced(tmp_path):
+    """A video of the user would be overwritten."""
+    source = write(tmp_path / "a.mp4")
+    model = tmp_path / "model.keras"
+    with pytest.raises(UserError, match=r"would replace .*a.mp4, which --input reads"):
+        check_prediction([model], [source], source, None)
+    other = write(tmp_path / "other.mp4")
+    with pytest.raises(UserError, match=r"other.mp4 exists and is not a video written by predict.py"):
+        check_prediction([model], [source], other, None)
+    annotate(source, timeline_of(), tmp_path / "out.mp4")
+    check_prediction([model], [source], tmp_path / "out.mp4", None)
+    assert ANNOTATED.recognises(tmp_path / "out.mp4")

@@ -1,0 +1,108 @@
+"""The annotated copy of a video: upright pictures with class, confidence and timeline below them, and the audio."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from utils.extraction.containers import RESTRICTIONS
+from utils.extraction.video import VideoError
+from utils.prediction.answers import Timeline
+from utils.prediction.frames import Clock
+from utils.prediction.mp4 import Mp4Writer, audio_writer, new_mp4
+from utils.prediction.overlay import Moment, annotated, band_of, output_size
+from utils.runtime.interruption import between_steps
+from utils.runtime.progress import progress
+
+OPENING = {"options": RESTRICTIONS, "metadata_errors": "replace"}
+
+
+def annotate(path: str | os.PathLike, timeline: Timeline, output: Path) -> None:
+    """Write `output`, an MP4 of the video at `path` with its timeline; progress is written to stderr.
+
+    The video is decoded a second time, because the strip shows the whole timeline from the first picture on. Pictures
+    keep their size, except that pixels become square, sides even, and the width at least 320 pixels.
+    Raises VideoError if PyAV cannot decode the video.
+    """
+    import av
+
+    av.logging.set_level(None)  # damaged files would fill stderr
+    path = os.path.abspath(path)
+    try:
+        size, rate = _size_and_rate(path)
+        with av.open(path, **OPENING) as source, new_mp4(output) as container:
+            band = band_of(size[1], timeline.segments, 0.0, timeline.duration)
+            writer = Mp4Writer(container, height=size[0] + band.height, width=size[1], rate=rate)
+            video = source.streams.video[0]
+            video.thread_type = "AUTO"
+            offset = float((video.start_time or 0) * video.time_base)
+            sound = _sound(source, container, offset)
+            clock = Clock(rate)
+            streams = [video] if sound is None else [video, source.streams.audio[0]]
+            with between_steps() as check, progress(video.frames or None, unit="frames") as advance:
+                for packet in source.demux(*streams):
+                    if packet.stream.type == "audio":
+                        sound.add(packet)
+                        continue
+                    for picture, stamp in _pictures(packet):
+                        seconds = clock.time_of(stamp)
+                        writer.write(annotated(picture, size, band, moment_of(timeline, seconds)), seconds)
+                        advance()
+                    check()
+            writer.finish()
+            if sound is not None:
+                sound.finish()
+    except av.FFmpegError as error:
+        raise VideoError(f"PyAV cannot convert it: {error.strerror}") from None
+
+
+def moment_of(timeline: Timeline, seconds: float) -> Moment:
+    """Return what the band shows at a time of a timeline."""
+    return Moment(timeline.segment_at(seconds).label, timeline.confidence_at(seconds), seconds)
+
+
+def _size_and_rate(path: str) -> tuple[tuple[int, int], float]:
+    """Return the (height, width) at which a video is shown, and its frames per second."""
+    import av
+
+    with av.open(path, **OPENING) as source:
+        if not source.streams.video:
+            raise VideoError("has no video stream")
+        video = source.streams.video[0]
+        for packet in source.demux(video):
+            for picture, _ in _pictures(packet):
+                rate = video.average_rate or video.guessed_rate or 25
+                return output_size(*picture.shape[:2]), float(rate)
+    raise VideoError("no frame can be decoded")
+
+
+def _sound(source, container, offset: float):
+    """Return the writer of the first audio stream; None, and a note on stderr, if the audio cannot be kept."""
+    if not source.streams.audio:
+        return None
+    sound = audio_writer(container, source.streams.audio[0], offset)
+    if sound is None:
+        print("note: the audio cannot be decoded and is left out", file=sys.stderr)
+    return sound
+
+
+def _pictures(packet) -> Iterator[tuple[np.ndarray, float]]:
+    """Yield the pictures of a packet, upright and with square pixels: RGB, with the timestamp in seconds.
+
+    A damaged packet yields none.
+    """
+    import av
+    import cv2
+
+    with contextlib.suppress(av.FFmpegError):
+        for frame in packet.decode():
+            if frame.time is None:
+                continue
+            picture = frame.to_ndarray(format="rgb24")
+            aspect = float(packet.stream.sample_aspect_ratio or 1)
+            if aspect != 1:
+                picture = cv2.resize(picture, (round(picture.shape[1] * aspect), picture.shape[0]))
+            yield np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90))), frame.time
