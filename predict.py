@@ -3,12 +3,10 @@
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
 from utils.runtime.errors import UserError
 from utils.settings import cli
-from utils.settings.argument_types import existing_model, output_video, positive_int
+from utils.settings.argument_types import existing_model, output_video, positive_float, positive_int
 from utils.settings.arguments import add_recipe_argument, options_of
 from utils.settings.outputs import check_prediction
 from utils.settings.prediction_options import PredictionOptions, TimelineOptions
@@ -23,12 +21,17 @@ def parse_arguments() -> argparse.Namespace:
         "--recognizer", type=existing_model, nargs="+", required=True, help="one or several models, which are averaged"
     )
     videos.add_argument(
-        "--input", nargs="+", required=True, help="video files, folders or glob patterns", metavar="VIDEO"
+        "--input",
+        nargs="+",
+        required=True,
+        help="video files, folders or glob patterns; or the number of a camera, or the URL of a stream",
+        metavar="VIDEO",
     )
     add_settings(parser.add_argument_group("prediction"), PredictionOptions)
-    timeline = parser.add_argument_group("timeline of long videos")
+    timeline = parser.add_argument_group("timeline of long videos; windows of a camera or stream")
     timeline.add_argument("--timeline", action="store_true", help="answer for windows and print segments")
     add_settings(timeline, TimelineOptions)
+    timeline.add_argument("--max_seconds", type=positive_float, help="end a camera or stream after this many seconds")
     output = parser.add_argument_group("output")
     output.add_argument("--top", type=positive_int, default=3, help="number of classes shown per video")
     output.add_argument(
@@ -36,32 +39,31 @@ def parse_arguments() -> argparse.Namespace:
     )
     output.add_argument("--json", action="store_true", help="print one JSON object per line")
     output.add_argument("--csv", action="store_true", help="print CSV")
-    args = parser.parse_args()
-    if args.json and args.csv:
-        parser.error("--json and --csv: choose one of them, got both")
-    args.timeline = args.timeline or args.output is not None
-    if not args.timeline:
-        refuse_settings_of_timeline(parser, args)
-    elif args.views > 1:
-        parser.error(f"--views: must be 1 with --timeline, whose windows have one view, got {args.views}")
-    return args
+    return parser.parse_args()
 
 
-def refuse_settings_of_timeline(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """End with an error if a setting of the timeline is given without one."""
+def check(args: argparse.Namespace, inputs) -> None:
+    """Raise UserError if arguments contradict each other, or if the annotated video cannot be written."""
+    is_live = inputs.live is not None
+    args.timeline = args.timeline or args.output is not None or is_live
     given = [field.name for field in dataclasses.fields(TimelineOptions) if getattr(args, field.name) is not None]
-    if given:
-        parser.error(f"--{given[0]}: must go with --timeline")
+    if args.json and args.csv:
+        raise UserError("--json and --csv: choose one of them, got both")
+    if given and not args.timeline:
+        raise UserError(f"--{given[0]}: must go with --timeline, a camera or a stream")
+    if args.views > 1 and args.timeline:
+        raise UserError(f"--views: must be 1 for windows of a video, got {args.views}")
+    if args.csv and is_live:
+        raise UserError("--csv: must go with video files; --json prints the answers for a camera or stream")
+    if args.max_seconds is not None and not is_live:
+        raise UserError("--max_seconds: must go with a camera or stream")
+    if args.output is not None:
+        from utils.prediction.mp4 import require_av
 
-
-def check_output(args: argparse.Namespace, videos: Sequence[Path]) -> None:
-    """Raise UserError if the annotated video cannot be written."""
-    from utils.prediction.mp4 import require_av
-
-    require_av()
-    if len(videos) > 1:
-        raise UserError(f"--output: must go with one video, found {len(videos)} by --input")
-    check_prediction(args.recognizer, videos, args.output, args.config)
+        require_av()
+        if len(inputs.videos) > 1:
+            raise UserError(f"--output: must go with one video, found {len(inputs.videos)} by --input")
+        check_prediction(args.recognizer, inputs.videos, args.output, args.config)
 
 
 def main() -> None:
@@ -69,17 +71,17 @@ def main() -> None:
     from utils.prediction.inputs import find_inputs
 
     inputs = find_inputs(args.input)
-    if args.output is not None:
-        check_output(args, inputs.videos)
+    check(args, inputs)
     cli.start_tensorflow()
     from utils.prediction import run
 
-    form = "json" if args.json else "csv" if args.csv else "table"
     options = options_of(PredictionOptions, args)
     timeline = options_of(TimelineOptions, args) if args.timeline else None
-    shown = {"form": form, "top": args.top}
-    failed = run.predict_files(args.recognizer, inputs.videos, options, timeline, output=args.output, **shown)
-    sys.exit(1 if failed else 0)
+    shown = {"output": args.output, "form": "json" if args.json else "csv" if args.csv else "table", "top": args.top}
+    if inputs.live is not None:
+        run.predict_live(args.recognizer, inputs.live, options, timeline, max_seconds=args.max_seconds, **shown)
+    elif run.predict_files(args.recognizer, inputs.videos, options, timeline, **shown):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def read_clip_and_info(
     path: str | os.PathLike, shape: tuple[int, int, int, int], short_videos: str = "skip"
 ) -> tuple[np.ndarray, VideoInfo]:
     """Return the clip of `shape` (frames, height, width, 3), as `read_clip` does, and the video's properties."""
-    cv2 = _opencv()
+    cv2 = opencv()
     path = _checked_file(path)
     try:
         try:
@@ -126,10 +126,10 @@ def _read(
 
 def use_one_thread() -> None:
     """Restrict OpenCV to one thread in this process. Use it in workers: there is one worker per core."""
-    _opencv().setNumThreads(1)
+    opencv().setNumThreads(1)
 
 
-def _opencv():
+def opencv():
     """Import cv2 without FFmpeg's messages about damaged files: VideoError reports the reason."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
@@ -205,7 +205,7 @@ def _decode(cv2, capture, wanted, shape: tuple[int, int, int, int]) -> tuple[np.
 
 def stored_frame(frame: np.ndarray, *, height: int, width: int) -> np.ndarray:
     """Return a decoded frame, BGR, as a clip stores it: uint8 `(height, width, 3)`, RGB."""
-    cv2 = _opencv()
+    cv2 = opencv()
     return cv2.cvtColor(cv2.resize(frame, (width, height)), cv2.COLOR_BGR2RGB)
 
 
@@ -215,7 +215,7 @@ def opened_video(path: str | os.PathLike) -> Iterator:
 
     Raises VideoError as `read_clip` does. If OpenCV decodes no frame, PyAV is used.
     """
-    cv2, path = _opencv(), _checked_file(path)
+    cv2, path = opencv(), _checked_file(path)
     with _opened(cv2, path) as capture:
         is_decoded = capture.grab()
     with _opened(cv2, path) if is_decoded else opened_with_pyav(path) as capture:

@@ -36,11 +36,11 @@ class Clock:
 
 @dataclass
 class Frames:
-    """An iterator over (seconds, retrieve) of a capture of OpenCV; `retrieve` returns the frame, BGR
-    and upright, or None if it is damaged.
+    """An iterator over (seconds, retrieve) of a capture of OpenCV, with the times of a Clock.
 
-    Times are those of a Clock. count: number of frames in the header, 0 if unknown. rate: frames per second of the header. end: after the last
-    frame, the end of the video in seconds. read: number of frames so far.
+    `retrieve` returns the frame, BGR and upright, or None if it is damaged. count: number of frames in the header, 0 if
+    unknown. rate: frames per second of the header. end: after the last frame, the end of the video in seconds. read:
+    number of frames so far.
     """
 
     capture: object

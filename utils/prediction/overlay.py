@@ -1,6 +1,6 @@
 """The band below the picture of an annotated video: class, confidence bar, timeline with the playhead."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -113,11 +113,15 @@ class Band:
         return np.asarray(image)
 
 
+def colours_of(labels: Iterable[str]) -> dict[str, str]:
+    """Return a colour for each class, in the order of the first occurrences; with more than seven, colours repeat."""
+    names = dict.fromkeys(label for label in labels if label != NO_ACTION)
+    return {name: PALETTE[number % len(PALETTE)] for number, name in enumerate(names)}
+
+
 def band_of(width: int, segments: Sequence[Segment], start: float, end: float) -> Band:
-    """Return a band whose colours are given to the classes of `segments` in the order of their first segments."""
-    names = dict.fromkeys(segment.label for segment in segments if segment.label != NO_ACTION)
-    colours = {name: PALETTE[number % len(PALETTE)] for number, name in enumerate(names)}
-    return Band(width, tuple(segments), start, end, colours)
+    """Return a band with the colours of the classes of `segments`."""
+    return Band(width, tuple(segments), start, end, colours_of(segment.label for segment in segments))
 
 
 def output_size(height: int, width: int) -> tuple[int, int]:

@@ -9,8 +9,11 @@ from utils.prediction import tables
 from utils.prediction.annotate import annotate
 from utils.prediction.answers import Answer, Timeline, Unreadable
 from utils.prediction.clips import predict_videos
+from utils.prediction.frames import Frames
+from utils.prediction.live import open_live
 from utils.prediction.predictor import Predictor, load_predictor
-from utils.prediction.timelines import WINDOW_SECONDS, predict_timelines
+from utils.prediction.timelines import WINDOW_SECONDS, predict_timelines, timeline_of_frames
+from utils.prediction.watch import watch
 from utils.runtime.errors import UserError
 from utils.settings.prediction_options import PredictionOptions, TimelineOptions
 
@@ -52,6 +55,37 @@ def annotated_timelines(
                 annotate(video, found, output)
             except VideoError as error:
                 raise UserError(f"--output: {tables.printable(str(video))}: {error}") from None
+
+
+def predict_live(
+    recognizers: Sequence[Path],
+    source: int | str,
+    options: PredictionOptions,
+    timeline: TimelineOptions,
+    *,
+    output: Path | None = None,
+    form: str = "table",
+    top: int = 3,
+    max_seconds: float | None = None,
+) -> None:
+    """Print answers for a camera or a stream as `watch` does; for a URL of a recording, its segments.
+
+    Raises UserError if `source` cannot be opened, or if `output` is given for a recording.
+    """
+    capture = open_live(source)
+    frames = Frames.of(capture)
+    if isinstance(source, str) and frames.count and output is not None:
+        raise UserError(f"--output: {source} is a recording; download it to annotate it")
+    predictor = load(recognizers, options)
+    note_default_window(predictor, timeline)
+    if isinstance(source, str) and frames.count:
+        printer = Printer(form, top, [Path(source)], predictor.class_names)
+        try:
+            printer.show(timeline_of_frames(predictor, source, frames, timeline, show_progress=True))
+        except VideoError as error:
+            raise UserError(f"--input: {source}: {error}") from None
+        return
+    watch(source, capture, predictor, timeline, form=form, top=top, output=output, max_seconds=max_seconds)
 
 
 def note_default_window(predictor: Predictor, timeline: TimelineOptions) -> None:

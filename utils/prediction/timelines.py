@@ -77,10 +77,18 @@ def timeline_of(
     The video is decoded once, in a thread, while the model runs on windows that are complete. Memory does not depend on
     the length, apart from the probabilities. Raises VideoError if no frame can be decoded.
     """
-    with frames_of(path) as frames, _progress(frames, show_progress) as advance:
+    with frames_of(path) as frames:
+        return timeline_of_frames(predictor, str(path), frames, options, show_progress=show_progress)
+
+
+def timeline_of_frames(
+    predictor: Predictor, video: str, frames: Frames, options: TimelineOptions, *, show_progress: bool = False
+) -> Timeline:
+    """Return the timeline of opened frames, see `timeline_of`."""
+    with _progress(frames, show_progress) as advance:
         timing = Timing.of(options, predictor.clip_seconds, duration=frames.duration)
         probabilities = window_probabilities(predictor, frames, timing, advance)
-        return assemble(str(path), predictor, probabilities, timing, frames.end)
+        return assemble(video, predictor, probabilities, timing, frames.end)
 
 
 def _progress(frames: Frames, shown: bool):

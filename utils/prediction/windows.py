@@ -1,5 +1,6 @@
 """Windows of a stream of frames, each sampled to evenly spaced frames by time."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -55,6 +56,11 @@ class WindowSampler:
         complete = [window for window in self._open if self._is_complete(window)]
         self._open = [window for window in self._open if not self._is_complete(window)]
         return complete
+
+    def restart(self, seconds: float) -> None:
+        """Drop the open windows; the next one starts at or after a time in seconds."""
+        self._open = []
+        self._started = math.ceil(seconds / self.stride)
 
     def rest(self) -> Window | None:
         """Return the first open window, in which the last sampled frame stands for the missing ones; None without."""

@@ -146,9 +146,8 @@ def test_the_playhead_moves():
 def test_colours_differ_for_the_colour_blind():
     """Two classes would look alike. The palette's colours differ in lightness or in blue against yellow."""
     assert len(set(overlay.PALETTE)) == 7
-    assert [overlay.text_colour(colour) for colour in ("#F0E442", "#0072B2", "#1A1A1A")] == ["#000000"] + [
-        "#FFFFFF"
-    ] * 2
+    text = [overlay.text_colour(colour) for colour in ("#F0E442", "#0072B2", "#1A1A1A")]
+    assert text == ["#000000", "#FFFFFF", "#FFFFFF"]
 
 
 def test_only_annotated_videos_are_replaced(tmp_path):
