@@ -1,7 +1,9 @@
 """The commands in README.md, CONTRIBUTING.md and docs/, run on small stand-ins for what they read."""
 
 import argparse
+import contextlib
 import dataclasses
+import io
 import json
 import re
 import shlex
@@ -37,6 +39,7 @@ RUN = {
     "Teacher_training.py": NETWORK,
     "KD_training.py": [*NETWORK, "--views", "1"],
     "eval.py": [],
+    "predict.py": [],
     "utils/leaks/__main__.py": [],
     "benchmarks/overview_picture.py": [],
     "benchmarks/shuffled_frames.py": [],
@@ -135,6 +138,10 @@ def workplace(tmp_path_factory):
     write_sports1m_file(folder / "sports1m.h5")
     (folder / "keras/models").mkdir(parents=True)
     build_efficientnet_lite0((SIDE, SIDE, 3)).save_weights(folder / "keras/models" / LITE0_FILE)
+    videos = sorted((folder / "Datasets/UCF11").rglob("*.avi"))
+    (folder / "folder").mkdir()
+    for name in ("holiday.mp4", "long.mp4", "video.mp4", "folder/1.mp4", "folder/2.mp4"):
+        (folder / name).symlink_to(videos[0])
     return folder
 
 
@@ -208,7 +215,12 @@ def check_python(script: str, arguments: list[str], request) -> None:
         provide_models(arguments, folder)
         weights = ["--weights", "sports1m.h5"] if "--task" in arguments else []  # instead of a download
         weights += ["--width", "1"] if "--student_weights" in arguments else []  # pretrained networks have one width
+        if arguments[-2:] == ["--input", "0"]:  # a camera
+            parse_only(script, arguments, folder, monkeypatch)
+            return
         run_script(script, *arguments, *RUN[script], *weights, cwd=folder)
+        if "--output" in arguments:
+            assert (folder / arguments[arguments.index("--output") + 1]).exists()
         if "--output_path" in arguments and "--write_views" not in arguments:
             assert (folder / arguments[arguments.index("--output_path") + 1]).exists()
     else:
@@ -279,6 +291,19 @@ def test_custom_teacher_and_student(make_arrays, tmp_path):
     dataset = open_clips(arrays / "frames.npy", arrays / "labels.npy")
     as_rgb = load_recognizer(tmp_path / "my_teacher.keras", argument="", input_scale="0..1")
     assert accuracy(dataset.labels, as_rgb.logits(dataset, np.arange(len(dataset)))) <= 0.5
+
+
+def test_predicting_in_python(workplace, monkeypatch):
+    """The example would fail."""
+    monkeypatch.chdir(workplace)
+    provide_models(["--recognizer", "student.keras"], workplace)
+    ((_, lines),) = [block for block in code_blocks(PROJECT / "docs/predicting.md") if block[0] == "python"]
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec("\n".join(lines), {})
+    first, *classes, last = printed.getvalue().splitlines()
+    assert re.fullmatch(r"[01] 0\.\d+", first)
+    assert sum(float(line.split()[1]) for line in classes[:2]) == pytest.approx(100, abs=0.2)
+    assert re.fullmatch(r"[\d.]+ [\d.]+ [01] 0\.\d+", last)
 
 
 def test_the_tables_list_documented_scripts_only():

@@ -156,7 +156,8 @@ class Camera:
                     opened += 1
                     self._ended.wait(SECONDS_BETWEEN_REOPENING)
                     self._capture.release()
-                    self._capture, failures, is_new = self._reopen(), 0, True
+                    with contextlib.suppress(UserError):  # it is tried again
+                        self._capture, failures, is_new = self._reopen(), 0, True
                 continue
             failures = opened = 0
             now = self._clock()

@@ -72,20 +72,23 @@ def predict_live(
 
     Raises UserError if `source` cannot be opened, or if `output` is given for a recording.
     """
-    capture = open_live(source)
+    capture = open_live(source)  # before the models are loaded, because it may fail
     frames = Frames.of(capture)
-    if isinstance(source, str) and frames.count and output is not None:
+    is_recording = isinstance(source, str) and frames.count > 0
+    if is_recording and output is not None:
         raise UserError(f"--output: {source} is a recording; download it to annotate it")
+    if not is_recording:
+        capture.release()  # the frames of the meantime would have to be caught up with
     predictor = load(recognizers, options)
     note_default_window(predictor, timeline)
-    if isinstance(source, str) and frames.count:
-        printer = Printer(form, top, [Path(source)], predictor.class_names)
-        try:
-            printer.show(timeline_of_frames(predictor, source, frames, timeline, show_progress=True))
-        except VideoError as error:
-            raise UserError(f"--input: {source}: {error}") from None
+    if not is_recording:
+        watch(source, predictor, timeline, form=form, top=top, output=output, max_seconds=max_seconds)
         return
-    watch(source, capture, predictor, timeline, form=form, top=top, output=output, max_seconds=max_seconds)
+    printer = Printer(form, top, [Path(source)], predictor.class_names)
+    try:
+        printer.show(timeline_of_frames(predictor, source, frames, timeline, show_progress=True))
+    except VideoError as error:
+        raise UserError(f"--input: {source}: {error}") from None
 
 
 def note_default_window(predictor: Predictor, timeline: TimelineOptions) -> None:

@@ -29,7 +29,6 @@ TITLE = "predict.py"
 
 def watch(
     source: int | str,
-    capture,
     predictor: Predictor,
     options: TimelineOptions,
     *,
@@ -40,11 +39,11 @@ def watch(
 ) -> None:
     """Print an answer per second for a camera or stream until it ends, `q` or Ctrl-C is pressed or the time is over.
 
-    `capture` is what `open_live(source)` returned.
     `form` is "table" for lines of text, or "json". `output` is an annotated video of what was seen. If the installed
-    OpenCV has windows and there is a screen, a window shows the picture.
+    OpenCV has windows and there is a screen, a window shows the picture. Raises UserError if `source` cannot be opened.
     """
     timing = Timing.of(options, predictor.clip_seconds)
+    capture = open_live(source)
     reopen = (lambda: open_live(source)) if isinstance(source, str) else None
     with contextlib.ExitStack() as stack:
         check = stack.enter_context(between_steps())

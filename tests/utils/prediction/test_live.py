@@ -145,13 +145,13 @@ def test_the_live_strip_keeps_its_colours():
     assert len(view._band.segments) <= 62
 
 
-def test_watching_to_the_end(tmp_path, capsys):
+def test_watching_to_the_end(tmp_path, capsys, monkeypatch):
     """The annotated video would be incomplete, or the missing window go unmentioned."""
     av = pytest.importorskip("av", reason="PyAV writes annotated videos")
-    capture = FakeCamera(frames=30)
+    monkeypatch.setattr("utils.prediction.watch.open_live", lambda source: FakeCamera(frames=30))
     with redirect_stderr(io.StringIO()) as notes:
         options = TimelineOptions(window=0.001)
-        watch(0, capture, colour_predictor(), options, form="json", top=1, output=tmp_path / "o.mp4")
+        watch(0, colour_predictor(), options, form="json", top=1, output=tmp_path / "o.mp4")
     lines = capsys.readouterr().out.splitlines()
     assert lines
     assert json.loads(lines[0])["top"][0]["class"] in ("red", "blue")
