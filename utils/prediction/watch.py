@@ -5,6 +5,7 @@ import json
 import queue
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
@@ -58,14 +59,14 @@ def watch(
                 consume(frame, seconds)
 
         camera = stack.enter_context(Camera(capture, predictor, timing, reopen=reopen, on_frame=on_frame))
-        last = -SECONDS_BETWEEN_LINES
+        last = time.monotonic() - SECONDS_BETWEEN_LINES
         for found in live_answers(predictor, camera, timing):
             check()
             is_stopped = "q" in keys() or (window is not None and window.show() == "q")
             if found is not None:
                 view.add(found)
-                if found.seconds - last >= SECONDS_BETWEEN_LINES:
-                    last = found.seconds
+                if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+                    last = time.monotonic()
                     print(line_of(found, form, top), flush=True)
             if is_stopped or (found is not None and max_seconds is not None and found.seconds >= max_seconds):
                 break

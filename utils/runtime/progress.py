@@ -19,9 +19,7 @@ def duration(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def progress(
-    total: int | None, *, done: int = 0, unit: str, delay: float = 0
-) -> Iterator[Callable[..., None]]:
+def progress(total: int | None, *, done: int = 0, unit: str, delay: float = 0) -> Iterator[Callable[..., None]]:
     """Yield a function to call with the number of finished units, by default 1; progress is written to stderr.
 
     `total` is None if unknown. `done` is the number of units that an earlier run has finished. Nothing is shown in the
