@@ -2,11 +2,14 @@
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
-from tests.scripts import run_script
+from tests.scripts import PROJECT, run_script
 from tests.utils.prediction.conftest import trained  # noqa: F401 - a fixture
 
 
@@ -62,6 +65,25 @@ def test_timeline_and_annotated_video(videos):
     rows = list(csv.DictReader(predict(videos, "--input", "videos/a.avi", "--timeline", "--csv").splitlines()))
     assert [row["end"] for row in rows][-1] == "1.640"
     predict(videos, "--input", "videos/a.avi", "--output", "out.mp4")  # replaces its own
+
+
+def test_a_reader_that_ends(videos):
+    """`predict.py ... | head` would end in a traceback."""
+    command = [
+        sys.executable,
+        PROJECT / "predict.py",
+        "--recognizer",
+        "model.keras",
+        "--input",
+        "videos/a.avi",
+        "--json",
+    ]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as closed:
+        ended = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, cwd=videos, check=False)
+    assert ended.returncode == 141
+    assert "Error" not in ended.stderr
 
 
 @pytest.mark.parametrize(

@@ -186,8 +186,9 @@ def one_line(text: str) -> str:
 def run(main: Callable[[], None]) -> None:
     """Run the `main` function of a script, with exit code 130 after Ctrl-C and 143 after SIGTERM.
 
-    A UserError, a full disk, a missing permission or a lack of memory gives one line on stderr and exit code 2.
-    Characters that cannot be encoded, as in some file names, are printed as escapes.
+    A UserError, a full disk, a missing permission or a lack of memory gives one line on stderr and exit code 2. If the
+    reader of the output has ended, the exit code is 141, without a message. Characters that cannot be encoded, as in
+    some file names, are printed as escapes.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -196,6 +197,9 @@ def run(main: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, raise_interrupted)
     try:
         main()
+    except BrokenPipeError:  # the reader of the output has ended, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes stdout when it exits
+        sys.exit(128 + signal.SIGPIPE)
     except Exception as error:
         message = user_message(error)
         if message is None:
