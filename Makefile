@@ -40,9 +40,11 @@ demo: setup
 bench: setup
 	$(PY) benchmarks/extraction.py --short --output_path bench/extraction
 
+# 1,000 kills in total; continues after an interruption.
 torture: setup
-	$(PY) benchmarks/kill_training.py --points 20
-	$(PY) benchmarks/kill_reproduce.py --points 10
+	$(PY) benchmarks/kill_extraction.py --kills 300 --output_path torture/extraction
+	$(PY) benchmarks/kill_training.py --kills 540 --output_path torture/training
+	$(PY) benchmarks/kill_reproduce.py --kills 160 --output_path torture/reproduce
 
 clean:
 	rm -rf demo bench .pytest_cache .ruff_cache .hypothesis

@@ -1,11 +1,11 @@
 """Kill an extraction at many points, rerun it, and compare the files with those of an undisturbed run.
 
-    python benchmarks/kill_extraction.py --input_path VIDEOS --points 20
+    python benchmarks/kill_extraction.py --kills 20 --output_path torture/extraction
 
 Half of the kills come after a random time, the other half at a random file operation of the final save, which random
 times would rarely hit. After each kill, the files under their final names must be complete or absent, and no worker may
 survive. Rerunning the command must give the bytes of the undisturbed run. An unsafe save, directly to the final names,
-must be caught. Prints a JSON line per point.
+must be caught. The videos are synthetic unless --input_path is given. See kill_counts.py for the output.
 """
 
 import argparse
@@ -15,10 +15,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import killing
+from benchmarks import kill_counts, killing
 from utils.extraction import extract as extraction
 from utils.extraction.state import ARRAYS, ExtractionState, header_bytes
 from utils.runtime.files import file_fingerprint
+from utils.settings import cli
+from utils.settings.argument_types import existing_folder
+from utils.synthetic.dataset import render_dataset
 
 COMPARED = (*ARRAYS, "skipped_videos.csv")
 DIRECT = "written directly to the final names"
@@ -66,6 +69,7 @@ def subject_of(settings: dict) -> killing.Subject:
         unsafe={DIRECT: "save"},
         fault_of=fault_of,
         leftovers=(".extraction*",),
+        kills=4,
     )
 
 
@@ -75,8 +79,17 @@ def run_victim(arguments: dict, *, kill: killing.Kill | None = None, careless: b
     return subject_of(settings).run(Path(arguments["output_path"]), kill=kill, unsafe=DIRECT if careless else None)
 
 
+def subjects(args: argparse.Namespace) -> list[killing.Subject]:
+    """Return the extraction of the videos that the arguments name; without a name, render six videos."""
+    videos = args.input_path or args.output_path / "videos"
+    if not videos.exists():
+        rendered = videos.with_name("rendered")
+        render_dataset(rendered, classes=2, subjects=3, clips=1, workers=1)
+        rendered.rename(videos)
+    return [subject_of({"input_path": videos, "sequence_length": 16, "frame_height": 112, "frame_width": 112})]
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--input_path", type=Path, required=True, help="folder of class folders of videos")
-    size = {"sequence_length": 16, "frame_height": 112, "frame_width": 112}
-    sys.exit(killing.main(parser, lambda args, folder: [subject_of({"input_path": args.input_path, **size})]))
+    parser = cli.ArgumentParser(__doc__.split("\n")[0])
+    parser.add_argument("--input_path", type=existing_folder, help="folder of class folders of videos")
+    kill_counts.run(parser, subjects)

@@ -1,15 +1,16 @@
 """Kill reproduce.py at many points, rerun it to its end, and compare results and weights with an undisturbed run's.
 
-    python benchmarks/kill_reproduce.py --points 20
+    python benchmarks/kill_reproduce.py --kills 20 --output_path torture/reproduce
+    python benchmarks/kill_reproduce.py --minutes 30 --output_path soak
 
-At each point the experiment is killed three times. Half of the kills come after a random time (rendering, extraction,
-training, testing, report), the other half within a random save, which random times would rarely hit: with half of the
-file written, just before the rename or just after it. The experiment must then end with the results.json of the
-undisturbed run, except for times, and with equal weights in every cell. An unsafe save, directly to the final name,
-must be caught. Prints a JSON line per point.
+Each experiment is killed until a run finishes; then the next one starts in an empty folder. Half of the kills come
+after a random time (rendering, extraction, training, testing, report), the other half within a random save, which
+random times would rarely hit: with half of the file written, just before the rename or just after it. Each experiment
+must end with the results.json of the undisturbed run, except for times, and with equal weights in every cell. An unsafe
+save, directly to the final name, must be caught. With --minutes, the number of kills is not limited. See kill_counts.py
+for the output.
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -18,7 +19,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import killing
+from benchmarks import kill_counts, killing
+from utils.settings import cli
+from utils.settings.argument_types import positive_float
 
 HALF, BEFORE, AFTER = "half written", "before the rename", "after the rename"
 EXPERIMENT = "--classes 2 --subjects 4 --clips 1 --frame_size 32 --input_size 32 --batch_size 2 --seeds 0"
@@ -62,8 +65,10 @@ SUBJECT = killing.Subject(
     outcome=outcome,
     phases=(killing.TIME, HALF, killing.TIME, BEFORE, killing.TIME, AFTER),
     unsafe={DIRECT: HALF},
-    kills=3,
+    kills=sys.maxsize,
 )
 
 if __name__ == "__main__":
-    sys.exit(killing.main(argparse.ArgumentParser(description=__doc__.split("\n")[0]), lambda args, folder: [SUBJECT]))
+    parser = cli.ArgumentParser(__doc__.split("\n")[0])
+    parser.add_argument("--minutes", type=positive_float, help="kill for so many minutes; --kills does not apply")
+    kill_counts.run(parser, lambda args: [SUBJECT])

@@ -1,16 +1,15 @@
 """Kill training scripts at many points, resume them, and compare weights and history with an undisturbed run's.
 
-    python benchmarks/kill_training.py --points 20
+    python benchmarks/kill_training.py --kills 20 --output_path torture/training
 
 The subjects are Teacher_training.py, KD_training.py, and KD_training.py while it computes teacher logits, on arrays of
 noise. The phases are start (files opened before the first step), epoch (training steps), validation, save (file
 operations on the training state), end (those on model, record and history) and logits (those on cached logits). After
 each kill, the files under final names must be complete. The same command must then give the weights and, except for
 times, the history of an undisturbed run. Two unsafe ways to save must be caught: directly to the final name, and
-without the state of the dropout generators. Prints a JSON line per point.
+without the state of the dropout generators. See kill_counts.py for the output.
 """
 
-import argparse
 import contextlib
 import json
 import shutil
@@ -24,8 +23,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import killing
+from benchmarks import kill_counts, killing
 from benchmarks.common import write_noise_clips
+from utils.settings import cli
 
 PHASES = ("start", "epoch", "validation", "save", "end")
 TIMES = ("seconds", "clips_per_second", "wait_share")
@@ -39,7 +39,7 @@ TEACHER, STUDENT = "teacher.keras", "student.h5"
 def subjects(folder: Path) -> Iterator[killing.Subject]:
     """Write the arrays to `folder`, and yield the scripts to kill; the undisturbed teacher must run first."""
     write_noise_clips(folder, classes=3, clips=10, size=(48, 48))
-    common = {"hook": hook, "fault_of": fault_of, "leftovers": ("*.training", ".*")}
+    common = {"hook": hook, "fault_of": fault_of, "leftovers": ("*.training", ".*"), "kills": 5}
     for name, script, model, phases, unsafe in (
         ("teacher", "Teacher_training.py", TEACHER, PHASES, {DIRECT: "save", SEEDLESS: "epoch"}),
         ("student", "KD_training.py", STUDENT, PHASES, {DIRECT: "save", SEEDLESS: "epoch"}),
@@ -131,5 +131,4 @@ def require_complete(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    sys.exit(killing.main(parser, lambda args, folder: subjects(folder)))
+    kill_counts.run(cli.ArgumentParser(__doc__.split("\n")[0]), lambda args: subjects(args.output_path))

@@ -1,18 +1,16 @@
 """Kill scripts at chosen points, resume them, and compare the results with those of an undisturbed run.
 
-Each kill_*.py describes what it kills as a `Subject` and calls `main`. Every run is a separate process, forked from one
-that has only imported TensorFlow and other slow packages, and executes the script as a user would. To show that the
-comparison can fail, each subject also has unsafe ways to save, which must be caught.
+Each kill_*.py describes what it kills as a `Subject`; kill_counts.py repeats the kills and counts them. Every run is a
+separate process, forked from one that has only imported TensorFlow and other slow packages, and executes the script as
+a user would. To show that the comparison can fail, each subject also has unsafe ways to save, which must be caught.
 """
 
-import argparse
 import contextlib
 import hashlib
 import io
 import json
 import multiprocessing
 import os
-import random
 import runpy
 import shutil
 import signal
@@ -21,7 +19,7 @@ import tempfile
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +36,6 @@ FILE_CALLS |= {"rename", "replace", "link", "unlink", "rmdir", "mkdir"}
 TIME = "time"  # the phase of kills after a number of seconds
 LEFT = " is left"  # ends faults that do not show an unsafe save
 SECONDS_PER_RUN = 900
-UNSAFE_KILLS = 20  # at most; the first one that is caught ends the check
 
 Kill = tuple[str, float]  # a phase and the number of the event in it, or TIME and seconds
 
@@ -91,7 +88,7 @@ class Subject:
     unsafe: Mapping[str, str]  # the unsafe ways to save, and the phase in which each is killed
     fault_of: Callable[[Path, dict], str | None] = lambda folder, expected: None  # an incomplete file after a kill
     leftovers: tuple[str, ...] = ()  # patterns of files that a finished run must not leave
-    kills: int = 1  # number of kills per point
+    kills: int = 1  # number of kills, at most, before a run may finish
 
     def run(self, folder: Path, *, kill: Kill | None = None, unsafe: str | None = None) -> dict | None:
         """Run the script with `folder` as output.
@@ -107,22 +104,32 @@ class Subject:
             process = context.Process(target=execute, args=(command, self.hook, kill, unsafe, output, counts))
             is_timed = kill is not None and kill[0] == TIME
             process.start()
-            process.join(kill[1] if is_timed else SECONDS_PER_RUN)
-            if process.exitcode is None:
-                workers = []
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    workers = psutil.Process(process.pid).children(recursive=True)
-                process.kill()
-                process.join()
-                if alive := psutil.wait_procs(workers, timeout=10)[1]:
-                    raise RuntimeError(f"{len(alive)} workers survive the kill")
-                if not is_timed:
-                    raise RuntimeError(f"{output.read_text()}\n{self.script} runs for more than {SECONDS_PER_RUN} s")
+            try:
+                process.join(kill[1] if is_timed else SECONDS_PER_RUN)
+                is_late = process.exitcode is None
+            finally:  # also after Ctrl-C
+                survivors = kill_with_workers(process)
+            if survivors:
+                raise RuntimeError(f"{len(survivors)} workers survive the kill")
+            if is_late and not is_timed:
+                raise RuntimeError(f"{output.read_text()}\n{self.script} runs for more than {SECONDS_PER_RUN} s")
             if process.exitcode == -signal.SIGKILL and kill is not None:
                 return None
             if process.exitcode:
                 raise RuntimeError(output.read_text() or f"{self.script} ended with exit code {process.exitcode}")
             return json.loads(counts.read_text())
+
+
+def kill_with_workers(process: multiprocessing.Process) -> list[psutil.Process]:
+    """Kill a process unless it has ended; return those of its workers that are alive after ten seconds."""
+    if process.exitcode is not None:
+        return []
+    workers = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        workers = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.join()
+    return psutil.wait_procs(workers, timeout=10)[1]
 
 
 def execute(command: list[str], hook: Callable, kill: Kill | None, unsafe: str | None, output: Path, counts: Path):
@@ -137,65 +144,48 @@ def execute(command: list[str], hook: Callable, kill: Kill | None, unsafe: str |
     counts.write_text(json.dumps({**events.counts, TIME: time.monotonic() - start}))
 
 
-def kill_and_resume(subject: Subject, folder: Path, expected: dict, kills: Sequence[Kill], unsafe=None) -> dict:
-    """Run a subject in the emptied `folder` with each of `kills`, then to its end.
+def attempt(subject: Subject, folder: Path, expected: dict, kill: Kill | None, unsafe: str | None = None) -> tuple:
+    """Run a subject once in `folder`, which may hold what killed runs left.
 
-    Returns the kills that happened, and as "faults" what is incomplete, differs from the `expected` outcome or is left.
+    Returns whether the run was killed, and a list of faults: what is incomplete after the kill or, if the run finished,
+    what differs from the `expected` outcome or is left.
+    """
+    is_killed, faults = False, []
+    try:
+        is_killed = subject.run(folder, kill=kill, unsafe=unsafe) is None
+        if is_killed:
+            fault = subject.fault_of(folder, expected)
+            faults += [fault] if fault else []
+        else:
+            found = subject.outcome(folder)
+            faults += [f"{name} differs" for name in expected | found if found.get(name) != expected.get(name)]
+            faults += [f"{path.name}{LEFT}" for pattern in subject.leftovers for path in folder.rglob(pattern)]
+    except Exception as error:  # a reader may raise anything on a damaged file
+        faults.append((str(error).strip().splitlines() or [repr(error)])[-1])
+    return is_killed, faults
+
+
+def kill_and_resume(subject: Subject, folder: Path, expected: dict, kills: Sequence[Kill], unsafe=None) -> dict:
+    """Run a subject in the emptied `folder` with each of `kills` until a run finishes.
+
+    Returns the kills that happened, and the faults of all runs; see `attempt`.
     """
     shutil.rmtree(folder, ignore_errors=True)
     done, faults = [], []
-    try:
-        for kill in kills:
-            if subject.run(folder, kill=kill, unsafe=unsafe) is None:
-                done.append(f"{kill[0]} {kill[1]:.5g}")
-            if fault := subject.fault_of(folder, expected):
-                faults.append(fault)
-        if not done and kills[0][0] != TIME:
-            faults.append(f"{kills[0]} was not reached")
-        subject.run(folder, unsafe=unsafe)
-        found = subject.outcome(folder)
-        faults += [f"{name} differs" for name in expected | found if found.get(name) != expected.get(name)]
-        faults += [f"{path.name}{LEFT}" for pattern in subject.leftovers for path in folder.rglob(pattern)]
-    except Exception as error:  # a reader may raise anything on a damaged file
-        faults.append((str(error).strip().splitlines() or [repr(error)])[-1])
+    for kill in (*kills, None):
+        is_killed, found = attempt(subject, folder, expected, kill, unsafe)
+        faults += found
+        if not is_killed:
+            break
+        done.append(shown(kill))
+    if not done and kills[0][0] != TIME:
+        faults.append(f"{shown(kills[0])} was not reached")
     return {"subject": subject.name, "killed": done, "faults": faults}
 
 
-def check(subject: Subject, folder: Path, points: int, choose: random.Random) -> int:
-    """Kill a subject at `points` points, print a JSON line for each, and return the number of points with faults."""
-    undisturbed, killed = folder / f"undisturbed_{subject.name}", folder / f"killed_{subject.name}"
-    events, failed = subject.run(undisturbed), 0
-    expected = subject.outcome(undisturbed)
-    print(json.dumps({"subject": subject.name, "events": events}), flush=True)
-    for unsafe, phase in subject.unsafe.items():
-        shutil.rmtree(killed, ignore_errors=True)
-        numbers = range(1, subject.run(killed, unsafe=unsafe)[phase] + 1)
-        for number in choose.sample(numbers, min(UNSAFE_KILLS, len(numbers))):  # some of them do no harm
-            result = kill_and_resume(subject, killed, expected, [(phase, number)], unsafe)
-            caught = bool(result["killed"]) and any(not fault.endswith(LEFT) for fault in result["faults"])
-            print(json.dumps({"unsafe": unsafe, "caught": caught, **result}), flush=True)
-            if caught:
-                break
-        failed += not caught
-    for point in range(points):
-        phases = [subject.phases[(point + turn) % len(subject.phases)] for turn in range(subject.kills)]
-        kills = [(p, choose.uniform(0, events[p]) if p == TIME else choose.randint(1, events[p])) for p in phases]
-        result = kill_and_resume(subject, killed, expected, kills)
-        print(json.dumps(result), flush=True)
-        failed += bool(result["faults"])
-    return failed
-
-
-def main(parser: argparse.ArgumentParser, subjects_of: Callable[[argparse.Namespace, Path], Iterable[Subject]]) -> int:
-    """Check the subjects for the parsed arguments and a scratch folder; return the exit code, 1 if there are faults."""
-    parser.add_argument("--points", type=int, default=20, help="number of points at which each subject is killed")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the choice of points")
-    args = parser.parse_args()
-    choose = random.Random(args.seed)
-    with tempfile.TemporaryDirectory() as name:
-        faults = [check(subject, Path(name), args.points, choose) for subject in subjects_of(args, Path(name))]
-    print(json.dumps({"points": args.points * len(faults), "faults": sum(faults)}))
-    return 1 if any(faults) else 0
+def shown(kill: Kill) -> str:
+    """Return a kill as text."""
+    return f"{kill[0]} {kill[1]:.5g}"
 
 
 def unzip(path: Path) -> dict[str, bytes]:

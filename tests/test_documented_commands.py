@@ -58,6 +58,7 @@ PARSED = {
     "benchmarks/distillation.py": "times full-width networks for minutes",
     "benchmarks/extraction.py": "times the reading of videos; `make bench` runs it",
     "benchmarks/input.py": "times the full-width student for minutes and writes large files",
+    "benchmarks/kill_extraction.py": "kills extractions for minutes; test_extract_faults.py runs its parts",
     "benchmarks/kill_reproduce.py": "kills experiments for minutes; test_killed_reproduce.py runs it",
     "benchmarks/kill_training.py": "kills trainings for minutes; test_kill_training.py runs it",
     "benchmarks/leaks.py": "encodes copies of real videos for minutes",
