@@ -8,6 +8,7 @@ The exit code is 1 if there are faults or a planted fault is not caught.
 """
 
 import argparse
+import contextlib
 import json
 import random
 import shutil
@@ -26,6 +27,10 @@ from utils.settings.argument_types import non_negative_int, output_folder, posit
 RECORD, LOCK = "kills.json", "kills.lock"
 UNSAFE_KILLS = 20  # at most; the first one that is caught ends the check
 MOST_FAULTS = 20  # after which a subject is killed no more
+
+
+class TimeIsOver(Exception):
+    """The time budget of a call is used up."""
 
 
 def run(parser: cli.ArgumentParser, subjects_of: Callable[[argparse.Namespace], Iterable[Subject]]) -> None:
@@ -51,9 +56,10 @@ def kill_all(args: argparse.Namespace, subjects_of: Callable[[argparse.Namespace
     deadline = time.monotonic() + 60 * limit if limit else float("inf")
     record = open_record(args)
     subjects = list(subjects_of(args))
-    for number, subject in enumerate(subjects):
-        share = args.kills // len(subjects) + (number < args.kills % len(subjects))
-        kill_subject(subject, args, record, sys.maxsize if minutes else share, deadline)
+    with contextlib.suppress(TimeIsOver):
+        for number, subject in enumerate(subjects):
+            share = args.kills // len(subjects) + (number < args.kills % len(subjects))
+            kill_subject(subject, args, record, sys.maxsize if minutes else share, deadline)
     counts = record["subjects"].values()
     faults = sum(len(count["faults"]) for count in counts)
     missed = sum(caught is None for count in counts for caught in count["planted"].values())
@@ -107,31 +113,35 @@ def kill_subject(subject: Subject, args: argparse.Namespace, record: dict, kills
         print(json.dumps({"subject": subject.name, **printed, "kills": kills_of(count)}), flush=True)
 
     if count["events"] is None:
-        if time.monotonic() >= deadline:
-            return
+        require_time(deadline)
         shutil.rmtree(undisturbed, ignore_errors=True)
         count["events"] = subject.run(undisturbed)
         save(events=count["events"])
     expected = subject.outcome(undisturbed)
     for unsafe, phase in subject.unsafe.items():
         if count["planted"].get(unsafe) is None:
-            if time.monotonic() >= deadline:
-                return
             numbers = range(1, count["events"][phase] + 1)
             chosen = random.Random(args.seed).sample(numbers, min(UNSAFE_KILLS, len(numbers)))
-            count["planted"][unsafe] = catch(subject, killed, expected, unsafe, [(phase, number) for number in chosen])
+            chosen = [(phase, number) for number in chosen]
+            count["planted"][unsafe] = catch(subject, killed, expected, unsafe, chosen, deadline)
             save(planted=unsafe, caught=count["planted"][unsafe])
     if None in count["planted"].values():
         return
     while (kills_of(count) < kills or count["pending"]) and len(count["faults"]) < MOST_FAULTS:
-        if time.monotonic() >= deadline:
-            return
+        require_time(deadline)
         save(**kill_once(subject, args.seed, killed, expected, count, kills))
 
 
-def catch(subject: Subject, folder: Path, expected: dict, unsafe: str, kills: list) -> str | None:
+def require_time(deadline: float) -> None:
+    """Raise TimeIsOver if the deadline has passed."""
+    if time.monotonic() >= deadline:
+        raise TimeIsOver
+
+
+def catch(subject: Subject, folder: Path, expected: dict, unsafe: str, kills: list, deadline: float) -> str | None:
     """Return the first of `kills` after which an unsafe save shows as a fault, with the fault; None without one."""
     for kill in kills:  # some of them do no harm
+        require_time(deadline)
         result = kill_and_resume(subject, folder, expected, [kill], unsafe)
         faults = [fault for fault in result["faults"] if not fault.endswith(LEFT)]
         if result["killed"] and faults:

@@ -13,17 +13,16 @@ for the output.
 
 import contextlib
 import json
-import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import kill_counts, killing
+from benchmarks.killing import AFTER, BEFORE, HALF
 from utils.settings import cli
 from utils.settings.argument_types import positive_float
 
-HALF, BEFORE, AFTER = "half written", "before the rename", "after the rename"
 EXPERIMENT = "--classes 2 --subjects 4 --clips 1 --frame_size 32 --input_size 32 --batch_size 2 --seeds 0"
 EXPERIMENT += " --teacher_width 0.05 --student_width 0.05 --teacher_epochs 2 --student_epochs 2 --temperatures 1 4"
 DIRECT = "written directly to the final name"
@@ -40,21 +39,7 @@ def hook(events: killing.Events, unsafe: str | None) -> None:
     """Count the saves; must run before another module imports `written_beside`."""
     from utils.runtime import files
 
-    save = contextlib.nullcontext if unsafe else files.written_beside
-
-    @contextlib.contextmanager
-    def counted(path):
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with save(path) as temporary:
-            yield temporary
-            if events.is_next(HALF):
-                os.truncate(temporary, temporary.stat().st_size // 2)
-            events.count(HALF)
-            events.count(BEFORE)
-        events.count(AFTER)
-
-    files.written_beside = counted
+    files.written_beside = events.saves(contextlib.nullcontext if unsafe else files.written_beside)
 
 
 SUBJECT = killing.Subject(

@@ -43,7 +43,7 @@ def subjects(folder: Path) -> Iterator[killing.Subject]:
     for name, script, model, phases, unsafe in (
         ("teacher", "Teacher_training.py", TEACHER, PHASES, {DIRECT: "save", SEEDLESS: "epoch"}),
         ("student", "KD_training.py", STUDENT, PHASES, {DIRECT: "save", SEEDLESS: "epoch"}),
-        ("logits", "KD_training.py", STUDENT, ("logits",), {DIRECT: "logits"}),
+        ("logits", "KD_training.py", STUDENT, ("logits",), {DIRECT: killing.HALF}),
     ):
         of_model = {"prepare": partial(prepare, model=model), "outcome": partial(outcome, model=model)}
         yield killing.Subject(name, script, phases=phases, unsafe=unsafe, **of_model, **common)
@@ -83,9 +83,10 @@ def hook(events: killing.Events, unsafe: str | None) -> None:
     fit.AfterEachStep = CountSteps
     training_state.TrainingState.save = events.file_operations("save", training_state.TrainingState.save)
     stages.finish = events.file_operations("end", stages.finish)
+    cache.written_beside = events.saves(contextlib.nullcontext if unsafe == DIRECT else cache.written_beside)
     cache.compute = events.file_operations("logits", cache.compute)
     if unsafe == DIRECT:
-        training_state.written_beside = cache.written_beside = contextlib.nullcontext
+        training_state.written_beside = contextlib.nullcontext
     elif unsafe == SEEDLESS:
         for module in (training_state, callbacks, fit):
             module.own_variables = lambda model: model.weights

@@ -33,6 +33,7 @@ PRELOADED = ["tensorflow", "keras", "matplotlib.pyplot", "sklearn", "scipy.stats
 # A kill before "open" or "close" leaves the same files as one before the next of these calls.
 FILE_CALLS = {"write", "pwrite", "tofile", "fsync", "truncate", "flock"}
 FILE_CALLS |= {"rename", "replace", "link", "unlink", "rmdir", "mkdir"}
+HALF, BEFORE, AFTER = "half written", "before the rename", "after the rename"  # phases of saves
 TIME = "time"  # the phase of kills after a number of seconds
 LEFT = " is left"  # ends faults that do not show an unsafe save
 SECONDS_PER_RUN = 900
@@ -73,6 +74,23 @@ class Events:
                 sys.setprofile(outer)
 
         return watched
+
+    def saves(self, save: Callable) -> Callable:
+        """Return `save`, which is `written_beside` or a stand-in, with three events: HALF, BEFORE and AFTER."""
+
+        @contextlib.contextmanager
+        def counted(path):
+            path = Path(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with save(path) as temporary:
+                yield temporary
+                if self.is_next(HALF):
+                    os.truncate(temporary, temporary.stat().st_size // 2)
+                self.count(HALF)
+                self.count(BEFORE)
+            self.count(AFTER)
+
+        return counted
 
 
 @dataclass(frozen=True)
