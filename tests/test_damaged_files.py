@@ -98,7 +98,7 @@ def contents(folder):
     return {
         str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns)
         for path in folder.rglob("*")
-        if path.is_file()
+        if path.is_file() and not path.name.endswith(".hash.json")  # remembers what was read
     }
 
 

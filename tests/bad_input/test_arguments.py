@@ -20,6 +20,6 @@ def test_bad_values_of_each_argument_are_rejected(workplace, script):
                 problems.append(f"{shown}\n    {type(problem).__name__}: {problem}")
                 continue
             lines = error.splitlines()
-            if len(lines) != 1 or not error.startswith("error: ") or name.strip("-") not in error or len(error) > 400:
+            if len(lines) != 1 or not error.startswith("error: ") or name.strip("-") not in error or len(error) > 600:
                 problems.append(f"{shown}\n    {error}")
     assert not problems, f"{len(problems)} of {count} calls:\n" + "\n".join(problems)

@@ -215,7 +215,7 @@ def read_paths(path: str | os.PathLike, frames: FrameFile, argument: str) -> np.
     if names.dtype.itemsize > 4 * LONGEST_PATH:
         raise UserError(f"{argument}: {path} must hold paths of at most {LONGEST_PATH} characters, found {names.dtype}")
     try:
-        "".join(names).encode()
+        "".join(names).encode(errors="surrogatepass")  # names of files need not be Unicode
     except (ValueError, SystemError) as error:  # SystemError: a code point that does not exist
         raise UserError(f"{argument}: {path} must hold valid Unicode ({first_line(error)})") from None
     return np.array(names, names.dtype.newbyteorder("="))

@@ -200,7 +200,6 @@ def test_labels_and_paths_in_another_byte_order_are_the_same(make_arrays):
     ("paths", "message"),
     [
         (np.array([b"a/b"] * 30), r"must hold strings \(N,\), found \|S3"),
-        (np.array(["a/\udcff"] * 30), r"must hold valid Unicode \('utf-8' codec can't encode"),
         (np.full(30, 2**31 - 1, np.int32).view("<U1"), r"must hold valid Unicode \("),
         (("<U5000", 30), r"must hold paths of at most 4096 characters, found <U5000"),
         (("<U4000000", 30), r"must hold paths of at most 4096 characters, found <U4000000"),

@@ -81,7 +81,7 @@ def test_plain_arrays_are_opened_unchanged(tmp_path, array):
         (npy(header("(1,)"), b"1", version=(9, 9)), "must be a complete .npy array without pickle ("),
     ],
 )
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_files_that_are_not_one_plain_array_are_refused(tmp_path, content, message):
     """NumPy would allocate terabytes, or end with one of a dozen exceptions."""
     path = tmp_path / "a.npy"
