@@ -117,3 +117,19 @@ def test_work_in_the_background_ends_with_its_consumer():
     assert next(found) == 1
     with pytest.raises(VideoError, match="a reason"):
         next(found)
+
+
+def test_videos_that_opencv_cannot_decode(tmp_path):
+    """An AV1 video would have an answer but no timeline."""
+    av = pytest.importorskip("av", reason="PyAV decodes AV1")
+    if "libsvtav1" not in av.codecs_available:
+        pytest.skip("this PyAV has no encoder for AV1")
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libsvtav1", rate=25, options={"preset": "12"})
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for frame in coloured((0, 50), (2, 50), height=64):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    timeline = colour_predictor().timeline(tmp_path / "a.mp4", TimelineOptions(window=0.4, smoothing=0.0))
+    assert [segment.label for segment in timeline.segments] == ["red", "blue"]
+    np.testing.assert_allclose([segment.end for segment in timeline.segments], [2.0, 4.0], atol=0.2)
