@@ -36,7 +36,13 @@ def test_the_mean_of_several_models_and_the_calibration_of_each(trained, tmp_pat
     recognizer = load_recognizer(trained / "model.keras", argument="--recognizer")
     for name, temperature, threshold in (("sharp", 0.01, 0.4), ("flat", 100.0, 0.8)):
         record = {key: value for key, value in recognizer.record.items() if key != "fingerprint"}
-        record["calibration"] = {"temperature": temperature, "threshold": threshold, "kept": 0.95, "clips": 3, "rows": "validation"}
+        record["calibration"] = {
+            "temperature": temperature,
+            "threshold": threshold,
+            "kept": 0.95,
+            "clips": 3,
+            "rows": "validation",
+        }
         save_recognizer(recognizer.model, tmp_path / f"{name}.keras", record)
     video = trained / "videos/Class1/v_Class1_g02_c01.avi"
     plain, sharp, flat = (

@@ -23,7 +23,7 @@ from utils.runtime.errors import UserError
 from utils.training.history import TrainingCurves
 
 PROJECT = Path(__file__).parents[3]
-OWN_SAVING = {"benchmarks/overview_picture.py"}  # the picture is its only result, and its names are built in
+OWN_SAVING = {"benchmarks/overview_picture.py", "benchmarks/timeline.py"}  # pictures are their only results
 NAMES = ["a$^$b", "$x_1$ und $y^$", "\\frac{1}{2}", "", " ", "two\nlines\r\n", "tab\t", "nul\0", "\x1b[31mred"]
 NAMES += [
     "v_\udc80\udcff.keras",
