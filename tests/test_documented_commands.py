@@ -131,7 +131,7 @@ def workplace(tmp_path_factory):
     for name in ("results/synthetic", "docs", "few_labels", "video", "views_224"):
         (folder / name).mkdir(parents=True)
     scores = np.eye(2, dtype=np.float32)[np.load(arrays / "labels.npy")]
-    folds = [f"image5_{fold}-3" for fold in (1, 2, 3)]
+    folds = [f"{name}_{fold}-3" for name in ("image", "image5") for fold in (1, 2, 3)]
     for name in ("scores", "scores_cross_fitted", "image", "image_cross_fitted", "video/scores", "features", *folds):
         np.save(folder / f"{name}.npy", scores)
     for name in ("labelled", "unlabelled"):

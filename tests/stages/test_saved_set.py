@@ -228,6 +228,4 @@ def test_a_training_that_ends_with_nan(make_arrays, tmp_path, capsys, keep_going
         *("net.keras", "net.json", "net.npy", "net.csv", "net.png", "net.log")
     }
     with pytest.raises(UserError, match=r"^--recognizer: .*net\.keras must be a complete Keras model, .* NaN or inf"):
-        UserError, match=r"^--recognizer: .*net\.keras must be a complete Keras model, .* NaN or infinite"
-    ):
         stages.evaluate(settings["data"], [trained.output_path])

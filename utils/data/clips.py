@@ -13,7 +13,7 @@ from utils.data.views import render, view_of, window_frames
 from utils.runtime.array_files import open_array
 from utils.runtime.content_hash import content_digest
 from utils.runtime.errors import UserError, first_line
-from utils.runtime.files import digest
+from utils.runtime.files import digest, escaped
 from utils.settings.options import ViewOptions
 
 PATHS_FILE = "video_file_paths.npy"
@@ -215,10 +215,10 @@ def read_paths(path: str | os.PathLike, frames: FrameFile, argument: str) -> np.
     if names.dtype.itemsize > 4 * LONGEST_PATH:
         raise UserError(f"{argument}: {path} must hold paths of at most {LONGEST_PATH} characters, found {names.dtype}")
     try:
-        "".join(names).encode(errors="surrogatepass")  # names of files need not be Unicode
+        names = np.array([escaped(name) for name in names])
     except (ValueError, SystemError) as error:  # SystemError: a code point that does not exist
         raise UserError(f"{argument}: {path} must hold valid Unicode ({first_line(error)})") from None
-    return np.array(names, names.dtype.newbyteorder("="))
+    return names
 
 
 def class_names_of(labels: np.ndarray, paths: np.ndarray, source: str | os.PathLike) -> tuple[str, ...]:

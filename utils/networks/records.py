@@ -12,7 +12,7 @@ from utils.data.clips import ClipDataset
 from utils.data.sampled import same_arrays
 from utils.networks.record_schema import FORMAT, digest_of_rows
 from utils.runtime.devices import installed_versions
-from utils.runtime.files import plain
+from utils.runtime.files import escaped, plain
 from utils.splits.protocols import Split
 
 SETS = ("train", "validation", "test")
@@ -45,7 +45,7 @@ def make_record(
         "arguments": {name: item for group in options for name, item in plain(asdict(group)).items()},
         "kept_epoch": kept["epoch"],
         "validation": plain({name: value for name, value in kept.items() if name.startswith("val_")}),
-        "history": str(history_path),
+        "history": escaped(str(history_path)),
         "versions": {"python": platform.python_version()} | installed_versions(),
     }
 

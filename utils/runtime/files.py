@@ -256,6 +256,11 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def escaped(text: str) -> str:
+    """Return a text with escapes for what UTF-8 cannot encode, as in some file names."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def plain(value):
     """Return a copy of `value` as in JSON: paths become strings, tuples become lists.
 
