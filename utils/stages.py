@@ -209,6 +209,9 @@ def train_distilled(
     with training_state(output, settings_of(options, loaded, files)) as state:
         set_seeds(training)
         student = build_student(distillation, loaded, training, network, output)  # fails before teachers are run
+        starts = not state.history
+        if starts and training.initial_weights:
+            initialise(student, loaded, training)  # also fails before teachers are run
         for teacher in teachers:
             check_teacher(teacher, loaded)
         question, is_live = Question(loaded, views), distillation.teacher_mode == "live"
@@ -216,7 +219,7 @@ def train_distilled(
             live, targets = live_teacher(teachers[0], question, network.input_shape)
         else:
             live, targets = None, {"teacher_logits": teacher_logits(teachers, question, distillation)}
-        if not state.history:
+        if starts and not training.initial_weights:
             initialise(student, loaded, training)
         distiller = Distiller(
             student, live and live.model, temperature=distillation.temperature, alpha=distillation.alpha

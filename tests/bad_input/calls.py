@@ -130,9 +130,11 @@ def without(arguments: list[str], name: str) -> list[str]:
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Return what is in a folder: the digest of each file, by path."""
+    """Return what is in a folder: the digest of each file, by path, except for hashes of what was read."""
     found = {}
     for path in sorted(folder.rglob("*")):
+        if path.name.endswith((".hash.json", "_hashes.npz")):
+            continue
         content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
         found[str(path.relative_to(folder))] = content
     return found
