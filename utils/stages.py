@@ -24,7 +24,7 @@ from utils.leaks.unlabelled import leaks_of_unlabelled
 from utils.networks import sports1m
 from utils.networks.averaging import recorded_views
 from utils.networks.frozen_features import feature_reader
-from utils.networks.initial_weights import ARGUMENT, require_new_test_clips, set_initial_weights
+from utils.networks.initial_weights import ARGUMENT, set_initial_weights, unknown_test_clips
 from utils.networks.memory import weights_within_memory
 from utils.networks.precision import training_precision
 from utils.networks.recognizer import check_format, load_recognizer, save_recognizer
@@ -85,6 +85,7 @@ def train_teacher(
     options = [data, training, network, teacher, views]
     weights = file_fingerprint(teacher.weights) if teacher.weights else None
     files = {"--weights": weights, "code of the network": teacher_code(), **initial_files(training)}
+    about = {"kind": "C3D teacher"} | about_weights(files, loaded, training)
     with training_state(output, settings_of(options, loaded, files)) as state:
         set_seeds(training)
         if teacher.task == TASK_FROM_SCRATCH:
@@ -95,7 +96,7 @@ def train_teacher(
             history = fit(model, reader, loaded.split, {"labels": loaded.dataset.labels}, training, state=state)
         else:
             model, history = fine_tune(loaded, training, network, teacher, output, views, state)
-        return finish(model, history, loaded, output, options, {"kind": "C3D teacher"}, state)
+        return finish(model, history, loaded, output, options, about, state)
 
 
 def fine_tune(
@@ -163,6 +164,7 @@ def train_alone(
         split = replace(split, train=split.train[labels[split.train] >= 0])
     options = [data, training, network, distillation, views]
     files = student_files(distillation) | unlabelled_files(loaded) | initial_files(training)
+    about = {"kind": "student"} | about_weights(files, loaded, training)
     with training_state(output, settings_of(options, loaded, files)) as state:
         set_seeds(training)
         student = build_student(distillation, loaded, training, network, output)
@@ -172,7 +174,6 @@ def train_alone(
         distiller = Distiller(student, alpha=1.0)
         epoch_clips = len(loaded.split.train) + len(loaded.dataset.unlabelled_rows)
         history = fit(distiller, reader, split, {"labels": labels}, training, epoch_clips=epoch_clips, state=state)
-        about = {"kind": "student"} | digests_of_weights(files)
         return finish(student, history, loaded, output, options, about, state)
 
 
@@ -206,6 +207,7 @@ def train_distilled(
     options = [data, training, network, distillation, views]
     files = {f"--source {number}": teacher.key for number, teacher in enumerate(teachers, start=1)}
     files |= student_files(distillation) | unlabelled_files(loaded) | initial_files(training)
+    about = about_weights(files, loaded, training)
     with training_state(output, settings_of(options, loaded, files)) as state:
         set_seeds(training)
         student = build_student(distillation, loaded, training, network, output)  # fails before teachers are run
@@ -227,14 +229,8 @@ def train_distilled(
         reader = clip_reader(dataset, network.input_shape, views, fresh=is_live)
         history = fit(distiller, reader, trained, {"labels": labels, **targets}, training, state=state)
         teacher = fingerprints if len(fingerprints) > 1 else fingerprints[0]
-        about = {"kind": "distilled student", "teacher": teacher, "unlabelled": leaks} | digests_of_weights(files)
+        about |= {"kind": "distilled student", "teacher": teacher, "unlabelled": leaks}
         return finish(student, history, loaded, output, options, about, state)
-
-
-def digests_of_weights(files: dict[str, str]) -> dict[str, str]:
-    """Return the digests of the student's initial weights, if any, for the record; `files` are digests by argument."""
-    names = ("student_weights", "initial_weights")
-    return {name: files[f"--{name}"] for name in names if f"--{name}" in files}
 
 
 def write_views(
@@ -325,15 +321,29 @@ def initial_files(training: TrainingOptions) -> dict[str, str]:
     return {ARGUMENT: file_fingerprint(training.initial_weights)} if training.initial_weights else {}
 
 
+def about_weights(files: dict[str, str], loaded: SplitDataset, training: TrainingOptions) -> dict[str, str | None]:
+    """Return what the record states of the initial weights; `files` are digests by argument.
+
+    Prints why a finished model may have seen test clips. Raises UserError if it has.
+    """
+    names = ("student_weights", "initial_weights")
+    about = {name: files[f"--{name}"] for name in names if f"--{name}" in files}
+    if training.initial_weights is not None:
+        unknown = unknown_test_clips(training.initial_weights, loaded.dataset, loaded.split.test)
+        if unknown:
+            print(f"note: it is unknown which test clips the network has seen: {unknown}.")
+        about["initial_weights_unknown"] = unknown
+    return about
+
+
 def initialise(model, loaded: SplitDataset, training: TrainingOptions) -> None:
     """Assign --initial_weights, or scale the random weights with some training clips.
 
     The latter is done if `training.initialisation` is "data", but not for students frames:NAME, whose image network is
-    normalised or pretrained. Raises UserError if the initial weights have been trained on test clips.
+    normalised or pretrained. Raises UserError if the initial weights are of another architecture.
     """
     if training.initial_weights is not None:
-        trained = set_initial_weights(model, training.initial_weights, loaded.dataset.class_names)
-        require_new_test_clips(trained, loaded.dataset, loaded.split.test)
+        set_initial_weights(model, training.initial_weights, loaded.dataset.class_names)
         return
     if training.initialisation != "data" or backbone_of(model) is not None:
         return

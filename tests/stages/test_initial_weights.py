@@ -111,3 +111,18 @@ def test_like_needs_the_clips_of_the_model(workplace, tmp_path):
     """Clips would be divided anew although the user asked for the old sets."""
     error = train(workplace, "three", "--split", "like:missing.keras", "--output_path", "new.keras", expect=2)
     assert error.startswith("error: --split like:missing.keras: missing.keras must have a record")
+
+
+def test_what_the_first_model_has_seen_is_unknown_without_its_record(workplace, tmp_path):
+    """A table would say that the student has seen no test clip, although its first training may have."""
+    for name in ("two", "three"):
+        (tmp_path / name).symlink_to(workplace / name)
+    (tmp_path / "found.keras").write_bytes((workplace / "two.keras").read_bytes())
+    printed = train(tmp_path, "two", "--initial_weights", "found.keras", "--output_path", "first.keras")
+    reason = "found.keras, from which its training started, has no record"
+    assert f"note: it is unknown which test clips the network has seen: {reason}.\n" in printed
+    arguments = ["--initial_weights", "first.keras", "--split", "like:first.keras", "--output_path", "second.keras"]
+    train(tmp_path, "three", *arguments)
+    for arrays, model in (("two", "first.keras"), ("three", "second.keras")):
+        printed = run_script("eval.py", *ARRAYS.format(arrays).split(), "--recognizer", model, cwd=tmp_path)
+        assert json.loads(printed.splitlines()[-1])["recognizers"][0]["seen"]["unknown"] == [reason]

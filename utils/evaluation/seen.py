@@ -45,7 +45,9 @@ def seen_clips(
     if not same_clips(record, dataset):
         return Seen(rows, nothing, (f"{path.name} was trained on other arrays",))
     split = recorded_split(record)
-    return Seen(rows, np.intersect1d(rows, np.concatenate([getattr(split, name) for name in sets])))
+    seen = np.intersect1d(rows, np.concatenate([getattr(split, name) for name in sets]))
+    unknown = record.get("initial_weights_unknown")
+    return Seen(rows, seen, (unknown,) if unknown else ())
 
 
 def united(found: Sequence[Seen]) -> Seen:

@@ -5,21 +5,23 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.networks.recognizer import Recognizer, load_recognizer
-from utils.networks.records import same_clips
+from utils.data.clips import ClipDataset
+from utils.networks.recognizer import Recognizer, load_recognizer, read_record
+from utils.networks.records import recorded_split, same_clips
 from utils.runtime.errors import UserError
+from utils.runtime.files import file_fingerprint
 from utils.splits.earlier import sets_of_model
 
 ARGUMENT = "--initial_weights"
 CLASSIFIER = 2  # the last variables of a network: kernel (D, C) and bias (C,) of its classifier
 
 
-def set_initial_weights(model, path: Path, class_names: Sequence[str]) -> Recognizer:
+def set_initial_weights(model, path: Path, class_names: Sequence[str]) -> None:
     """Assign the weights of the trained network `path` to a new `model` of the same architecture, and print what.
 
     Weights below the classifier are copied. The classifier's column of a class that both networks know by name is
-    copied, those of new classes keep their initial values. Returns the trained network. Raises UserError if the
-    architectures differ, or if the network has no record of its classes and another number of them.
+    copied, those of new classes keep their initial values. Raises UserError if the architectures differ, or if the
+    network has no record of its classes and another number of them.
     """
     trained = load_recognizer(path, argument=ARGUMENT)
     known = trained.class_names or (tuple(class_names) if trained.num_classes == len(class_names) else None)
@@ -38,36 +40,36 @@ def set_initial_weights(model, path: Path, class_names: Sequence[str]) -> Recogn
         merged[..., here] = np.asarray(value)[..., there]
         variable.assign(merged)
     print(f"initial weights from {path}: {_summary(class_names, known, kept)}")
-    return trained
 
 
-def require_new_test_clips(trained: Recognizer, dataset, test_rows: np.ndarray) -> None:
-    """Raise UserError if a trained network has seen one of the test clips `test_rows`; print if this is unknown.
+def unknown_test_clips(path: Path, dataset: ClipDataset, test_rows: np.ndarray) -> str | None:
+    """Return why the trained network `path` may have seen test clips, or None if it is known to have seen none.
 
-    Clips are compared by path, also if the network was trained on other arrays.
+    Clips are compared by path, so that the network may have been trained on other arrays. What is unknown of the
+    network that it started from itself is unknown here too. Raises UserError if it has seen one of `test_rows`.
     """
-    unknown = f"note: it is unknown whether {trained.path} has seen the test clips"
-    if trained.record is None:
-        print(f"{unknown}: it has no record.")
-        return
-    if dataset.paths is None and not same_clips(trained.record, dataset):
-        print(f"{unknown}: these arrays have no paths.")
-        return
+    record = read_record(path, file_fingerprint, argument=ARGUMENT)
+    if record is None:
+        return f"{path.name}, from which its training started, has no record"
     if dataset.paths is None:
-        rows = trained.record["split"]["rows"]
-        found = set(test_rows.tolist()) & {row for name in ("train", "validation") for row in rows[name]}
+        if not same_clips(record, dataset):
+            return f"{path.name}, from which its training started, was trained on other arrays"
+        seen = recorded_split(record)
+        found = np.intersect1d(test_rows, np.concatenate([seen.train, seen.validation]))
     else:
         try:
-            sets = sets_of_model(trained.path, argument=ARGUMENT)
-        except UserError as error:
-            print(f"{unknown}: {error}")
-            return
-        found = {path for path in dataset.paths[test_rows].tolist() if sets.get(path) in ("train", "validation")}
-    if found:
+            sets = sets_of_model(path, argument=ARGUMENT)
+        except UserError:
+            return f"the clips of {path.name}, from which its training started, are no longer known"
+        if not set(dataset.paths.tolist()) & set(sets):
+            return f"{path.name}, from which its training started, was trained on other arrays"
+        found = [name for name in dataset.paths[test_rows].tolist() if sets.get(name) in ("train", "validation")]
+    if len(found):
         raise UserError(
-            f"{ARGUMENT}: {trained.path} has seen {len(found)} of the {len(test_rows)} test clips, which must be new "
-            f"to it; use --split like:{trained.path}"
+            f"{ARGUMENT}: {path} has seen {len(found)} of the {len(test_rows)} test clips, which must be new to it; "
+            f"use --split like:{path}"
         )
+    return record.get("initial_weights_unknown")
 
 
 def _require_same_architecture(model, trained: Recognizer) -> None:

@@ -130,6 +130,7 @@ class Record(Schema):
     seconds: NonNegative = 0.0
     student_weights: Sha256 | None = None  # digest of the initial weights of an image network
     initial_weights: Sha256 | None = None  # digest of the model from which training started
+    initial_weights_unknown: str | None = None  # why that model may have seen test clips
     calibration: Calibration | None = None
     clip_seconds: ClipSeconds | None = None
     class_names: Annotated[

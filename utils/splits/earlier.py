@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.runtime.array_files import open_array
 from utils.runtime.errors import UserError
-from utils.runtime.files import digest, read_json
+from utils.runtime.files import digest, escaped, read_json
 
 SETS = ("train", "validation", "test")
 PATHS_FILE = "video_file_paths.npy"
@@ -28,13 +29,13 @@ def sets_of_model(model: str | Path, *, argument: str) -> dict[str, str]:
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{argument}: {record_file} must be the record of a training") from None
     try:
-        paths = np.load(file, allow_pickle=False)
-        is_same = paths.dtype.kind == "U" and digest("\n".join(paths).encode(errors="surrogatepass")) == known
-    except (OSError, ValueError, EOFError):
+        paths = [escaped(path) for path in open_array(file, argument)]
+        is_same = digest("\n".join(paths).encode()) == known
+    except (UserError, AttributeError):  # AttributeError: not an array of text
         is_same = False
     if not is_same:
         raise UserError(f"{argument}: {model} was trained on clips whose paths must still be in {file}")
-    return {str(paths[row]): name for name, members in sets.items() for row in members}
+    return {paths[row]: name for name, members in sets.items() for row in members}
 
 
 def sets_like_model(paths: np.ndarray, model: str, keys: np.ndarray | None) -> tuple[np.ndarray, list[str]]:

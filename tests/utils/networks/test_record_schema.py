@@ -27,6 +27,7 @@ FULL = {
     "arguments": {"group_pattern": None, "view_seed": 3, "flip": False},
     "student_weights": "6" * 64,
     "initial_weights": "7" * 64,
+    "initial_weights_unknown": "old.keras has no record",
     "calibration": {"temperature": 1.5, "threshold": 0.25, "kept": 0.95, "clips": 20, "rows": "validation"},
     "clip_seconds": {"median": 0.64, "lower_quartile": 0.6, "upper_quartile": 0.7, "clips": 4},
 }
@@ -63,6 +64,7 @@ ACCEPTED = {
     "arrays.paths": {"empty text"},
     "student_weights": {"null"},
     "initial_weights": {"null"},
+    "initial_weights_unknown": {*TEXTS, "null", "empty text"},
     "calibration": {"null"},
     "calibration.temperature": {"number", "huge"},
     "clip_seconds": {"null"},
