@@ -127,6 +127,18 @@ def test_a_failing_file_operation_leaves_the_old_or_the_new_set(save, tmp_path, 
     assert found.count(former) >= done.count("fsync") + done.count("replace") == 8
 
 
+def dying(name, function, calls, number):
+    """Return `function` of os, which adds its name to `calls` and raises from the replacement `number` on."""
+
+    def call(*arguments, **settings):
+        calls.append(name)
+        if calls.count("replace") >= number:
+            raise Dead
+        return function(*arguments, **settings)
+
+    return call
+
+
 @pytest.mark.parametrize("former", [None, OLD], ids=["no former set", "former set"])
 def test_a_kill_never_leaves_a_model_without_its_record(save, tmp_path, former, monkeypatch):
     """eval.py would test it on clips that it was trained on. The same command saves the set again."""
@@ -136,23 +148,12 @@ def test_a_kill_never_leaves_a_model_without_its_record(save, tmp_path, former, 
             path.unlink()
         if former is not None:
             save(former)
-        calls, real = [], {name: getattr(os, name) for name in ("replace", "unlink")}
-
-        def dying(name):
-            def call(*arguments, **settings):
-                calls.append(name)  # noqa: B023
-                if calls.count("replace") >= number:  # noqa: B023
-                    raise Dead
-                return real[name](*arguments, **settings)  # noqa: B023
-
-            return call
-
-        for name in real:
-            monkeypatch.setattr(os, name, dying(name))
-        with pytest.raises(Dead):
-            save(NEW)
-        for name, function in real.items():
-            monkeypatch.setattr(os, name, function)
+        with monkeypatch.context() as patch:
+            calls = []
+            for name in ("replace", "unlink"):
+                patch.setattr(os, name, dying(name, getattr(os, name), calls, number))
+            with pytest.raises(Dead):
+                save(NEW)
         is_model, is_record = ((folder / name).exists() for name in ("net.keras", "net.json"))
         assert is_model == (former is not None)
         assert is_record or not is_model

@@ -14,9 +14,8 @@ from utils.runtime.array_files import open_array
 from utils.runtime.content_hash import content_digest
 from utils.runtime.errors import UserError, first_line
 from utils.runtime.files import digest, escaped
-from utils.settings.options import ViewOptions
+from utils.settings.options import PATHS_FILE, ViewOptions
 
-PATHS_FILE = "video_file_paths.npy"
 LONGEST_PATH = 4096  # characters, the limit of Linux
 
 

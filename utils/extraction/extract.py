@@ -56,8 +56,7 @@ def extract(
     the sorted names of the class folders that have clips. video_file_paths.npy is a unicode array (N,) of paths
     relative to `input_path`, sorted. skipped_videos.csv lists the videos that yield no clip, crash their process or
     take longer than `video_timeout` seconds. Links out of `input_path` are read only if `follow_links` is true.
-    Videos of fewer than `sequence_length` frames are filled up as `short_videos` says, see `video.frame_numbers`;
-    short_videos.csv lists them unless it is "skip".
+    `short_videos` is for videos of fewer than `sequence_length` frames, see `video.frame_numbers`.
 
     The same call resumes an interrupted run. A complete data set is left unchanged unless `overwrite` is true.
     `workers` is the number of processes, by default one per core. `reader` is replaced in tests.
@@ -93,17 +92,22 @@ def extract(
         clips = sum(video.problem is None for video in videos)
         needed = clips * math.prod(clip_shape) - unfinished_bytes(output_path)
         require_free_space(output_path, needed, what=f"--output_path: {output_path} for {clips} clips")
-        with contextlib.closing(ExtractionState(output_path, settings, clip_shape)) as state:
+        with contextlib.closing(ExtractionState(output_path, settings, clip_shape)) as state, _progress_kept(state):
             state.require_order([video.path for video in videos])
             continued = len(state.outcomes)
-            try:
-                _read_all(input_path, videos, state, workers or cores(), video_timeout, reader)
-            except KeyboardInterrupt:
-                done = len(state.outcomes)
-                print(f"{done} videos are done and kept; the same command continues the run", file=sys.stderr)
-                raise
+            _read_all(input_path, videos, state, workers or cores(), video_timeout, reader)
             _require_rows(input_path, output_path, state.outcomes)
             return _save(output_path, state, continued, short_videos)
+
+
+@contextlib.contextmanager
+def _progress_kept(state: ExtractionState) -> Iterator[None]:
+    """Print to stderr what is kept if the run is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"{len(state.outcomes)} videos are kept; rerun the same command to resume", file=sys.stderr)
+        raise
 
 
 def _read_all(
@@ -217,5 +221,5 @@ def _as_user_error(output_path: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"--output_path: {error.filename or output_path} cannot be written: {error.strerror or error}; "
-            "once this is fixed, the same command continues the run"
+            "once this is fixed, rerun the same command to resume"
         ) from None

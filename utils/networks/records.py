@@ -13,9 +13,8 @@ from utils.data.sampled import same_arrays
 from utils.networks.record_schema import FORMAT, digest_of_rows
 from utils.runtime.devices import installed_versions
 from utils.runtime.files import escaped, plain
+from utils.splits.lists import SETS
 from utils.splits.protocols import Split
-
-SETS = ("train", "validation", "test")
 
 
 def record_path(model_path: str | os.PathLike) -> Path:

@@ -13,7 +13,16 @@ from utils.runtime.outputs import Kind
 ANNOTATED_MARK = "annotated by predict.py of video-action-distillation"  # in the metadata of videos
 MOST_INDEX_BYTES = 1 << 26  # of an MP4 file, whose metadata is in the index at its start
 ZIP, HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
-TABLE_STARTS = ("| recogniser", "recogniser,", "row,path,", "class,clips,", "test,seen,", "Step,Time,", "path,reason")
+TABLE_STARTS = (
+    "| recogniser",
+    "recogniser,",
+    "row,path,",
+    "class,clips,",
+    "test,seen,",
+    "Step,Time,",
+    "path,reason",
+    "path,frames,",
+)
 
 
 def _starts_with(*beginnings: bytes) -> Callable[[Path], bool]:

@@ -32,6 +32,7 @@ from utils.settings.setting import REQUIRED, setting
 PROTOCOLS = "auto, random, group, logo:K, fold:K/N, official:K, list:FILE or like:MODEL"  # of --split
 TASK_FROM_SCRATCH = "train_local_teacher"
 TASKS_FINE_TUNING = ("fintuning_C3D_Sports1M", "finetuning_C3D_Sports1M")  # the first is the published spelling
+PATHS_FILE = "video_file_paths.npy"  # next to frames.npy
 CHANNELS = ("rgb", "bgr")
 INPUT_SCALES = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}  # name: scale, offset
 SCORE_KINDS = ("auto", "probabilities", "logits")

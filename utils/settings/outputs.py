@@ -30,14 +30,13 @@ from utils.settings.file_kinds import (
     TEST_RESULTS,
 )
 from utils.settings.options import (
+    PATHS_FILE,
     DataOptions,
     DistillationOptions,
     OutputOptions,
     TeacherOptions,
     TrainingOptions,
 )
-
-PATHS_FILE = "video_file_paths.npy"
 
 
 def data_inputs(data: DataOptions, unlabelled: Iterable[Path] = ()) -> list[Input]:
@@ -153,7 +152,7 @@ def check_views(data: DataOptions, unlabelled: Sequence[Path], folder: Path, rec
 
 def check_extraction(input_path: Path, output_path: Path, recipe: Path | None) -> None:
     """Check the folders of stage 1, which itself rejects arrays of another run."""
-    names = ("Format_Time.csv", "skipped_videos.csv")
+    names = ("Format_Time.csv", "skipped_videos.csv", "short_videos.csv")
     tables = [Output("--output_path", output_path / name, TABLE) for name in names]
     picture = Output("--output_path", output_path / "dataset_report.png", PICTURE)
     folder = Output("--output_path", output_path, None)

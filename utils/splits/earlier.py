@@ -7,9 +7,8 @@ import numpy as np
 from utils.runtime.array_files import open_array
 from utils.runtime.errors import UserError
 from utils.runtime.files import digest, escaped, read_json
-
-SETS = ("train", "validation", "test")
-PATHS_FILE = "video_file_paths.npy"
+from utils.settings.options import PATHS_FILE
+from utils.splits.lists import SETS
 
 
 def sets_of_model(model: str | Path, *, argument: str) -> dict[str, str]:

@@ -3,17 +3,16 @@
 import itertools
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 
 from utils.prediction import overlay
+from utils.prediction.annotate import annotate
 from utils.prediction.answers import NO_ACTION, Segment, Timeline
 from utils.runtime.errors import UserError
 from utils.settings.file_kinds import ANNOTATED
 from utils.settings.outputs import check_prediction
-
-av = pytest.importorskip("av", reason="PyAV writes annotated videos")
-from utils.prediction.annotate import annotate  # noqa: E402 - needs PyAV
 
 NAMES = ("walk", "run")
 

@@ -10,11 +10,10 @@ import sys
 import pytest
 
 from tests.scripts import PROJECT, run_script
-from tests.utils.prediction.conftest import trained  # noqa: F401 - a fixture
 
 
 @pytest.fixture
-def videos(trained, tmp_path):  # noqa: F811
+def videos(trained, tmp_path):
     """A folder with three videos, one of which is damaged, and a model."""
     for name in ("model.keras", "model.json"):
         shutil.copy(trained / name, tmp_path / name)
