@@ -58,9 +58,9 @@ def main() -> None:
     if args.write_views:
         outputs.check_views(inputs["data"], args.unlabelled, args.write_views, args.config)
         cli.start_tensorflow()
-        from utils import stages
+        from utils.stages.training import write_views
 
-        stages.write_views(**inputs, unlabelled=args.unlabelled, output_path=args.write_views)
+        write_views(**inputs, unlabelled=args.unlabelled, output_path=args.write_views)
         return
     training = arguments.settings_by_name(
         args, training=TrainingOptions, distillation=DistillationOptions, output=OutputOptions
@@ -68,9 +68,9 @@ def main() -> None:
     kinds = ["student"] if args.alpha == 1 else ["distilled student"]
     outputs.check_training(data=inputs["data"], **training, kinds=kinds, recipe=args.config)
     cli.start_tensorflow()
-    from utils import stages
+    from utils.stages.training import train_student
 
-    stages.train_student(**inputs, **training)
+    train_student(**inputs, **training)
 
 
 if __name__ == "__main__":

@@ -51,9 +51,9 @@ def main() -> None:
         recipe=args.config,
     )
     cli.start_tensorflow()
-    from utils import stages
+    from utils.stages.training import train_teacher
 
-    stages.train_teacher(**settings)
+    train_teacher(**settings)
 
 
 if __name__ == "__main__":

@@ -49,9 +49,9 @@ def main() -> None:
     cli.start_tensorflow()
     import json
 
-    from utils import stages
+    from utils.stages.evaluation import evaluate
 
-    results = stages.evaluate(
+    results = evaluate(
         data,
         args.recognizer,
         output_path=args.output_path,

@@ -36,9 +36,9 @@ SHORT = {"clips": 160, "input_size": (56, 56), "teacher_width": 0.25, "student_w
 def play(args: argparse.Namespace) -> None:
     """Perform the role of this process; print its seconds and peak memory as a line of JSON."""
     cli.start_tensorflow()
-    from utils import stages
     from utils.data.loading import load
     from utils.settings import options
+    from utils.stages.training import train_student
     from utils.teachers.question import Question
     from utils.teachers.targets import teacher_logits
     from utils.teachers.teacher import resolve_teachers
@@ -59,7 +59,7 @@ def play(args: argparse.Namespace) -> None:
             training = options.TrainingOptions(epochs=epochs, initialisation="random", keep_going=True)
             settings = {"data": data, "training": training, "network": network, "views": views}
             start = time.process_time()
-            history = stages.train_student(**settings, distillation=distillation, output=output).history
+            history = train_student(**settings, distillation=distillation, output=output).history
             spent.append(time.process_time() - start)
         found = {name: history[name][1:].tolist() for name in ("seconds", "clips_per_second")}
         found["cpu_seconds"] = (spent[1] - spent[0]) / (epochs - 1)

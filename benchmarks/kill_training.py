@@ -64,7 +64,7 @@ def prepare(folder: Path, model: str) -> list:
 
 def hook(events: killing.Events, unsafe: str | None) -> None:
     """Count the events of PHASES and the file operations on the cached logits."""
-    from utils import stages
+    from utils.stages import training as stages
     from utils.teachers import cache
     from utils.training import callbacks, fit
     from utils.training import state as training_state

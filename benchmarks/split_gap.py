@@ -29,22 +29,23 @@ def main() -> None:
     cli.start_tensorflow()
     from dataclasses import replace
 
-    from utils import stages
     from utils.evaluation.figures import AccuracyBars
     from utils.runtime.drawing import save_figure
     from utils.runtime.files import write_json
+    from utils.stages.evaluation import evaluate
+    from utils.stages.training import train_student
 
     data = arguments.options_of(DataOptions, args)
     folder, results = args.output_path, {}
     for split in SPLITS:
         output = OutputOptions(folder / f"student_{split}.keras", folder / f"history_{split}")
-        stages.train_student(
+        train_student(
             data=replace(data, split=split),
             **arguments.settings_by_name(args, training=TrainingOptions, network=NetworkOptions),
             distillation=DistillationOptions(alpha=1.0),
             output=output,
         )
-        tested = stages.evaluate(replace(data, split=None), [output.output_path], output_path=folder / split)
+        tested = evaluate(replace(data, split=None), [output.output_path], output_path=folder / split)
         results[split] = tested["recognizers"][0]
     write_json(folder / "split_gap.json", results)
     bars = AccuracyBars(list(SPLITS.values()), [results[split]["interval"] for split in SPLITS])

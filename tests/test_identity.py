@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from tests.utils.experiments.test_grid import make_experiment
-from utils import stages
 from utils.data.clips import open_clips, with_unlabelled
 from utils.data.loading import SplitDataset
 from utils.data.sampled import sampled_fingerprint
@@ -18,6 +17,7 @@ from utils.networks.records import make_record, same_clips
 from utils.runtime.errors import UserError
 from utils.settings.options import DataOptions, DistillationOptions, TrainingOptions, ViewOptions
 from utils.splits.protocols import make_split
+from utils.stages import training as stages
 from utils.teachers.exchange import read_scores
 from utils.teachers.question import Question
 from utils.training.state import settings_of

@@ -277,7 +277,6 @@ def test_real_videos_to_a_test_accuracy(shared_data, tmp_path):
 @pytest.mark.slow
 def test_the_full_width_networks_train_a_step(make_arrays, tmp_path):
     """Networks of the published size could not be built, trained, saved or loaded."""
-    from utils import stages
     from utils.networks.recognizer import load_recognizer
     from utils.settings.options import (
         DataOptions,
@@ -287,15 +286,16 @@ def test_the_full_width_networks_train_a_step(make_arrays, tmp_path):
         TeacherOptions,
         TrainingOptions,
     )
+    from utils.stages.training import train_student, train_teacher
 
     folder = make_arrays(classes=2, groups=3, clips=1, height=112, width=112)
     data = DataOptions(folder / "frames.npy", folder / "labels.npy")
     training, network = TrainingOptions(batch_size=1, epochs=1), NetworkOptions()
     teacher_output = OutputOptions(tmp_path / "teacher.keras", tmp_path / "teacher")
     settings = {"data": data, "training": training, "network": network}
-    stages.train_teacher(**settings, teacher=TeacherOptions(), output=teacher_output)
+    train_teacher(**settings, teacher=TeacherOptions(), output=teacher_output)
     source = DistillationOptions(source=tmp_path / "teacher.keras")
     student_output = OutputOptions(tmp_path / "student.h5", tmp_path / "student")
-    stages.train_student(**settings, distillation=source, output=student_output)
+    train_student(**settings, distillation=source, output=student_output)
     assert load_recognizer(tmp_path / "teacher.keras", argument="").model.count_params() == 78_003_970
     assert load_recognizer(tmp_path / "student.h5", argument="").model.count_params() == 7_196_930

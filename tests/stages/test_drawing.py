@@ -7,10 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from utils import stages
 from utils.networks.recognizer import load_recognizer
 from utils.runtime.files import file_fingerprint
 from utils.settings.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions
+from utils.stages import evaluation
+from utils.stages import training as stages
 from utils.training.history import TrainingCurves
 
 
@@ -37,7 +38,7 @@ def test_any_name_of_a_model_and_of_a_class(settings, tmp_path, name):
     output = OutputOptions(tmp_path / f"{name}.keras", tmp_path / f"{name}_history")
     with contextlib.redirect_stdout(io.StringIO()) as printed:  # tests/utils/settings/test_cli.py tests what encodes it
         stages.train_student(**settings, output=output)
-        found = stages.evaluate(settings["data"], [output.output_path], output_path=tmp_path / "out")
+        found = evaluation.evaluate(settings["data"], [output.output_path], output_path=tmp_path / "out")
     result = found["recognizers"][0]
     assert (tmp_path / f"{name}_history.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / f"out/confusion_{name}.png").read_bytes().startswith(b"\x89PNG")

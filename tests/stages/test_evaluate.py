@@ -1,4 +1,4 @@
-"""stages.evaluate with fake recognisers; tests/test_stages.py runs eval.py."""
+"""evaluation.evaluate with fake recognisers; tests/test_stages.py runs eval.py."""
 
 import json
 
@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from tests.fake_recognizer import fake_recognizer, record_of
-from utils import stages
 from utils.data.clips import open_clips
 from utils.evaluation.metrics import calibration_error
 from utils.networks.record_schema import FORMAT
 from utils.runtime.errors import UserError
 from utils.settings.options import DataOptions
 from utils.splits.protocols import make_split
+from utils.stages import evaluation
 
 PATTERN = r"_g(\d+)_"  # the same groups in all classes
 
@@ -35,14 +35,14 @@ def recognizer(arrays, tmp_path, monkeypatch):
     scores = 5 * np.eye(3, dtype=np.float32)[dataset.labels]
     scores[split.test[0]] = [-9, 9, 9]  # one clip is misclassified
     found = fake_recognizer(tmp_path / "s.h5", record=record, scores=scores)
-    monkeypatch.setattr(stages, "load_recognizer", lambda *_, **__: found)
+    monkeypatch.setattr(evaluation, "load_recognizer", lambda *_, **__: found)
     return found
 
 
 def test_the_interval_uses_the_groups_of_the_training(arrays, recognizer):
     """A user would have to repeat the group pattern, or get an interval that is too narrow."""
     data, _ = arrays
-    result = stages.evaluate(data, [recognizer.path])["recognizers"][0]
+    result = evaluation.evaluate(data, [recognizer.path])["recognizers"][0]
     assert (result["clips"], result["interval"]["groups"]) == (6, 1)  # with groups per class there would be 3
     assert result["top1"] == pytest.approx(5 / 6)
 
@@ -54,7 +54,7 @@ def test_a_pattern_of_other_arrays_is_not_applied(arrays, recognizer, capsys):
         [f"{path.split('/')[0]}/clip{row}.avi" for row, path in enumerate(np.load(folder / "video_file_paths.npy"))]
     )
     np.save(folder / "video_file_paths.npy", paths)
-    result = stages.evaluate(data, [recognizer.path])["recognizers"][0]
+    result = evaluation.evaluate(data, [recognizer.path])["recognizers"][0]
     assert (result["clips"], result["interval"]["method"]) == (30, "Wilson")
     assert "These are not the arrays that s.h5 was trained on" in capsys.readouterr().out
 
@@ -65,9 +65,9 @@ def test_views_are_averaged(arrays, recognizer, monkeypatch, capsys):
     labels = np.load(data.annotations)
     by_view = np.random.default_rng(0).normal(0, 2, (4, len(labels), 3)).astype(np.float32)
     monkeypatch.setattr(type(recognizer), "logits", lambda self, _, rows, *, view=0, **__: by_view[view][rows])
-    one = stages.evaluate(data, [recognizer.path])["recognizers"][0]
+    one = evaluation.evaluate(data, [recognizer.path])["recognizers"][0]
     assert "views:" not in capsys.readouterr().out
-    several = stages.evaluate(data, [recognizer.path, recognizer.path], views=4)["recognizers"]
+    several = evaluation.evaluate(data, [recognizer.path, recognizer.path], views=4)["recognizers"]
     assert "views: mean probabilities over 4 views per clip" in capsys.readouterr().out
     test = recognizer_rows(recognizer, "test")
     exponentials = np.exp(by_view.astype(np.float64))
@@ -86,7 +86,7 @@ def test_calibrate(arrays, recognizer, monkeypatch, capsys):
     generator = np.random.default_rng(0)
     recognizer.scores[:] = generator.normal(0, 4, recognizer.scores.shape) + 3 * np.eye(3)[labels]
     before = dict(recognizer.record)
-    stages.evaluate(data, [recognizer.path], calibrate=True)
+    evaluation.evaluate(data, [recognizer.path], calibrate=True)
     assert recognizer.asked[: len(rows["validation"])] == rows["validation"]
     assert "note: s.h5: temperature and rejection threshold are rough" in capsys.readouterr().out
     record = json.loads(recognizer.path.with_suffix(".json").read_text())
@@ -98,7 +98,7 @@ def test_calibrate(arrays, recognizer, monkeypatch, capsys):
     assert (calibration["clips"], calibration["rows"]) == (len(rows["validation"]), "validation")
 
     object.__setattr__(recognizer, "record", record | {"calibration": calibration})
-    result = stages.evaluate(data, [recognizer.path])["recognizers"][0]
+    result = evaluation.evaluate(data, [recognizer.path])["recognizers"][0]
     correct, kept = test.argmax(axis=1) == labels[rows["test"]], test.max(axis=1) >= calibration["threshold"]
     found = result["calibrated"]
     assert found["loss"] == pytest.approx(-np.log(test[np.arange(6), labels[rows["test"]]]).mean())
@@ -122,15 +122,15 @@ def test_calibrate_needs_known_validation_clips(arrays, recognizer, monkeypatch)
     unknown = fake_recognizer(recognizer.path.with_name("u.h5"), scores=recognizer.scores)
     unknown.path.write_bytes(b"")
     known = {recognizer.path: recognizer, unknown.path: unknown}
-    monkeypatch.setattr(stages, "load_recognizer", lambda path, **_: known[path])
+    monkeypatch.setattr(evaluation, "load_recognizer", lambda path, **_: known[path])
     with pytest.raises(UserError, match=r"^--calibrate: .*u.h5 must have a record"):
-        stages.evaluate(data, [recognizer.path, unknown.path], calibrate=True)
+        evaluation.evaluate(data, [recognizer.path, unknown.path], calibrate=True)
     assert not recognizer.path.with_suffix(".json").exists()
     recognizer.asked.clear()
     paths = np.load(folder / "video_file_paths.npy")
     np.save(folder / "video_file_paths.npy", np.char.replace(paths, ".avi", ".mp4"))
     with pytest.raises(UserError, match=r"^--calibrate: --data must hold the arrays that .*s\.h5 was trained on"):
-        stages.evaluate(data, [recognizer.path], calibrate=True)
+        evaluation.evaluate(data, [recognizer.path], calibrate=True)
     assert recognizer.asked == []
 
 
@@ -140,7 +140,7 @@ def test_leaks_are_printed_and_written(arrays, recognizer, tmp_path, capsys):
     first = np.load(data.data)
     first[recognizer_rows(recognizer, "train")[4]] = first[recognizer_rows(recognizer, "test")[1]]
     np.save(data.data, first)
-    stages.evaluate(data, [recognizer.path], output_path=tmp_path / "out")
+    evaluation.evaluate(data, [recognizer.path], output_path=tmp_path / "out")
     assert "test clips share something with 18 training and 6 validation clips" in capsys.readouterr().out
     written = json.loads((tmp_path / "out/results.json").read_text())["recognizers"][0]["leaks"]
     assert written["kinds"]["group"]["test_clips"] == 0
@@ -157,7 +157,7 @@ def test_fail_on_leak(arrays, recognizer):
     data, _ = arrays
     recognizer.record["arguments"]["group_pattern"] = r"Class(\d)/"  # puts the group of each test clip into training
     with pytest.raises(UserError, match=r"^--fail_on_leak: 6 of 6 test clips must share nothing .*\(group\)$"):
-        stages.evaluate(data, [recognizer.path], fail_on_leak=True)
+        evaluation.evaluate(data, [recognizer.path], fail_on_leak=True)
     assert recognizer.asked == []
 
 
@@ -165,6 +165,6 @@ def test_leaks_of_a_model_without_a_record_are_unknown(arrays, recognizer):
     """A model with unknown training clips would be reported as free of leaks."""
     data, _ = arrays
     object.__setattr__(recognizer, "record", None)
-    assert stages.evaluate(data, [recognizer.path])["recognizers"][0]["leaks"] is None
+    assert evaluation.evaluate(data, [recognizer.path])["recognizers"][0]["leaks"] is None
     with pytest.raises(UserError, match=r"--fail_on_leak: .* must have a record of these arrays, or --split must say"):
-        stages.evaluate(data, [recognizer.path], fail_on_leak=True)
+        evaluation.evaluate(data, [recognizer.path], fail_on_leak=True)

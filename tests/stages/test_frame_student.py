@@ -8,7 +8,6 @@ from models import efficientnet_lite
 from models.efficientnet_lite import build_efficientnet_lite0
 from models.frames import normalisation_layers
 from tests.utils.training.test_fit import without_times
-from utils import stages
 from utils.networks.recognizer import load_recognizer
 from utils.runtime.errors import UserError
 from utils.runtime.files import file_fingerprint
@@ -20,6 +19,8 @@ from utils.settings.options import (
     TrainingOptions,
     ViewOptions,
 )
+from utils.stages import evaluation
+from utils.stages import training as stages
 
 LITE0 = {"student": "frames:efficientnet_lite0", "mixing": "shift"}
 
@@ -70,7 +71,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(data, tmp_path, capsys):
         np.testing.assert_array_equal(found, expected)
     assert "stay as drawn" not in capsys.readouterr().out
     assert whole.record["arguments"]["mixing"] == "shift"
-    results = stages.evaluate(data, [whole.output_path])["recognizers"][0]
+    results = evaluation.evaluate(data, [whole.output_path])["recognizers"][0]
     assert results["multiply_accumulates"] > 0
     assert results["parameters"] == one.count_params()
 

@@ -10,7 +10,6 @@ import pytest
 from models.c3d import build_c3d
 from models.distiller import Distiller
 from models.student import build_student
-from utils import stages
 from utils.data.batches import clip_reader, training_batches
 from utils.data.clips import open_clips
 from utils.data.loading import SplitDataset
@@ -24,6 +23,7 @@ from utils.settings.options import (
     ViewOptions,
 )
 from utils.splits.protocols import make_split
+from utils.stages import training as stages
 from utils.teachers import teacher as teacher_module
 from utils.teachers.question import Question
 from utils.teachers.targets import live_teacher, teacher_logits

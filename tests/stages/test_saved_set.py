@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from benchmarks.killing import FILE_CALLS
-from utils import stages
 from utils.data.loading import SplitDataset
 from utils.networks.recognizer import load_recognizer
 from utils.runtime.errors import UserError
@@ -26,6 +25,8 @@ from utils.settings.options import (
     TrainingOptions,
     ViewOptions,
 )
+from utils.stages import evaluation
+from utils.stages import training as stages
 from utils.training.state import Ending, TrainingState
 
 SHAPE = (16, 32, 32, 3)
@@ -229,4 +230,4 @@ def test_a_training_that_ends_with_nan(make_arrays, tmp_path, capsys, keep_going
         *("net.keras", "net.json", "net.npy", "net.csv", "net.png", "net.log")
     }
     with pytest.raises(UserError, match=r"^--recognizer: .*net\.keras must be a complete Keras model, .* NaN or inf"):
-        stages.evaluate(settings["data"], [trained.output_path])
+        evaluation.evaluate(settings["data"], [trained.output_path])

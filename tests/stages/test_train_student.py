@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from utils import stages
 from utils.networks.recognizer import load_recognizer
 from utils.runtime.errors import UserError
 from utils.settings.options import (
@@ -16,6 +15,8 @@ from utils.settings.options import (
     TrainingOptions,
     ViewOptions,
 )
+from utils.stages import evaluation
+from utils.stages import training as stages
 from utils.training.history import TIMING_FIELDS
 from utils.training.state import Ending
 
@@ -71,7 +72,7 @@ def test_few_labels_do_not_change_the_split(data, tmp_path, fitted):
     trained = train(data, tmp_path, "few", DistillationOptions(alpha=1.0, labels_per_class=2), batch_size=2)
     assert np.bincount(fitted["labels"][fitted["split"].train]).tolist() == [2, 2, 2]
     assert len(trained.record["split"]["rows"]["train"]) == 18 == fitted["epoch_clips"]
-    results = stages.evaluate(data, [trained.output_path])  # data.split is "auto", as in the record
+    results = evaluation.evaluate(data, [trained.output_path])  # data.split is "auto", as in the record
     assert results["recognizers"][0]["clips"] == 6
     assert results["recognizers"][0]["split"] == "group, seed 0"
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from utils import stages
 from utils.data.clips import ClipDataset, open_clips, with_unlabelled
 from utils.evaluation.metrics import accuracy, correct_predictions, cross_entropy
 from utils.evaluation.results import result_of
@@ -24,6 +23,7 @@ from utils.runtime.errors import UserError
 from utils.runtime.files import exclusive_lock, plain, write_json
 from utils.runtime.progress import progress
 from utils.settings.options import OutputOptions
+from utils.stages.training import train_student, train_teacher
 
 
 def run(experiment: Experiment) -> dict:
@@ -125,7 +125,7 @@ def train(grid: Grid, cell: Cell) -> None:
     if cell.parts:
         validate_given(grid, cell)
         return
-    stage = stages.train_teacher if cell.row.role == "teacher" else stages.train_student
+    stage = train_teacher if cell.row.role == "teacher" else train_student
     output = OutputOptions(cell.model_path, cell.folder / "history")
     trained = stage(data=replace(grid.data, split=cell.fold), output=output, **cell.options)
     validation = trained.record["validation"]

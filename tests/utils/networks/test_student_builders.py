@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 from models import STUDENTS
-from utils import stages
 from utils.networks.student_builders import student_builder, student_code, teacher_code
 from utils.runtime import code_digest
 from utils.runtime.errors import UserError
 from utils.settings import argument_types, cli
 from utils.settings.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions
+from utils.stages import networks
+from utils.stages import training as stages
 
 SIZE = {"input_shape": (16, 32, 32, 3), "width": 0.1, "dropout": 1.0}
 OWN = """
@@ -153,7 +154,7 @@ def test_a_network_with_branches_keeps_its_random_weights(own, make_arrays, caps
     returned = "keras.Model(clips, x + keras.layers.Dense(num_classes)(keras.layers.GlobalMaxPooling3D()(clips)))"
     model = student_builder(f"{own(returned=returned)}:build")(3, **SIZE)
     before = [np.array(weight) for weight in model.get_weights()]
-    stages.initialise(model, loaded, TrainingOptions())
+    networks.initialise(model, loaded, TrainingOptions())
     assert "its weights stay as drawn" in capsys.readouterr().out
     assert all(np.array_equal(*pair) for pair in zip(before, model.get_weights()))
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from utils import stages
 from utils.data.clips import open_clips
 from utils.runtime.devices import hardware
 from utils.runtime.errors import UserError
 from utils.runtime.run_log import Tee, begin_log, log_only, run_log
 from utils.settings.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions
+from utils.stages import training as stages
 
 OPTIONS = [TrainingOptions(epochs=3, patience=7)]
 STAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ")

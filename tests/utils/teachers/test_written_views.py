@@ -7,10 +7,10 @@ import textwrap
 import numpy as np
 import pytest
 
-from utils import stages
 from utils.data.loading import load
 from utils.runtime.errors import UserError
 from utils.settings.options import DataOptions, NetworkOptions, ViewOptions
+from utils.stages import training as stages
 from utils.teachers.exchange import read_scores
 from utils.teachers.question import Question
 

@@ -1,6 +1,6 @@
-"""The stages as functions of parsed arguments, called by the scripts and by reproduce.py."""
+"""Stages 2 and 3: train teachers and students, and write views for teachers of other frameworks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,28 +8,18 @@ import numpy as np
 
 from models.c3d import build_c3d, set_sports1m_weights, split_at
 from models.distiller import Distiller
-from models.frames import backbone_of
-from models.initialisation import can_be_initialised_by_data, initialise_by_data
 from utils.data.batches import clip_reader
-from utils.data.clips import open_clips
 from utils.data.labels import few_labels
-from utils.data.loading import SplitDataset, check_length, load, split_of, unlabelled_files
-from utils.evaluation import results as report
-from utils.evaluation.calibrating import calibrate_recorded, calibration_record, store_calibrations
-from utils.evaluation.tables import summary
-from utils.evaluation.testing import choose_test_clips, leaks_of_test, predict, with_seen_unlabelled
+from utils.data.loading import SplitDataset, load, unlabelled_files
+from utils.evaluation.calibrating import calibration_record
 from utils.extraction.durations import clip_seconds
-from utils.leaks.finder import LeakFinder
 from utils.leaks.unlabelled import leaks_of_unlabelled
 from utils.networks import sports1m
-from utils.networks.averaging import recorded_views
 from utils.networks.frozen_features import feature_reader
-from utils.networks.initial_weights import ARGUMENT, set_initial_weights, unknown_test_clips
-from utils.networks.memory import weights_within_memory
 from utils.networks.precision import training_precision
-from utils.networks.recognizer import check_format, load_recognizer, save_recognizer
-from utils.networks.records import make_record, same_clips
-from utils.networks.student_builders import builder_of, student_files, teacher_code
+from utils.networks.recognizer import save_recognizer
+from utils.networks.records import make_record
+from utils.networks.student_builders import student_files, teacher_code
 from utils.runtime.errors import as_user_error
 from utils.runtime.files import file_fingerprint, replaced_together
 from utils.runtime.run_log import logged
@@ -43,7 +33,7 @@ from utils.settings.options import (
     TrainingOptions,
     ViewOptions,
 )
-from utils.splits.groups import groups_or_reason
+from utils.stages.networks import about_weights, build, build_student, initial_files, initialise
 from utils.teachers import exchange
 from utils.teachers.question import Question
 from utils.teachers.targets import live_teacher, teacher_logits
@@ -52,7 +42,6 @@ from utils.training.fit import fit, set_seeds
 from utils.training.history import draw_history, has_finite_losses, history_paths, kept_epoch, save_history
 from utils.training.state import TrainingState, settings_of, training_state
 
-INITIALISATION_CLIPS = 32
 WHOLE_CLIPS = ViewOptions(views=0)
 
 
@@ -239,119 +228,6 @@ def write_views(
     """Write the views whose logits a teacher of another framework must compute, see utils/teachers/exchange.py."""
     question = Question(load(data, network.input_shape, unlabelled), views)
     exchange.write_views(output_path, question, network.input_shape)
-
-
-def evaluate(
-    data: DataOptions,
-    recognizers: Sequence[Path],
-    *,
-    output_path: Path | None = None,
-    channels: str = "rgb",
-    input_scale: str = "0..255",
-    batch_size: int = 16,
-    views: int = 1,
-    flip: bool = True,
-    calibrate: bool = False,
-    force: bool = False,
-    fail_on_leak: bool = False,
-) -> dict:
-    """Stage 4: test each recogniser on the test clips in its record, and compare the first with the others.
-
-    `data.split` is None unless the user requests a split. With `views` above 1, the probabilities for that many views
-    of each clip are averaged. They are the views of the training in the record, without flips if `flip` is false. With
-    `calibrate`, temperature and threshold are first fitted to the validation clips in the records and stored there.
-    Prints a table, writes the results to `output_path` if given, and returns {"recognizers": [...], "comparisons":
-    [...]} with plain values. Raises UserError for what a user can correct; with `fail_on_leak` also if test clips share
-    anything with clips that a recogniser has seen, or if those are unknown.
-    """
-    dataset = open_clips(data.data, data.annotations, data.paths)
-    finders: dict[tuple, LeakFinder] = {}
-    asked = None if data.split is None else split_of(data, dataset)
-    group_pattern = data.group_pattern
-    all_predictions = []
-    for path in recognizers:
-        recognizer = load_recognizer(path, argument="--recognizer", channels=channels, input_scale=input_scale)
-        if group_pattern is None and recognizer.record is not None and same_clips(recognizer.record, dataset):
-            group_pattern = recognizer.record["arguments"]["group_pattern"]
-        check_length(data, dataset, recognizer.input_shape)
-        if calibrate:
-            recognizer = calibrate_recorded(recognizer, dataset, batch_size=batch_size)
-        clips = choose_test_clips(recognizer, dataset, asked, force=force)
-        seen, note = with_seen_unlabelled(dataset, recognizer.record)
-        finder = finders.setdefault(tuple(part.frames.path for part in seen.unlabelled), LeakFinder(seen))
-        leaks = leaks_of_test(finder, recognizer, clips, group_pattern, note, fail_on_leak=fail_on_leak)
-        averaged = recorded_views(views, recognizer.record, flip=flip)
-        predictions = predict(recognizer, dataset, clips, batch_size=batch_size, views=averaged)
-        all_predictions.append(replace(predictions, leaks=leaks))
-    groups, _ = groups_or_reason(dataset.paths, group_pattern)
-    results = [report.result_of(predictions, dataset, groups) for predictions in all_predictions]
-    if calibrate:
-        store_calibrations([predictions.recognizer for predictions in all_predictions])
-    compared = report.comparisons(all_predictions, groups)
-    print(summary(results, compared))
-    if output_path is not None:
-        report.write_results(output_path, all_predictions, results, compared, dataset)
-        print(f"wrote {output_path}")
-    return {"recognizers": results, "comparisons": compared}
-
-
-def build(builder: Callable, loaded: SplitDataset, network: NetworkOptions, **settings):
-    """Build a network for the classes of the dataset. Raises UserError if the requested size is impossible."""
-    size = {"input_shape": network.input_shape, "width": network.width, "dropout": network.dropout}
-    with as_user_error("--input_size or --input_frames"), weights_within_memory():
-        return builder(len(loaded.dataset.class_names), **size, **settings)
-
-
-def build_student(
-    distillation: DistillationOptions,
-    loaded: SplitDataset,
-    training: TrainingOptions,
-    network: NetworkOptions,
-    output: OutputOptions,
-):
-    """Build the student. Raises UserError also if the file format of the output cannot hold it."""
-    builder = builder_of(distillation, is_pretrained=training.initial_weights is not None)
-    student = build(builder, loaded, network)
-    check_format(student, output.output_path)
-    return student
-
-
-def initial_files(training: TrainingOptions) -> dict[str, str]:
-    """Return the digest of --initial_weights, for the settings of a training."""
-    return {ARGUMENT: file_fingerprint(training.initial_weights)} if training.initial_weights else {}
-
-
-def about_weights(files: dict[str, str], loaded: SplitDataset, training: TrainingOptions) -> dict[str, str | None]:
-    """Return what the record states of the initial weights; `files` are digests by argument.
-
-    Prints why a finished model may have seen test clips. Raises UserError if it has.
-    """
-    names = ("student_weights", "initial_weights")
-    about = {name: files[f"--{name}"] for name in names if f"--{name}" in files}
-    if training.initial_weights is not None:
-        unknown = unknown_test_clips(training.initial_weights, loaded.dataset, loaded.split.test)
-        if unknown:
-            print(f"note: it is unknown which test clips the network has seen: {unknown}.")
-        about["initial_weights_unknown"] = unknown
-    return about
-
-
-def initialise(model, loaded: SplitDataset, training: TrainingOptions) -> None:
-    """Assign --initial_weights, or scale the random weights with some training clips.
-
-    The latter is done if `training.initialisation` is "data", but not for students frames:NAME, whose image network is
-    normalised or pretrained. Raises UserError if the initial weights are of another architecture.
-    """
-    if training.initial_weights is not None:
-        set_initial_weights(model, training.initial_weights, loaded.dataset.class_names)
-        return
-    if training.initialisation != "data" or backbone_of(model) is not None:
-        return
-    if not can_be_initialised_by_data(model):
-        print("note: this network is not a chain of 3D convolutions and dense layers; its weights stay as drawn.")
-    else:
-        rows = np.random.default_rng(training.seed).permutation(loaded.split.train)[:INITIALISATION_CLIPS]
-        initialise_by_data(model, loaded.dataset.view_zero(rows, model.input_shape[1:]))
 
 
 def finish(

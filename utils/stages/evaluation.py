@@ -1,0 +1,74 @@
+"""Stage 4: test recognisers and compare them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from utils.data.clips import open_clips
+from utils.data.loading import check_length, split_of
+from utils.evaluation import results as report
+from utils.evaluation.calibrating import calibrate_recorded, store_calibrations
+from utils.evaluation.tables import summary
+from utils.evaluation.testing import choose_test_clips, leaks_of_test, predict, with_seen_unlabelled
+from utils.leaks.finder import LeakFinder
+from utils.networks.averaging import recorded_views
+from utils.networks.recognizer import load_recognizer
+from utils.networks.records import same_clips
+from utils.settings.options import (
+    DataOptions,
+)
+from utils.splits.groups import groups_or_reason
+
+
+def evaluate(
+    data: DataOptions,
+    recognizers: Sequence[Path],
+    *,
+    output_path: Path | None = None,
+    channels: str = "rgb",
+    input_scale: str = "0..255",
+    batch_size: int = 16,
+    views: int = 1,
+    flip: bool = True,
+    calibrate: bool = False,
+    force: bool = False,
+    fail_on_leak: bool = False,
+) -> dict:
+    """Stage 4: test each recogniser on the test clips in its record, and compare the first with the others.
+
+    `data.split` is None unless the user requests a split. With `views` above 1, the probabilities for that many views
+    of each clip are averaged. They are the views of the training in the record, without flips if `flip` is false. With
+    `calibrate`, temperature and threshold are first fitted to the validation clips in the records and stored there.
+    Prints a table, writes the results to `output_path` if given, and returns {"recognizers": [...], "comparisons":
+    [...]} with plain values. Raises UserError for what a user can correct; with `fail_on_leak` also if test clips share
+    anything with clips that a recogniser has seen, or if those are unknown.
+    """
+    dataset = open_clips(data.data, data.annotations, data.paths)
+    finders: dict[tuple, LeakFinder] = {}
+    asked = None if data.split is None else split_of(data, dataset)
+    group_pattern = data.group_pattern
+    all_predictions = []
+    for path in recognizers:
+        recognizer = load_recognizer(path, argument="--recognizer", channels=channels, input_scale=input_scale)
+        if group_pattern is None and recognizer.record is not None and same_clips(recognizer.record, dataset):
+            group_pattern = recognizer.record["arguments"]["group_pattern"]
+        check_length(data, dataset, recognizer.input_shape)
+        if calibrate:
+            recognizer = calibrate_recorded(recognizer, dataset, batch_size=batch_size)
+        clips = choose_test_clips(recognizer, dataset, asked, force=force)
+        seen, note = with_seen_unlabelled(dataset, recognizer.record)
+        finder = finders.setdefault(tuple(part.frames.path for part in seen.unlabelled), LeakFinder(seen))
+        leaks = leaks_of_test(finder, recognizer, clips, group_pattern, note, fail_on_leak=fail_on_leak)
+        averaged = recorded_views(views, recognizer.record, flip=flip)
+        predictions = predict(recognizer, dataset, clips, batch_size=batch_size, views=averaged)
+        all_predictions.append(replace(predictions, leaks=leaks))
+    groups, _ = groups_or_reason(dataset.paths, group_pattern)
+    results = [report.result_of(predictions, dataset, groups) for predictions in all_predictions]
+    if calibrate:
+        store_calibrations([predictions.recognizer for predictions in all_predictions])
+    compared = report.comparisons(all_predictions, groups)
+    print(summary(results, compared))
+    if output_path is not None:
+        report.write_results(output_path, all_predictions, results, compared, dataset)
+        print(f"wrote {output_path}")
+    return {"recognizers": results, "comparisons": compared}
