@@ -2,7 +2,8 @@
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3 2>/dev/null))
 VENV := .venv
 PY := $(VENV)/bin/python
-PYTEST := $(PY) -m pytest -n 2 --dist loadfile
+# Files are run in order: tests/utils, whose files take seconds, comes last, so that the processes end together.
+PYTEST := $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .PHONY: setup test test-slow lint audit demo bench torture clean

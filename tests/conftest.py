@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.scripts import eager_functions
 from utils.data.clips import open_clips
 from utils.splits.protocols import make_split
 
@@ -17,10 +18,23 @@ if signal.getsignal(signal.SIGTERM) == signal.SIG_IGN:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+def pytest_collection_finish():
+    """Keep garbage collections short, of which each script's end is one: they skip the objects of imported packages."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_sessionfinish():
     """Keep pytest's final garbage collections short: xdist interrupts a worker that takes longer than 5 s to end."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def eager():
+    """Run TensorFlow's functions eagerly, for tests of files and arguments, not of graphs."""
+    with eager_functions():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ import pytest
 from tests.scripts import run_script as run
 from utils.runtime.files import write_json
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 ARRAYS = ["--data", "arrays/frames.npy", "--annotations", "arrays/labels.npy"]
 TEACHER = ["Teacher_training.py", *ARRAYS, "--task", "train_local_teacher", "--output_path", "t.h5", "--log_path", "t"]
 TEACHER += ["--input_size", 32, "--width", 0.1, "--batch_size", 2]

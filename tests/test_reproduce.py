@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 from tests.conftest import write_arrays
+from tests.scripts import eager_functions
 from tests.scripts import run_script as run
 from utils.data.loading import load
 from utils.evaluation import figures
 from utils.runtime.files import write_json
 from utils.settings.options import DataOptions, ViewOptions
 from utils.teachers.question import Question
+
+pytestmark = pytest.mark.usefixtures("eager")  # `make demo` in test_documented_commands.py runs with graphs
 
 COST = {"parameters": 12345, "multiply_accumulates": 6_789_000_000, "megabytes": 0.5}
 TINY = ["--teacher_epochs", 1, "--student_epochs", 1, "--input_size", 32, "--frame_size", 32, "--views", 1]
@@ -31,7 +34,8 @@ def without_times(results):
 def demo(tmp_path_factory):
     """The output folder and stdout of a tiny run: 2 classes, 6 subjects, 2 folds, 2 temperatures."""
     folder = tmp_path_factory.mktemp("demo")
-    printed = run("reproduce.py", *TINY, *SET, "--temperatures", 1, 4, "--output_path", "out", cwd=folder)
+    with eager_functions():
+        printed = run("reproduce.py", *TINY, *SET, "--temperatures", 1, 4, "--output_path", "out", cwd=folder)
     return folder / "out", printed
 
 
@@ -148,8 +152,8 @@ def test_test_views(demo, tmp_path):
     shutil.copytree(folder, tmp_path / "out")
     before = json.loads((folder / "results.json").read_text())
     command = [*TINY, *SET, "--temperatures", 1, 4, "--output_path", "out"]
-    printed = run("reproduce.py", *command, "--test_views", 3, "--no_flip", cwd=tmp_path)
-    assert "== training" in printed  # without flips, the students' views differ
+    plan = run("reproduce.py", *command, "--test_views", 3, "--no_flip", "--dry_run", cwd=tmp_path)
+    assert "8 trainings (8 to do)" in plan  # without flips, the students' views differ
     printed = run("reproduce.py", *command, "--test_views", 3, cwd=tmp_path)
     assert "== training" not in printed
     assert "Test: mean probabilities over 3 views per clip, in all rows" in printed
@@ -158,8 +162,7 @@ def test_test_views(demo, tmp_path):
         assert row["multiply_accumulates"] == 3 * once["multiply_accumulates"]
         assert row["parameters"] == once["parameters"]
     files = sorted(path.name for path in (tmp_path / "out").glob("cells/alone*/tested*.json"))
-    assert len(files) == 6
-    assert files[:4] == ["tested.json"] * 2 + ["tested_3_views_seed0.json"] * 2
+    assert files == ["tested.json"] * 2 + ["tested_3_views_seed0.json"] * 2
     again = run("reproduce.py", *command, cwd=tmp_path)
     assert "== test of" not in again
     assert without_times(json.loads((tmp_path / "out/results.json").read_text())) == without_times(before)
@@ -210,7 +213,8 @@ def own(tmp_path_factory):
     arguments = [*TINY, "--data", "frames.npy", "--annotations", "labels.npy", "--temperatures", 3]
     arguments += ["--unlabelled", "more/frames.npy"]
     sources = ["--sources", "oracle=scores.npy", "both=scratch,scores.npy"]
-    run("reproduce.py", *arguments, *sources, "--output_path", "out", cwd=folder)
+    with eager_functions():
+        run("reproduce.py", *arguments, *sources, "--output_path", "out", cwd=folder)
     return folder, arguments
 
 

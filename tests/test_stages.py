@@ -54,10 +54,10 @@ def workplace(tmp_path_factory):
                 write_video(folder / "videos" / name, moving_square(rng, label, 20, 48, 64))
     arrays = ["--data", "arrays/frames.npy", "--annotations", "arrays/labels.npy"]
     size = ["--sequence_length", 16, "--frame_height", 40, "--frame_width", 56]
-    run_process("video_to_frames.py", "--input_path", "videos", *size, "--output_path", "arrays", cwd=folder)
+    run("video_to_frames.py", "--input_path", "videos", *size, "--output_path", "arrays", cwd=folder)
     teacher = ["--epochs", 6, "--output_path", "models/teacher.h5", "--log_path", "logs/teacher"]
     rate = ["--learning_rate", "0.001"]
-    run_process("Teacher_training.py", *arrays, *SMALL, *rate, *teacher, "--task", "train_local_teacher", cwd=folder)
+    run("Teacher_training.py", *arrays, *SMALL, *rate, *teacher, "--task", "train_local_teacher", cwd=folder)
     student = ["--epochs", 2, "--temperature", 4, "--source", "models/teacher.h5", "--log_path", "logs/student.npy"]
     run_process("KD_training.py", *arrays, *SMALL, *student, "--output_path", "models/student.keras", cwd=folder)
     models = ["--recognizer", "models/student.keras", "models/teacher.h5"]
@@ -171,6 +171,7 @@ def write_sports1m_file(path, *, width, side):
                 group[f"{name}/{part}:0"] = rng.normal(0, 0.02, variable.shape).astype("float32")
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_keras_2_student_is_evaluated_and_used_as_teacher(workplace):
     """Models of the original code, which end in a softmax and expect BGR, would give wrong predictions."""
     folder, arrays, _ = workplace
@@ -230,6 +231,7 @@ def test_errors_are_one_line_and_leave_nothing(workplace):
     assert not list(folder.rglob("*.partial*"))
 
 
+@pytest.mark.usefixtures("eager")
 def test_an_ensemble_and_a_teacher_of_another_framework(workplace):
     """The README's way to use a model of another framework: write views, read scores, average with a C3D teacher."""
     folder, arrays, _ = workplace
@@ -260,13 +262,14 @@ def test_a_contradicting_split_needs_force(workplace):
     assert "FORCED" in (folder / "forced/results.md").read_text()
 
 
+@pytest.mark.usefixtures("eager")
 def test_real_videos_to_a_test_accuracy(shared_data, tmp_path):
     """All stages would fail on real videos, or test on persons that were trained on."""
     size = ["--frame_height", 40, "--frame_width", 40]
     run("video_to_frames.py", "--input_path", shared_data / "weizmann", *size, "--output_path", "w", cwd=tmp_path)
     arrays = ["--data", "w/frames.npy", "--annotations", "w/labels.npy"]
     run("Teacher_training.py", *arrays, *SMALL, "--epochs", 1, "--output_path", "t.h5", "--log_path", "t", cwd=tmp_path)
-    source = ["--source", "t.h5", "--epochs", 1, "--output_path", "s.h5", "--log_path", "s"]
+    source = ["--source", "t.h5", "--views", 1, "--epochs", 1, "--output_path", "s.h5", "--log_path", "s"]
     run("KD_training.py", *arrays, *SMALL, *source, cwd=tmp_path)
     result = json.loads(run("eval.py", *arrays, "--recognizer", "s.h5", cwd=tmp_path).splitlines()[-1])
     assert result["recognizers"][0]["clips"] == 20

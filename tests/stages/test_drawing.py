@@ -14,6 +14,8 @@ from utils.stages import evaluation
 from utils.stages import training as stages
 from utils.training.history import TrainingCurves
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 @pytest.fixture
 def settings(make_arrays):

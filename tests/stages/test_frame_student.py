@@ -56,6 +56,7 @@ def train(data, folder, name="student.keras", *, width=0.1, frames=2, training=N
     )
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_resumed_training_equals_an_uninterrupted_one(data, tmp_path, capsys):
     """Weights would differ if the statistics of the normalisation or the dropout seeds were lost."""
     training = {"epochs": 2, "backbone_rate": 0.5, "weight_decay": 0.01}

@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from tests.scripts import run_script
+from tests.scripts import eager_functions, run_script
 from utils.networks.recognizer import load_recognizer
+
+pytestmark = pytest.mark.usefixtures("eager")
 
 SMALL = ["--alpha", 1, "--input_size", 32, "--width", 0.05, "--batch_size", 4, "--views", 0, "--epochs", 1]
 SMALL += ["--learning_rate", 1e-30]  # too small for a change of the weights
@@ -27,7 +29,8 @@ def workplace(tmp_path_factory):
     np.save(folder / "two/frames.npy", np.load(arrays / "frames.npy")[rows])
     np.save(folder / "two/labels.npy", labels[rows] // 2)
     np.save(folder / "two/video_file_paths.npy", paths[rows])
-    run_script("KD_training.py", *ARRAYS.format("two").split(), *SMALL, "--output_path", "two.keras", cwd=folder)
+    with eager_functions():
+        train(folder, "two", "--output_path", "two.keras")
     return folder
 
 

@@ -20,6 +20,8 @@ from utils.stages import training as stages
 from utils.training.history import TIMING_FIELDS
 from utils.training.state import Ending
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 NETWORK = NetworkOptions(width=0.1, input_size=(32, 32))
 
 

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 from tests.planted_clips import clip_of, copied, video, write_arrays
+from tests.scripts import eager_functions
 from tests.scripts import run_script as run
 from utils.data.clips import open_clips
 from utils.splits.protocols import make_split
+
+pytestmark = pytest.mark.usefixtures("eager")
 
 PATHS = [f"{action}/v_{action}_g0{group}_c0{clip}.avi" for action in "AB" for group in (1, 2, 3) for clip in (1, 2, 3)]
 ARRAYS = ["--data", "frames.npy", "--annotations", "labels.npy"]
@@ -44,7 +47,8 @@ def trained(tmp_path_factory):
     write_arrays(folder / "one", more[7:], ["any/7.avi"])
     scores = 5 * np.eye(2, dtype=np.float32)[np.concatenate([dataset.labels, np.arange(8) % 2])]
     np.save(folder / "scores.npy", scores)
-    return folder, run("KD_training.py", *UNLABELLED, *TRAINING, *OUTPUT, cwd=folder)
+    with eager_functions():
+        return folder, run("KD_training.py", *UNLABELLED, *TRAINING, *OUTPUT, cwd=folder)
 
 
 def test_the_record_lists_unlabelled_clips_and_their_leaks(trained):

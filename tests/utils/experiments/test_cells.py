@@ -2,11 +2,14 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
 from utils.experiments.cells import Cell, Row
+from utils.networks.averaging import AveragedViews
 from utils.runtime.errors import UserError
+from utils.settings.options import ViewOptions
 
 SETTINGS = {"role": "alone", "arrays": {"shape": [10, 16, 32, 32, 3]}}
 TRAINED = {"validation_accuracy": 0.5, "validation_loss": 1.0, "kept_epoch": 3, "seconds": 2.0}
@@ -34,6 +37,23 @@ def test_finished_cells_are_read_unchanged(cell, tmp_path):
     given.write("tested", dict.fromkeys(TESTED) | {"rows": [3, 9]})  # without scores for the test clips
     assert given.read("tested")["correct"] is None
     assert given.read("trained") is None
+
+
+@pytest.mark.parametrize(
+    ("views", "file"),
+    [
+        (AveragedViews(3), "tested_3_views_seed0.json"),
+        (AveragedViews(3, ViewOptions(view_seed=2, flip=False)), "tested_3_views_seed2_no_flip.json"),
+    ],
+)
+def test_each_choice_of_views_has_its_own_test(cell, views, file):
+    """The accuracy over several views would be read as that of one view, or replace it."""
+    averaged = replace(cell, views=views)
+    assert averaged.is_trained
+    assert not averaged.is_tested
+    averaged.write("tested", TESTED | {"top1": 0.25})
+    assert json.loads((cell.folder / file).read_text())["top1"] == averaged.read("tested")["top1"] == 0.25
+    assert cell.read("tested")["top1"] == 0.5
 
 
 def refusal(cell, name, content):
