@@ -68,6 +68,7 @@ def test_logits_are_those_of_the_mean_features(clips):
     np.testing.assert_allclose(logits_of(model, clips), features.mean(axis=1) @ kernel + bias, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("pretrained", [True, False])
 def test_normalisation_is_frozen_only_if_pretrained(clips, pretrained):
     """Few clips would replace the statistics of ImageNet; a network from scratch would keep those of its start."""

@@ -142,11 +142,11 @@ def test_bytes_do_not_depend_on_the_number_of_workers(videos, whole, tmp_path):
 def test_a_crash_or_hang_costs_its_own_video(videos, tmp_path):
     """One damaged file would end the run or block it forever."""
     shutil.copytree(videos, tmp_path / "videos")
-    extract(tmp_path / "videos", tmp_path / "out", reader=read_misbehaving, **SMALL | {"video_timeout": 10})
+    extract(tmp_path / "videos", tmp_path / "out", reader=read_misbehaving, **SMALL | {"video_timeout": 5})
     assert (tmp_path / "out" / "skipped_videos.csv").read_text() == (
         "path,reason\n"
         'a/2.avi,"has 3 frames, fewer than the 4 wanted"\n'
-        "a/4.avi,took longer than 10 s\n"
+        "a/4.avi,took longer than 5 s\n"
         "b/1.avi,crashed its process 2 times\n"
         "b/5.avi,ZeroDivisionError: no frame rate\n"
         'b/7.avi,"MemoryError: Unable to allocate 3.00 GiB for an array with shape (3221225472,) and data type uint8"\n'

@@ -71,8 +71,8 @@ def test_a_crash_or_hang_costs_its_own_task(tmp_path):
     ways = ["fine", "segfault", "also fine", "hang", "stop", "exit", "lost once", "fine in the end"]
     tasks = [(way, str(tmp_path)) for way in ways]
     preparation = {"initializer": double, "arguments": (0,)}  # imports this module before the first deadline starts
-    results = list(run_isolated(misbehave, tasks, workers=2, seconds_allowed=10, **preparation))
-    crashed, expired = Lost("crashed its process 2 times"), Lost("took longer than 10 s")
+    results = list(run_isolated(misbehave, tasks, workers=2, seconds_allowed=5, **preparation))
+    crashed, expired = Lost("crashed its process 2 times"), Lost("took longer than 5 s")
     assert results == ["fine", crashed, "also fine", expired, expired, crashed, "lost once", "fine in the end"]
     assert {way: (tmp_path / way).stat().st_size for way in ("segfault", "hang", "lost once")} == {
         "segfault": 2,  # tried again: the system may have killed the process for another reason
