@@ -39,7 +39,7 @@ def build_frames(
     "shift" (`TemporalShift` in the residual blocks, of EfficientNet-Lite0 only), "convolution"
     (`temporal_convolution` of the features) or "none". A single frame is not shifted. `width` multiplies the filters
     of EfficientNet-Lite0; the other networks have a fixed width. `dropout` multiplies the dropout rate of 0.5 before
-    the classifier.
+    the classifier. The classifier starts at zero, as in BiT (Kolesnikov et al., arXiv:1912.11370).
 
     With `pretrained`, which is for networks whose weights are set afterwards, the layers of batch normalisation are
     frozen: they use their stored mean and variance in training as well, and all of their weights stay as they are.
@@ -72,7 +72,8 @@ def build_frames(
     x = keras.layers.GlobalAveragePooling1D(name="average")(features)
     if dropout:
         x = keras.layers.Dropout(dropout * DROPOUT, name="dropout")(x)
-    logits = keras.layers.Dense(num_classes, dtype="float32", name="logits")(x)  # (B, num_classes)
+    # Random logits would first be trained towards 0, which switches the units of the image network off.
+    logits = keras.layers.Dense(num_classes, kernel_initializer="zeros", dtype="float32", name="logits")(x)  # (B, C)
     return keras.Model(clips, logits, name="frames")
 
 
