@@ -167,11 +167,16 @@ def check_record(content, *, what: str) -> dict:
 
     what: the start of the message, which names the file.
     """
-    version = content.get("format", 1) if isinstance(content, dict) else 1
-    if isinstance(version, int) and version > FORMAT:
-        raise UserError(
-            f"{what} must have the format {FORMAT} or an older one, found {shown(version)}; it was written by a newer "
-            "version of the project"
-        )
+    require_known_format(content, FORMAT, what=what)
     checked(content, Record, what=what)
     return content
+
+
+def require_known_format(content, newest: int, *, what: str) -> None:
+    """Raise UserError that starts with `what` if parsed JSON has a `format` above `newest`."""
+    version = content.get("format", 1) if isinstance(content, dict) else 1
+    if isinstance(version, int) and version > newest:
+        raise UserError(
+            f"{what} must have the format {newest} or an older one, found {shown(version)}; it was written by a newer "
+            "version of the project"
+        )
