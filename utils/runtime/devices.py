@@ -15,8 +15,8 @@ PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless")
 
 
 @contextlib.contextmanager
-def native_output_held_back():
-    """Hold back what native code writes to stderr in the block, and print it only if the block raises.
+def native_output_held_back(*, shown: bool = True):
+    """Hold back what native code writes to stderr in the block; print it only if the block raises and `shown` is true.
 
     No environment variable turns off TensorFlow's start-up messages about oneDNN and CUDA.
     """
@@ -28,7 +28,7 @@ def native_output_held_back():
             yield
         except Exception:  # not Ctrl-C
             held.seek(0)
-            os.write(saved, held.read())
+            os.write(saved, held.read() if shown else b"")
             raise
         finally:
             os.dup2(saved, 2)

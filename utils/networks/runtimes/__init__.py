@@ -1,0 +1,1 @@
+"""Exported networks (ONNX, OpenVINO, LiteRT) behind one interface, without TensorFlow or Keras."""
