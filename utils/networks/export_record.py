@@ -8,6 +8,7 @@ import pydantic
 
 from utils.networks.calibration import Share
 from utils.networks.record_schema import ClipSeconds, Input, Name, check_record, require_known_format
+from utils.networks.stated_cost import Cost
 from utils.runtime.errors import UserError
 from utils.runtime.files import digest, file_fingerprint, read_json
 from utils.runtime.schemas import NonNegative, Positive, Schema, Sha256, checked, rule
@@ -47,7 +48,8 @@ class ExportMetadata(Schema):
 
     The files map RGB clips float32 `(B, *input.shape)`, 0..255, to float32 `(B, C)`: logits, or probabilities
     softmax(logits / temperature). class_names: None if the source has no record. stored_shape: (T, H, W, 3) in which
-    stage 1 stores the frames of a video, before they are resized to the input; None if unknown.
+    stage 1 stores the frames of a video, before they are resized to the input; None if unknown. cost: that of the
+    Keras file; None if unknown.
     """
 
     format: Annotated[int, pydantic.Field(ge=1, le=FORMAT)]
@@ -67,6 +69,7 @@ class ExportMetadata(Schema):
     temperature: Annotated[float, pydantic.Field(gt=0)]
     threshold: Share | None
     clip_seconds: ClipSeconds | None
+    cost: Cost | None = None
     versions: dict[str, str]
 
 
