@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -123,6 +124,18 @@ def memory_of_tree(process: int | None = None) -> float:
                 memory = member.memory_full_info()
                 total += getattr(memory, "pss", 0) or memory.uss
     return total / 1e6
+
+
+def peak_memory() -> float:
+    """Return the largest memory that this process has had since it started, in MB.
+
+    Linux counts the maximum of `getrusage` from before the program was executed, when it was that of the parent.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return 1024 * int(status.read_text().partition("VmHWM:")[2].split()[0]) / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def memory_limit() -> int:

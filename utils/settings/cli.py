@@ -59,7 +59,7 @@ class HelpFormatter(argparse.HelpFormatter):
             shown = "yes"
         elif action.type is input_size and isinstance(default, tuple):
             shown = input_size_text(default)
-        elif isinstance(default, list):
+        elif isinstance(default, (list, tuple)):
             shown = " ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in default)
         else:
             shown = str(default)

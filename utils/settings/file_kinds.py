@@ -12,6 +12,8 @@ from utils.runtime.outputs import Kind
 
 ANNOTATED_MARK = "annotated by predict.py of video-action-distillation"  # in the metadata of videos
 MOST_INDEX_BYTES = 1 << 26  # of an MP4 file, whose metadata is in the index at its start
+MOST_METADATA = 1 << 20  # bytes of the metadata at the end of an ONNX file
+EXPORT_KEY = b"video_action_distillation"  # of these metadata
 ZIP, HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 TABLE_STARTS = (
     "| recogniser",
@@ -66,6 +68,17 @@ def _is_picture(path: Path) -> bool:
         return b"atplotlib" in file.read(4096)  # matplotlib names itself in the metadata
 
 
+def _is_openvino(path: Path) -> bool:
+    xml = path.with_suffix(".xml")
+    return xml.is_file() and _starts_with(b"<?xml", b"<net")(xml)
+
+
+def _is_onnx(path: Path) -> bool:
+    with open(path, "rb") as file:  # metadata follow the graph
+        file.seek(max(0, path.stat().st_size - MOST_METADATA))
+        return EXPORT_KEY in file.read()
+
+
 def _is_annotated(path: Path) -> bool:
     with open(path, "rb") as file:
         return ANNOTATED_MARK.encode() in file.read(MOST_INDEX_BYTES)
@@ -85,5 +98,12 @@ TEST_RESULTS = Kind("the results of eval.py", _json_with("recognizers", "compari
 GRID_RESULTS = Kind("the results of reproduce.py", _json_with("rows", "times"))
 GRID_SETTINGS = Kind("the settings of reproduce.py", _json_with("seeds", "output_path"))
 LEAKS = Kind("a report of leaks", _json_with("test_clips", "leaking_test_clips"))
+EXPORT = Kind("the description of exported files", _json_with("source", "files"))
+EXPORT_TABLE = Kind("the table of an export", _json_with("rows", "clips"))
+ONNX = Kind("an ONNX file written by export.py", _is_onnx)
+OPENVINO = Kind("an OpenVINO model", _is_openvino)
+LITERT = Kind("a LiteRT model", lambda path: path.read_bytes()[4:8] == b"TFL3")
+EXAMPLE = Kind("the example of export.py", _starts_with(b'"""Print the most probable classes of a video: python'))
+REQUIREMENTS = Kind("written by export.py", _starts_with(b"# What example.py and the exported files need"))
 ANNOTATED = Kind("a video written by predict.py", _is_annotated)
 TABLE = Kind("a table written by these programs", _starts_with(*(start.encode() for start in TABLE_STARTS)))

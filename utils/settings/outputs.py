@@ -7,22 +7,30 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from utils.runtime.errors import UserError
-from utils.runtime.files import beside_history, read_json
+from utils.runtime.files import beside_history, file_fingerprint, read_json
 from utils.runtime.outputs import Input, Output, check_outputs
 from utils.settings.argument_types import MODEL_SUFFIXES, SCORES_SUFFIX
 from utils.settings.arguments import options_of
+from utils.settings.export_options import ExportOptions, exported_names
 from utils.settings.file_kinds import (
     ANNOTATED,
+    EXAMPLE,
+    EXPORT,
+    EXPORT_TABLE,
     GRID_RESULTS,
     GRID_SETTINGS,
     HISTORY,
     HISTORY_TABLE,
     LEAKS,
+    LITERT,
     LOCK,
     LOG,
     MODEL,
+    ONNX,
+    OPENVINO,
     PICTURE,
     RECORD,
+    REQUIREMENTS,
     SCORES,
     SCORES_KEY,
     STATE,
@@ -182,6 +190,32 @@ def check_prediction(
         inputs = recipe_input(recipe) + model_inputs("--recognizer", recognizers)
         inputs += [Input("--input", video) for video in videos]
         check_outputs(inputs, [Output("--output", output, ANNOTATED)])
+
+
+def check_export(
+    recognizer: Path, options: ExportOptions, data: DataOptions | None, class_names: Path | None, recipe: Path | None
+) -> None:
+    """Check the files of export.py. Those of an export of another model are replaced only with `options.overwrite`."""
+    folder, stem = options.output_path, recognizer.stem
+    kinds = {f"{stem}.json": EXPORT, f"{stem}_table.json": EXPORT_TABLE, f"{stem}_latency.png": PICTURE}
+    kinds |= {f"{stem}.log": LOG, f".{stem}.export.lock": LOCK, "example.py": EXAMPLE, "requirements.txt": REQUIREMENTS}
+    for name, (kind, _) in exported_names(stem, options).items():
+        kinds[name] = {"onnx": ONNX, "openvino": OPENVINO, "litert": LITERT, "saved_model": None}[kind]
+        if kind == "openvino":
+            kinds[f"{Path(name).stem}.bin"] = OPENVINO
+        elif kind == "saved_model" and (folder / name).is_dir() and not (folder / name / "saved_model.pb").is_file():
+            raise UserError(f"--output_path: {folder / name} must be a SavedModel to be replaced, found another folder")
+    inputs = recipe_input(recipe) + model_inputs("--recognizer", [recognizer]) + (data_inputs(data) if data else [])
+    inputs += [Input("--class_names", class_names)] if class_names else []
+    outputs = [Output("--output_path", folder / name, kind) for name, kind in kinds.items()]
+    check_outputs(inputs, [Output("--output_path", folder, None), *outputs])
+    if not options.overwrite and (record := folder / f"{stem}.json").exists():
+        source = read_json(record)["source"]
+        if not isinstance(source, dict) or source.get("fingerprint") != file_fingerprint(recognizer):
+            raise UserError(
+                f"--output_path: {record} is of an export of another model; choose another path, or replace it with "
+                "--overwrite"
+            )
 
 
 def check_experiment(args: argparse.Namespace) -> None:

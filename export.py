@@ -1,0 +1,56 @@
+"""Export a recogniser for ONNX Runtime, OpenVINO, LiteRT or TensorFlow, and compare the files with Keras.
+
+Without --data, they are compared on synthetic clips.
+"""
+
+import argparse
+
+from utils.runtime.errors import UserError
+from utils.settings import cli
+from utils.settings.argument_types import existing_model
+from utils.settings.arguments import add_recipe_argument, options_of
+from utils.settings.export_options import ExportOptions
+from utils.settings.options import DataOptions
+from utils.settings.outputs import check_export
+from utils.settings.prediction_options import PredictionOptions
+from utils.settings.setting import add_setting, add_settings
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = cli.ArgumentParser(__doc__)
+    add_recipe_argument(parser)
+    model = parser.add_argument_group("model")
+    model.add_argument("--recognizer", type=existing_model, required=True, help="model to export")
+    for name in ("class_names", "channels", "input_scale"):
+        add_setting(model, PredictionOptions, name)
+    arrays = parser.add_argument_group("arrays: clips for the comparison with Keras and for --int8")
+    for name in ("data", "annotations"):
+        add_setting(arrays, DataOptions, name, default=None)
+    add_setting(arrays, DataOptions, "paths")
+    add_settings(parser.add_argument_group("export"), ExportOptions)
+    return parser.parse_args()
+
+
+def check(args: argparse.Namespace) -> DataOptions | None:
+    """Return the arrays, None without --data. Raises UserError if an argument lacks another one."""
+    for name, needed in (("int8", "data"), ("data", "annotations"), ("annotations", "data"), ("paths", "data")):
+        if getattr(args, name) and getattr(args, needed) is None:
+            raise UserError(f"--{name}: must go with --{needed}, got none")
+    return None if args.data is None else options_of(DataOptions, args)
+
+
+def main() -> None:
+    args = parse_arguments()
+    data, options = check(args), options_of(ExportOptions, args)
+    check_export(args.recognizer, options, data, args.class_names, args.config)
+    from utils.export.packages import require_packages
+
+    require_packages(options)
+    cli.start_tensorflow()
+    from utils.export.run import export
+
+    export(args.recognizer, options, data, options_of(PredictionOptions, args))
+
+
+if __name__ == "__main__":
+    cli.run(main)

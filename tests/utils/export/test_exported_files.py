@@ -1,0 +1,162 @@
+"""The files that export.py writes, run by the runtimes themselves and compared with NumPy."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from tests.utils.export.conftest import TEMPERATURE, THRESHOLD, run_export
+from utils.export.operators import in_float
+from utils.networks.export_record import METADATA_KEY, check_metadata, read_export_record
+
+FLOATS = ("student.onnx", "student.xml", "student.tflite", "student_saved_model")
+INTEGERS = ("student_int8.onnx", "student_int8.xml", "student_int8.tflite")
+
+
+def run_onnx(path, clips):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path))
+    assert [each.name for each in session.get_inputs()] == ["clip"]
+    return [each.name for each in session.get_outputs()], session.run(None, {"clip": clips})[0]
+
+
+def run_openvino(path, clips):
+    import openvino
+
+    model = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    assert model.inputs[0].names == {"clip"}
+    return list(model.outputs[0].names), model(clips)[0]
+
+
+def run_litert(path, clips):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path))
+    (details,) = interpreter.get_input_details()
+    interpreter.resize_tensor_input(details["index"], clips.shape)
+    ((name, scores),) = interpreter.get_signature_runner()(clip=clips).items()
+    return [name], scores
+
+
+def run_saved_model(path, clips):
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+    ((name, scores),) = loaded.signatures["serving_default"](clip=tf.constant(clips)).items()
+    return [name], scores.numpy()
+
+
+def run(path, clips):
+    """Return the names of the outputs, and the first of them."""
+    runs = {".onnx": run_onnx, ".xml": run_openvino, ".tflite": run_litert, "": run_saved_model}
+    return runs[path.suffix](path, clips)
+
+
+@pytest.mark.parametrize("name", FLOATS)
+def test_probabilities_are_those_of_keras_with_the_calibrated_temperature(exported, name):
+    """A deployed file would be more or less confident than the model that was calibrated, or be another model."""
+    rows = exported.student.split.test
+    outputs, found = run(exported.folder / name, exported.student.clips(rows))
+    assert outputs == ["probabilities"]
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, exported.student.probabilities(rows), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_integers_keep_the_classes(exported, name):
+    """A quantised file would answer otherwise than the model."""
+    rows = exported.student.split.test
+    _, found = run(exported.folder / name, exported.student.clips(rows))
+    expected = exported.student.probabilities(rows)
+    assert (found.argmax(axis=1) == expected.argmax(axis=1)).all()
+    assert 1e-5 < np.abs(found - expected).max() < 0.3
+
+
+def test_the_record_describes_all_files(exported):
+    """eval.py and predict.py would lack class names, threshold or split, or take a file for another one."""
+    for name in (*FLOATS, *INTEGERS):
+        record = read_export_record(exported.folder / name, argument="--recognizer")
+        assert record.class_names == ["Class0", "Class1", "Class2"]
+        assert (record.temperature, record.threshold, record.output) == (TEMPERATURE, THRESHOLD, "probabilities")
+        assert record.stored_shape == [20, 40, 48, 3]
+        assert record.input.shape == [16, 48, 48, 3]
+        assert record.record["split"]["rows"]["test"] == exported.student.split.test.tolist()
+        entry = record.files[name]
+        assert (entry.batch, entry.agreement) == ("dynamic", 1.0)
+        assert entry.largest_difference <= (1e-5 if entry.precision == "float32" else 0.3)
+    assert sorted(record.files) == sorted((*FLOATS, *INTEGERS))
+
+
+def test_files_state_what_they_are(exported):
+    """A file that was moved without its record would lose its class names and its temperature."""
+    import onnx
+    import openvino
+
+    from utils.networks.runtimes.litert_runtime import metadata_in
+
+    texts = [(exported.folder / "student_saved_model/assets.extra" / f"{METADATA_KEY}.json").read_text()]
+    for suffix in ("", "_int8"):
+        stem = exported.folder / f"student{suffix}"
+        properties = onnx.load(f"{stem}.onnx").metadata_props
+        texts += [entry.value for entry in properties if entry.key == METADATA_KEY]
+        texts.append(str(openvino.Core().read_model(f"{stem}.xml").get_rt_info(METADATA_KEY).value))
+        texts.append(metadata_in(stem.with_suffix(".tflite"), METADATA_KEY))
+    assert len(texts) == 7
+    for text in texts:
+        metadata = check_metadata(json.loads(text), what="metadata")
+        assert (metadata.temperature, metadata.class_names[2]) == (TEMPERATURE, "Class2")
+
+
+def test_what_stays_in_float_is_read_from_the_files(exported):
+    """A table would call a LiteRT file int8 whose convolutions, nearly all of its work, compute in float32."""
+    floats = {
+        name: in_float(exported.folder / name, kind) for name, kind in zip(INTEGERS, ("onnx", "openvino", "litert"))
+    }
+    assert floats == {"student_int8.onnx": {}, "student_int8.xml": {}, "student_int8.tflite": {"CONV_3D": "8 of 8"}}
+    assert in_float(exported.folder / "student.onnx", "onnx") == {"Conv": "8 of 8", "MatMul": "3 of 3"}
+    assert in_float(exported.folder / "student.xml", "openvino") == {"Convolution": "8 of 8", "MatMul": "3 of 3"}
+    assert in_float(exported.folder / "student.tflite", "litert") == {"CONV_3D": "8 of 8", "FULLY_CONNECTED": "3 of 3"}
+    assert "student_int8.tflite: float32 in 8 of 8 CONV_3D" in exported.printed
+
+
+def test_the_table_holds_accuracy_on_test_clips(exported):
+    """The accuracy of a file would be unknown, or be that of clips which the model has seen."""
+    content = json.loads((exported.folder / "student_table.json").read_text())
+    rows, test = content["rows"], exported.student.split.test
+    assert [row["file"] for row in rows] == ["student.keras", *sum(zip(FLOATS, INTEGERS), ()), FLOATS[-1]]
+    expected = exported.student.probabilities(test).argmax(axis=1) == exported.student.dataset.labels[test]
+    assert [row["accuracy"]["estimate"] for row in rows] == [expected.mean()] * len(rows)
+    assert content["clips"] == {"source": "test clips", "count": len(test)}
+    assert rows[1]["megabytes"] == (exported.folder / "student.onnx").stat().st_size / 1e6
+    assert f"compared on {len(test)} test clips" in exported.printed
+
+
+@pytest.fixture(scope="module")
+def logits(frame_student, tmp_path_factory):
+    """A student of frames with logits as output, compared on synthetic clips."""
+    formats = ("onnx", "openvino", "litert")
+    folder = tmp_path_factory.mktemp("logits")
+    return run_export(frame_student, folder, with_data=False, formats=formats, output="logits")
+
+
+@pytest.mark.parametrize("name", FLOATS[:3])
+def test_logits_of_a_student_of_frames(logits, name):
+    """Temporal shift, whose frames are folded into the batch, would mix the frames of different clips."""
+    rows = logits.student.split.test
+    outputs, found = run(logits.folder / name, logits.student.clips(rows))
+    assert outputs == ["logits"]
+    np.testing.assert_allclose(softmax(found / TEMPERATURE, axis=1), logits.student.probabilities(rows), atol=1e-5)
+    assert np.abs(found).max() > 1
+    assert "compared on 16 synthetic clips" in logits.printed
+
+
+@pytest.mark.slow
+def test_integers_of_a_student_of_frames(frame_student, tmp_path):
+    """OpenVINO computes a quantised shift wrongly unless it is a convolution; the answers were then random."""
+    formats = ("onnx", "openvino", "litert")
+    exported = run_export(frame_student, tmp_path / "exported", formats=formats, int8=True)
+    for name, kind in zip(INTEGERS, formats):
+        assert in_float(exported.folder / name, kind) == {}
+        assert read_export_record(exported.folder / name, argument="").files[name].largest_difference < 0.25

@@ -1,0 +1,1 @@
+"""Recognisers as files for other runtimes: conversion, quantisation, verification, measurement."""

@@ -1,0 +1,98 @@
+"""The record of an export: what its files are, and what they state about themselves."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from utils.export.packages import RUN_BY, versions_of
+from utils.export.verification import Verification
+from utils.networks.calibration import recorded_calibration
+from utils.networks.export_record import (
+    FORMAT,
+    KIND,
+    ExportedFile,
+    ExportMetadata,
+    Source,
+    folder_fingerprint,
+    metadata_of,
+    read_export_record,
+)
+from utils.networks.recognizer import Recognizer
+from utils.networks.record_schema import ClipSeconds, Input
+from utils.networks.records import record_path
+from utils.networks.stated_cost import cost_of_model
+from utils.prediction.predictor import class_names_of
+from utils.runtime.devices import installed_versions
+from utils.runtime.errors import UserError
+from utils.runtime.files import file_fingerprint
+from utils.settings.export_options import EXPORT_FORMATS, ExportOptions, exported_names
+from utils.settings.prediction_options import PredictionOptions
+
+CONVERTERS = ("tf2onnx", "onnx", "nncf")
+
+
+def metadata_for(recognizer: Recognizer, options: ExportOptions, given: PredictionOptions) -> ExportMetadata:
+    """Return what the files of an export state about themselves.
+
+    Class names of a model without a record are those of `given`, otherwise unknown. Raises UserError if `given` states
+    what the record states.
+    """
+    path, record = recognizer.path, recognizer.record
+    if record is not None and given.class_names is not None:
+        raise UserError(f"--class_names is for models without a record, but {path} has one")
+    has_names = record is not None or given.class_names is not None
+    calibration = recorded_calibration(record, what=f"--recognizer: {record_path(path)}")
+    seconds = (record or {}).get("clip_seconds")
+    return ExportMetadata(
+        format=FORMAT,
+        kind=KIND,
+        source=Source(file=path.name, fingerprint=file_fingerprint(path)),
+        class_names=list(class_names_of(recognizer, given)) if has_names else None,
+        input=Input(shape=list(recognizer.input_shape), channels="rgb", range="0..255"),
+        stored_shape=record["arrays"]["shape"][1:] if record else None,
+        output=options.output,
+        temperature=calibration.temperature if calibration else 1.0,
+        threshold=calibration.threshold if calibration else None,
+        clip_seconds=ClipSeconds(**seconds) if seconds else None,
+        cost=cost_of_model(recognizer.model),
+        versions=installed_versions() | versions_of((*RUN_BY.values(), *CONVERTERS)),
+    )
+
+
+def described(path: Path, kind: str, precision: str, verification: Verification, is_dynamic: bool) -> ExportedFile:
+    """Return the entry of an exported file or folder in the record."""
+    return ExportedFile(
+        type=kind,
+        precision=precision,
+        fingerprint=folder_fingerprint(path) if path.is_dir() else file_fingerprint(path),
+        weights=file_fingerprint(path.with_suffix(".bin")) if kind == "openvino" else None,
+        batch="dynamic" if is_dynamic else 1,
+        largest_difference=verification.largest_difference,
+        agreement=verification.agreement,
+    )
+
+
+def kept_files(
+    output_path: Path, stem: str, metadata: ExportMetadata, written: Collection[str]
+) -> dict[str, ExportedFile]:
+    """Return the entries of files of an earlier export of the same model with the same output, which stay valid.
+
+    Prints a note on files of another export, which the new record does not describe.
+    """
+    kept = {}
+    for name in exported_names(stem, ExportOptions(formats=EXPORT_FORMATS, int8=True)):
+        path = output_path / name
+        if name in written or not path.exists():
+            continue
+        try:
+            earlier = read_export_record(path, argument="--output_path")
+        except UserError:
+            earlier = None
+        if earlier is not None and _described_alike(metadata_of(earlier), metadata):
+            kept[name] = earlier.files[name]
+        else:
+            print(f"note: {path} is of another export; {stem}.json no longer describes it")
+    return kept
+
+
+def _described_alike(metadata: ExportMetadata, other: ExportMetadata) -> bool:
+    return metadata.model_dump(exclude={"versions"}) == other.model_dump(exclude={"versions"})

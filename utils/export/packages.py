@@ -1,0 +1,44 @@
+"""The packages that conversions need, and the requirements of the exported files."""
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Iterable
+
+from utils.networks.runtimes.runtime import INSTALL
+from utils.runtime.errors import UserError
+from utils.settings.export_options import ExportOptions
+
+MODULES = {
+    "onnx": ("onnx", "tf2onnx", "onnxruntime"),
+    "openvino": ("openvino",),
+    "litert": ("ai_edge_litert",),
+    "saved_model": (),
+}
+MODULES_INT8 = {"openvino": ("nncf",)}
+RUN_BY = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "ai-edge-litert", "saved_model": "tensorflow"}
+OPENCV = ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python")
+REQUIREMENTS_START = "# What example.py and the exported files need; written by export.py."
+
+
+def require_packages(options: ExportOptions) -> None:
+    """Raise UserError if a package is missing that a conversion needs."""
+    for kind in options.formats:
+        needed = MODULES[kind] + (MODULES_INT8.get(kind, ()) if options.int8 else ())
+        missing = [name for name in needed if importlib.util.find_spec(name) is None]
+        if missing:
+            raise UserError(f"--format {kind}: needs the package {missing[0]}, which is missing: {INSTALL}")
+
+
+def versions_of(names: Iterable[str]) -> dict[str, str]:
+    """Return the installed versions of packages by name, without those that are not installed."""
+    found = {name: list(importlib.metadata.distributions(name=name)) for name in names}
+    return {name: distributions[0].version for name, distributions in found.items() if distributions}
+
+
+def requirements(kinds: Iterable[str], existing: str = "") -> str:
+    """Return a requirements.txt of exact pins for files of the given formats, for example.py, and of `existing`."""
+    opencv = next(iter(versions_of(OPENCV)), OPENCV[0])
+    lines = [line for line in existing.splitlines() if "==" in line]
+    pins = dict(line.split("==", 1) for line in lines)
+    pins |= versions_of(["numpy", opencv, *(RUN_BY[kind] for kind in kinds)])
+    return "\n".join([REQUIREMENTS_START, *(f"{name}=={version}" for name, version in sorted(pins.items()))]) + "\n"

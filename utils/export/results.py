@@ -1,0 +1,113 @@
+"""The table of an export, and its figure."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from utils.evaluation.figures import add_legend, draw_with_intervals, styles
+from utils.evaluation.tables import markdown_table, percent_with_interval
+from utils.export.folder import size_in_megabytes
+from utils.export.measuring import Measurement
+from utils.export.verification import Verification
+from utils.runtime.drawing import label
+from utils.runtime.files import plain
+
+
+def row_of(
+    path: Path,
+    kind: str,
+    precision: str,
+    verification: Verification,
+    measurement: Measurement | None,
+    floats: dict[str, str],
+) -> dict:
+    """Return a row of the table as plain values for JSON.
+
+    floats: which operators of a quantised file compute in float32, see `in_float`. Values that were not measured are
+    None.
+    """
+    unknown = dict.fromkeys(Measurement.__dataclass_fields__)
+    return plain(
+        {
+            "file": path.name,
+            "format": kind,
+            "precision": precision,
+            "megabytes": size_in_megabytes(path),
+            **(unknown if measurement is None else asdict(measurement)),
+            "agreement": verification.agreement,
+            "largest_difference": verification.largest_difference,
+            "accuracy": None if verification.accuracy is None else asdict(verification.accuracy),
+            "in_float": floats,
+        }
+    )
+
+
+def table(rows: Sequence[dict], threads: int) -> str:
+    """Format the rows as a Markdown table. `threads` is the number of threads of the second latency."""
+    several = "1 thread" if threads == 1 else f"{threads} threads"
+    header = ["file", "precision", "MB", "ms per clip, 1 thread"]
+    header += [] if threads == 1 else [f"ms per clip, {several}"]
+    header += ["peak MB", "agreement", "largest difference", "accuracy (95 % interval)"]
+    lines = []
+    for row in rows:
+        times = [row["milliseconds_one_thread"], row["milliseconds"]][: 1 if threads == 1 else 2]
+        lines.append(
+            [
+                row["file"],
+                row["precision"],
+                f"{row['megabytes']:.1f}",
+                *(number(value, ".1f") for value in times),
+                number(row["peak_megabytes"], ".0f"),
+                f"{100 * row['agreement']:.1f} %",
+                f"{row['largest_difference']:.1g}",
+                "-" if row["accuracy"] is None else percent_with_interval(row["accuracy"]),
+            ]
+        )
+    return markdown_table(header, lines)
+
+
+def number(value: float | None, form: str) -> str:
+    """Format a number, or "-" for None."""
+    return "-" if value is None else format(value, form)
+
+
+def notes_of(rows: Sequence[dict]) -> list[str]:
+    """Return sentences on what stays in float32, on intervals, and on files that could not be measured."""
+    notes = []
+    for row in rows:
+        if row["in_float"]:
+            parts = ", ".join(f"{count} {kind}" for kind, count in row["in_float"].items())
+            notes.append(f"{row['file']}: float32 in {parts}; all other convolutions and matrix products in int8.")
+        elif row["precision"] == "int8":
+            notes.append(f"{row['file']}: all convolutions and matrix products in int8.")
+    intervals = [row["accuracy"] for row in rows if row["accuracy"] is not None]
+    notes += [f"interval: {each['method']}, {each['n']} clips. {each['caution']}".rstrip() for each in intervals]
+    return list(dict.fromkeys(notes))
+
+
+@dataclass(frozen=True)
+class AccuracyByLatency:
+    """Accuracy on test clips, or agreement with Keras without any, against ms per clip, one point per row."""
+
+    rows: list[dict]
+    threads: int
+
+    def plot(self) -> Figure:
+        figure = Figure(figsize=(7, 4.2))
+        axes = figure.subplots()
+        has_accuracy = all(row["accuracy"] is not None for row in self.rows)
+        for row, (colour, marker) in zip(self.rows, styles("tab10")):
+            known = {"estimate": row["agreement"], "low": None, "high": None}
+            value = row["accuracy"] if has_accuracy else known
+            name = label(f"{row['file']}, {row['precision']}", 80)
+            draw_with_intervals(axes, np.array([row["milliseconds"]]), [value], colour, marker, name)
+        what = "test accuracy (%), 95 % interval" if has_accuracy else "agreement with Keras (% of clips)"
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        axes.set(xlabel=f"ms per clip, one clip at a time, {threads}", ylabel=what, ylim=(0, 102))
+        axes.set_xlim(left=0)
+        axes.grid(alpha=0.3)
+        add_legend(axes)
+        return figure

@@ -1,0 +1,169 @@
+"""Export a recogniser: convert, quantise, verify, measure, and only then put the files in place."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from utils.data.clips import open_clips
+from utils.export.clips import ComparisonClips, calibration_clips, clips_of_data, synthetic_clips
+from utils.export.described import described, kept_files, metadata_for
+from utils.export.folder import publish, staging_folder
+from utils.export.folding import in_float32
+from utils.export.measuring import Measurement, measured
+from utils.export.operators import in_float
+from utils.export.packages import requirements
+from utils.export.results import AccuracyByLatency, notes_of, row_of, table
+from utils.export.verification import Verification, compared, expected_probabilities, verify
+from utils.export.writing import write_files
+from utils.networks.export_record import ExportMetadata, ExportRecord
+from utils.networks.recognizer import Recognizer, load_recognizer
+from utils.runtime.devices import cores, hardware
+from utils.runtime.drawing import save_figure
+from utils.runtime.files import require_free_space, write_json, write_text
+from utils.runtime.run_log import begin_log, run_log
+from utils.settings.export_options import ExportOptions, exported_names
+from utils.settings.options import DataOptions
+from utils.settings.prediction_options import PredictionOptions
+
+EXAMPLE = Path(__file__).with_name("example.py")
+GIVEN_BY_RECORD = PredictionOptions()
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is exported, with the clips for its verification and its quantisation.
+
+    calibration: returns the clips of --int8, None without it. expected: probabilities of Keras for `clips`.
+    """
+
+    recognizer: Recognizer
+    metadata: ExportMetadata
+    options: ExportOptions
+    clips: ComparisonClips
+    calibration: Callable[[], Iterator[np.ndarray]] | None
+    expected: np.ndarray
+
+    @property
+    def stem(self) -> str:
+        return self.recognizer.path.stem
+
+    @property
+    def threads(self) -> int:
+        return self.options.threads or cores()
+
+
+def export(
+    path: Path,
+    options: ExportOptions,
+    data: DataOptions | None = None,
+    given: PredictionOptions = GIVEN_BY_RECORD,
+) -> ExportRecord:
+    """Export the Keras model `path` to `options.output_path` and print a table of the files.
+
+    Each file is run on clips of `data`, or on synthetic clips without, and compared with Keras; see verification.py.
+    `given` states class names, channels and input scale of a model without a record. Returns the content of NAME.json.
+    Raises UserError, and writes no file, if one cannot be written or differs too much.
+    """
+    log = options.output_path / f"{path.stem}.log"
+    with run_log(log, [options, given, *([] if data is None else [data])]):
+        task = task_of(path, options, data, given)
+        names = exported_names(task.stem, options)
+        needed = 4 * task.recognizer.model.count_params() * (len(names) + 3)
+        require_free_space(options.output_path, needed, what="--output_path: the export")
+        with staging_folder(options.output_path, task.stem) as staging:
+            begin_log()
+            files = staging / "files"
+            files.mkdir()
+            record, rows = staged_export(task, files)
+            publish(files, options.output_path, last=f"{task.stem}.json")
+        report(task, rows)
+        return record
+
+
+def task_of(path: Path, options: ExportOptions, data: DataOptions | None, given: PredictionOptions) -> Task:
+    """Load the model, open the data and compute the outputs of Keras. Raises UserError."""
+    recognizer = load_recognizer(path, argument="--recognizer", channels=given.channels, input_scale=given.input_scale)
+    metadata = metadata_for(recognizer, options, given)
+    recognizer = replace(recognizer, model=in_float32(recognizer.model))
+    calibration = None
+    if data is None:
+        clips = synthetic_clips(recognizer.input_shape)
+    else:
+        dataset = open_clips(data.data, data.annotations, data.paths)
+        clips = clips_of_data(recognizer, data, dataset, options.compared_clips)
+        if options.int8:
+            calibration = calibration_clips(recognizer, data, dataset, options.calibration_clips)
+    expected = expected_probabilities(recognizer.model, clips, metadata.temperature)
+    return Task(recognizer, metadata, options, clips, calibration, expected)
+
+
+def staged_export(task: Task, folder: Path) -> tuple[ExportRecord, list[dict]]:
+    """Write, verify and measure all files in `folder`; return the content of NAME.json and the rows of the table."""
+    names = exported_names(task.stem, task.options)
+    metadata, clips, output_path = task.metadata, task.clips, task.options.output_path
+    write_files(task.recognizer.model, names, folder, metadata=metadata, calibration=task.calibration)
+    verified = verified_files(task, names, folder)
+    files = {
+        name: described(folder / name, *names[name], verification, is_dynamic)
+        for name, (verification, is_dynamic) in verified.items()
+    }
+    same = compared(task.expected, task.expected, clips)
+    keras = task.recognizer.path
+    rows = [row_of(keras, "keras", "float32", same, measured_if_asked(task, keras), {})]
+    for name, (kind, precision) in names.items():
+        path = folder / name
+        floats = in_float(path, kind) if precision == "int8" else {}
+        rows.append(row_of(path, kind, precision, verified[name][0], measured_if_asked(task, path), floats))
+    files |= kept_files(output_path, task.stem, metadata, files)
+    record = ExportRecord(**dict(metadata), record=task.recognizer.record, files=files)
+    write_json(folder / f"{task.stem}.json", record.model_dump())
+    write_json(folder / f"{task.stem}_table.json", table_of(task, rows))
+    write_text(folder / "example.py", EXAMPLE.read_text())
+    existing = output_path / "requirements.txt"
+    kinds = {file.type for file in files.values()}
+    write_text(folder / existing.name, requirements(kinds, existing.read_text() if existing.is_file() else ""))
+    return record, rows
+
+
+def verified_files(
+    task: Task, names: Mapping[str, tuple[str, str]], folder: Path
+) -> dict[str, tuple[Verification, bool]]:
+    """Compare all files in `folder` with Keras; see `verify`."""
+    settings = {"output": task.metadata.output, "temperature": task.metadata.temperature}
+    found = {}
+    for name, (_, precision) in names.items():
+        found[name] = verify(folder / name, precision, task.clips, task.expected, **settings)
+        difference = found[name][0].largest_difference
+        print(f"{name}: largest difference {difference:.1g} on {task.clips.count} {task.clips.source}")
+    return found
+
+
+def measured_if_asked(task: Task, path: Path) -> Measurement | None:
+    """Return the measurement of a file; None with --no_measure or if it could not be measured."""
+    if not task.options.measure:
+        return None
+    print(f"measuring {path.name}")
+    return measured(path, task.threads)
+
+
+def table_of(task: Task, rows: list[dict]) -> dict:
+    """Return the content of NAME_table.json."""
+    clips = {"source": task.clips.source, "count": task.clips.count}
+    return {"rows": rows, "clips": clips, "notes": notes_of(rows), "hardware": hardware()}
+
+
+def report(task: Task, rows: list[dict]) -> None:
+    """Print the table and its notes, and draw the figure."""
+    output_path = task.options.output_path
+    print(f"\n{table(rows, task.threads)}\n")
+    print(f"compared on {task.clips.count} {task.clips.source}")
+    for note in notes_of(rows):
+        print(note)
+    if task.metadata.class_names is None:
+        print("note: the class names are unknown, because the model has no record; --class_names can name them")
+    timed = [row for row in rows if row["milliseconds"] is not None]
+    if timed:
+        save_figure(AccuracyByLatency(timed, task.threads), output_path / f"{task.stem}_latency.png")
+    print(f"wrote {output_path}")
