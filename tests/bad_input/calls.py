@@ -19,6 +19,7 @@ VALID = {
     "Teacher_training.py": f"{ARRAYS} {SMALL} --output_path new/teacher.keras",
     "KD_training.py": f"{ARRAYS} {SMALL} --source models/teacher.keras --output_path new/student.keras",
     "eval.py": f"{ARRAYS} --recognizer models/teacher.keras --output_path new/results",
+    "export.py": f"{ARRAYS} --recognizer models/teacher.keras --output_path new/exported --no_measure",
     "reproduce.py": f"{ARRAYS} --sources given=models/teacher.keras --output_path new/experiment --dry_run",
     "utils/leaks/__main__.py": f"{ARRAYS} --output_path new/leaks",
     "examples/image_teacher.py": f"{ARRAYS} --output_path new/scores.npy",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.data.clips import ClipDataset, open_clips
+from utils.data.clips import ClipDataset
 from utils.data.loading import check_length
 from utils.data.views import whole_view
 from utils.evaluation.intervals import Interval, accuracy_interval
@@ -58,11 +58,15 @@ def synthetic_clips(input_shape: tuple[int, int, int, int]) -> ComparisonClips:
 
 
 def clips_of_data(recognizer: Recognizer, data: DataOptions, dataset: ClipDataset, limit: int) -> ComparisonClips:
-    """Return up to `limit` clips of --data: test clips of the record if it has any of them, otherwise any clips."""
+    """Return up to `limit` clips of --data: the test clips of the record if it is of these arrays, otherwise any clips.
+
+    Without a record they are every second clip, because the others calibrate integers.
+    """
     check_length(data, dataset, recognizer.input_shape)
     record = recognizer.record
     is_same = record is not None and same_clips(record, dataset)
-    rows = evenly(recorded_split(record).test if is_same else np.arange(len(dataset)), limit)
+    others = np.arange(len(dataset)) if record else np.arange(1, len(dataset), 2)
+    rows = evenly(recorded_split(record).test if is_same else others, limit)
 
     def read(numbers: np.ndarray) -> np.ndarray:
         return dataset.view_zero(rows[numbers], recognizer.input_shape)
@@ -79,8 +83,8 @@ def calibration_clips(
 ) -> Callable[[], Iterator[np.ndarray]]:
     """Return a function that yields up to `limit` training views, float32 `(T, H, W, 3)`.
 
-    They are the original clips and the augmented views of the training in turn. Without a record they are original
-    clips of --data, none of which is then called a test clip. Raises UserError if --data are other arrays than those
+    They are the original clips and the augmented views of the training in turn. Without a record they are every second
+    clip of --data. Raises UserError if --data are other arrays than those
     of the record, because their training clips are unknown.
     """
     check_length(data, dataset, recognizer.input_shape)
@@ -90,7 +94,7 @@ def calibration_clips(
             f"--data: {data.data} must hold the clips that {recognizer.path} was trained on, as its record says which "
             "of them are training clips for --int8; found other clips"
         )
-    rows = evenly(np.arange(len(dataset)) if record is None else recorded_split(record).train, limit)
+    rows = evenly(np.arange(0, len(dataset), 2) if record is None else recorded_split(record).train, limit)
     count = 1 if record is None else record["arguments"].get("views", 0) + 1
     options = recorded_views(count, record).options
 
@@ -100,11 +104,6 @@ def calibration_clips(
             yield dataset.view(np.array([row]), view, recognizer.input_shape, options)[0].astype(np.float32)
 
     return views
-
-
-def open_data(data: DataOptions | None) -> ClipDataset | None:
-    """Open the arrays of --data, None without it."""
-    return None if data is None else open_clips(data.data, data.annotations, data.paths)
 
 
 def evenly(rows: np.ndarray, limit: int) -> np.ndarray:

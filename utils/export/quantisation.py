@@ -36,7 +36,7 @@ def quantise_onnx(path: Path, quantised: Path, calibration: Iterable[np.ndarray]
 
 
 def quantise_openvino(saved_model: Path, quantised: Path, calibration: Iterable[np.ndarray], metadata: str) -> None:
-    """Convert a SavedModel to an OpenVINO model quantised by NNCF, with symmetric weights and asymmetric activations."""
+    """Convert a SavedModel to an OpenVINO model quantised by NNCF: symmetric weights, asymmetric activations."""
     import nncf
     import openvino
 

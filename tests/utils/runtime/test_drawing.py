@@ -15,6 +15,7 @@ from matplotlib.text import Text
 from benchmarks.extraction import SpeedAndMemory
 from benchmarks.recipe_search import ValidationCurves
 from utils.evaluation.figures import AccuracyBars, AccuracyByCost, AccuracyByTemperature, ConfusionMatrix
+from utils.export.results import AccuracyByLatency
 from utils.extraction.dataset_report import DatasetReport
 from utils.extraction.state import VideoOutcome
 from utils.runtime import drawing
@@ -87,6 +88,13 @@ DISPLAYS = {  # by class: makes a display of rows with names and values 0..1
     DatasetReport: data_set,
     SpeedAndMemory: lambda names, values: SpeedAndMemory(
         {(name, 1, 100): {"clips_per_second": v, "peak_memory_mb": 100 * v} for name, v in zip(names, values)}
+    ),
+    AccuracyByLatency: lambda names, values: AccuracyByLatency(
+        [
+            {"file": name, "precision": "int8", "milliseconds": 9 * v, "accuracy": interval(v), "agreement": v}
+            for name, v in zip(names, values)
+        ],
+        2,
     ),
     ValidationCurves: lambda names, values: ValidationCurves(
         [{"configuration": name, "last_five": v, "curves": {"a": [v] * 7, "b": [v]}} for name, v in zip(names, values)]

@@ -7,7 +7,7 @@ import typing
 import pytest
 
 from tests.scripts import run_script
-from utils.settings import argument_types, cli, options, prediction_options
+from utils.settings import argument_types, cli, export_options, options, prediction_options
 from utils.synthetic.actions import Look
 
 TRAINING = (
@@ -20,6 +20,7 @@ KINDS = {
     "KD_training.py": (*TRAINING, options.DistillationOptions),
     "eval.py": (options.DataOptions,),
     "predict.py": (prediction_options.PredictionOptions, prediction_options.TimelineOptions),
+    "export.py": (export_options.ExportOptions,),
     "reproduce.py": (
         *(options.DataOptions, options.TrainingOptions, options.ViewOptions, options.NetworkOptions),
         *(options.TeacherOptions, options.DistillationOptions),
@@ -33,6 +34,7 @@ ONLY_IN_SCRIPT = {  # arguments that are no field of a dataclass in options.py
     "eval.py": "recognizer channels input_scale batch_size views flip calibrate force fail_on_leak "
     "output_path",  # parameters of `evaluate`
     "predict.py": "recognizer input top json csv timeline output max_seconds",  # what is read and shown
+    "export.py": "recognizer class_names channels input_scale data annotations paths",  # parameters of `export`
     "reproduce.py": "output_path dry_run videos follow_links "
     "sequence_length frame_size classes subjects clips video_seed clutter noise jitter phase_spread "  # arrays
     "folds seeds teachers sources temperatures alphas teacher_width student_width teacher_epochs student_epochs "
