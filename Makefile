@@ -9,7 +9,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 .PHONY: setup test test-slow lint audit demo bench torture clean
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: requirements.txt requirements-video.txt requirements-dev.txt
+$(VENV)/.ready: requirements.txt requirements-export.txt requirements-video.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
 	  f"Python 3.11 to 3.13 is needed, found {v[0]}.{v[1]}; name one with: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
@@ -33,7 +33,7 @@ lint: setup
 
 # Asks PyPI for known vulnerabilities; --strict fails for packages that it cannot ask for.
 audit: setup
-	$(VENV)/bin/pip-audit --strict --progress-spinner off --requirement requirements-video.txt
+	$(VENV)/bin/pip-audit --strict --progress-spinner off --requirement requirements-video.txt --requirement requirements-export.txt
 
 demo: setup
 	$(PY) reproduce.py --output_path demo
