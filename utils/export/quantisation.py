@@ -39,6 +39,7 @@ def quantise_openvino(saved_model: Path, quantised: Path, calibration: Iterable[
     """Convert a SavedModel to an OpenVINO model quantised by NNCF: symmetric weights, asymmetric activations."""
     import nncf
     import openvino
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     nncf.set_log_level(logging.ERROR)
     clips = list(calibration)
@@ -47,5 +48,8 @@ def quantise_openvino(saved_model: Path, quantised: Path, calibration: Iterable[
         nncf.Dataset(clips, lambda clip: clip[None]),
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(clips),
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX  # means over clips cut off values
+        ),
     )
     save_openvino(model, quantised, metadata)
