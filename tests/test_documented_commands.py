@@ -40,6 +40,7 @@ RUN = {
     "KD_training.py": [*NETWORK, "--views", "1"],
     "eval.py": [],
     "predict.py": [],
+    "export.py": ["--format", "saved_model", "--no_int8", "--no_measure", "--overwrite"],  # the rest: tests/utils/export
     "utils/leaks/__main__.py": [],
     "benchmarks/overview_picture.py": [],
     "benchmarks/shuffled_frames.py": [],
@@ -73,7 +74,8 @@ PARSED = {
     "examples/torchvision_scores.py": "needs torchvision; tests/examples runs it with a stand-in",
     "examples/videomae_scores.py": "needs transformers; tests/examples runs it with a stand-in",
 }
-SHELL = ("source .venv/bin/activate", "python -m venv .venv")  # not run
+# Not run; tests/utils/export/test_example.py runs the example.
+SHELL = ("source .venv/bin/activate", "python -m venv .venv", "python example.py student.onnx holiday.mp4")
 
 
 def code_blocks(page: Path) -> list[tuple[str, list[str]]]:
