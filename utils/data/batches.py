@@ -1,7 +1,8 @@
-"""tf.data pipelines for training and evaluation: order, views, targets, prefetching."""
+"""Batches for training and evaluation: order, views, targets, prefetching."""
 
 import contextlib
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import numpy as np
 from utils.runtime.devices import cores
 from utils.runtime.errors import UserError
 from utils.runtime.interruption import between_steps
+from utils.runtime.threads import read_ahead
 from utils.settings.options import ViewOptions
 
 PREFETCHED = 4  # batches rendered ahead of the training step
@@ -100,6 +102,20 @@ def evaluation_batches(reader: RowReader, rows: np.ndarray, targets: Mapping, *,
     return load_batches(order.batch(batch_size), reader, targets)
 
 
+def clip_batches(reader: RowReader, rows: np.ndarray, *, batch_size: int, view: int = 0) -> Iterator[np.ndarray]:
+    """Yield the inputs of `evaluation_batches` without targets, `(B, *reader.shape)`, without TensorFlow."""
+    rows = np.asarray(rows, np.int64)
+    batches = (rows[start : start + batch_size] for start in range(0, len(rows), batch_size))
+
+    def read(batch: np.ndarray) -> np.ndarray:
+        return reader.read(batch, np.full_like(batch, view))
+
+    found = read_ahead(read, batches, threads=cores(), ahead=PREFETCHED)
+    with contextlib.closing(found):
+        for _, clips in found:
+            yield clips
+
+
 def as_reader(values: np.ndarray | RowReader) -> RowReader:
     """Return a target as a RowReader. An array with three axes is indexed by row and view, any other by row."""
     if isinstance(values, RowReader):
@@ -139,15 +155,15 @@ def load_batches(order, reader: RowReader, targets: Mapping[str, np.ndarray | Ro
 def batch_loop() -> Iterator[Callable[[], None]]:
     """Guard a loop over batches; yields a function to call after each batch, which raises Interrupted after a signal.
 
-    A UserError in a reader is raised as such instead of as a TensorFlow error.
+    A UserError in a reader of a tf.data pipeline is raised as such instead of as a TensorFlow error.
     """
-    import tensorflow as tf
-
     try:
         with between_steps() as check:
             yield check
-    except tf.errors.OpError as error:
-        reported = re.search("UserError: (.*)", error.message)
+    except Exception as error:
+        tensorflow = sys.modules.get("tensorflow")  # not imported here, since other loops do without it
+        is_raised_by_it = tensorflow is not None and isinstance(error, tensorflow.errors.OpError)
+        reported = re.search("UserError: (.*)", error.message) if is_raised_by_it else None
         if reported is None:
             raise
         raise UserError(reported[1]) from None

@@ -5,9 +5,8 @@ from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
 
+from utils.networks.class_scores import probabilities_of
 from utils.runtime.schemas import Positive, Schema, checked
 
 KEPT = 0.95
@@ -58,7 +57,7 @@ def fit_calibration(labels: np.ndarray, logits: np.ndarray) -> Calibration:
         raise ValueError(f"the logits of {broken} of {len(labels)} validation clips are not finite")
     correct = logits.argmax(axis=1) == labels
     temperature = best_temperature(labels, logits)
-    confidence = softmax(logits / temperature, axis=1).max(axis=1)
+    confidence = probabilities_of(logits, temperature).max(axis=1)
     return Calibration(
         temperature=temperature,
         threshold=threshold_that_keeps(confidence[correct], KEPT),
@@ -75,6 +74,9 @@ def best_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
     in 1 / temperature, so the search finds the minimum. If all predictions are correct, the lowest temperature would be
     the best one whatever the logits; 1 is returned instead.
     """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
     if (logits.argmax(axis=1) == labels).all():
         return 1.0
 

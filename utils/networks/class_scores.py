@@ -172,6 +172,13 @@ def as_logits(scores: np.ndarray, kind: ScoreKind) -> np.ndarray:
     return np.log(np.maximum(shares, SMALLEST_PROBABILITY)).astype(np.float32)
 
 
+def probabilities_of(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Return softmax(logits / temperature) of logits `(..., C)`, in float64."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
 def are_probabilities(scores: np.ndarray) -> bool:
     """Return whether all rows of a network's outputs `(B, C)` are probabilities of the same total."""
     totals = row_totals(scores)

@@ -1,9 +1,8 @@
 """Answers for whole videos: decoding on several threads while the model runs on the videos already read."""
 
+import contextlib
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from utils.extraction.video import VideoError, read_clip_and_info
 from utils.prediction.answers import Answer, Unreadable
 from utils.prediction.predictor import Predictor
 from utils.runtime.devices import cores
+from utils.runtime.threads import read_ahead
 
 
 def predict_videos(predictor: Predictor, paths: Sequence[str | os.PathLike]) -> Iterator[Answer | Unreadable]:
@@ -26,19 +26,17 @@ def predict_videos(predictor: Predictor, paths: Sequence[str | os.PathLike]) -> 
     def read(path: Path) -> list[np.ndarray] | Unreadable:
         return read_views(predictor, path)
 
-    pool = ThreadPoolExecutor(min(cores(), max(len(paths), 1)), thread_name_prefix="decoder")
-    try:
-        with batch_loop() as check:
-            group: list[tuple[str, list[np.ndarray] | Unreadable]] = []
-            for path, found in read_ahead(pool, read, map(Path, paths), ahead=2 * size):
-                group.append((str(path), found))
-                if sum(not isinstance(each, Unreadable) for _, each in group) == size:
-                    yield from answers_of(predictor, group)
-                    group = []
-                check()
-            yield from answers_of(predictor, group)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    threads = min(cores(), max(len(paths), 1))
+    videos = read_ahead(read, map(Path, paths), threads=threads, ahead=2 * size, name="decoder")
+    with contextlib.closing(videos), batch_loop() as check:
+        group: list[tuple[str, list[np.ndarray] | Unreadable]] = []
+        for path, found in videos:
+            group.append((str(path), found))
+            if sum(not isinstance(each, Unreadable) for _, each in group) == size:
+                yield from answers_of(predictor, group)
+                group = []
+            check()
+        yield from answers_of(predictor, group)
 
 
 def answers_of(
@@ -68,18 +66,3 @@ def read_views(predictor: Predictor, path: Path) -> list[np.ndarray] | Unreadabl
     except Exception as error:  # a damaged file may raise anything; the others get their answers
         return Unreadable(str(path), f"{type(error).__name__}: {' '.join(str(error).split())}")
     return [member.views_of(clips[member.stored_shape], predictor.options.views) for member in predictor.members]
-
-
-def read_ahead(
-    pool: ThreadPoolExecutor, read: Callable[[Path], object], paths: Iterable[Path], *, ahead: int
-) -> Iterator[tuple[Path, object]]:
-    """Yield (path, result of `read`) in order, with up to `ahead` calls waiting, running or finished in the pool."""
-    pending: deque = deque()
-    for path in paths:
-        pending.append((path, pool.submit(read, path)))
-        if len(pending) > ahead:
-            path, future = pending.popleft()
-            yield path, future.result()
-    while pending:
-        path, future = pending.popleft()
-        yield path, future.result()

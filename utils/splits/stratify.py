@@ -3,7 +3,6 @@
 import warnings
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
 
 PARTS = 5  # one part in five, 20 %
 TOLERANCE = 0.05  # 15 % to 25 % of the clips is about a fifth
@@ -67,6 +66,8 @@ def _shuffled_groups(keys: np.ndarray, generator: np.random.Generator) -> np.nda
 
 
 def _folds(labels: np.ndarray, group_of_clip: np.ndarray, count: int) -> np.ndarray:
+    from sklearn.model_selection import StratifiedGroupKFold
+
     fold_of_clip = np.empty(len(labels), np.int64)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.data.batches import RowReader, evaluation_batches, training_batches, views_of_epoch
+from utils.data.batches import RowReader, batch_loop, clip_batches, evaluation_batches, training_batches, views_of_epoch
 from utils.runtime.errors import UserError
 
 ROWS = np.array([1, 3, 4, 6, 7, 8, 10, 11, 12, 15])
@@ -101,6 +101,25 @@ def test_evaluation_reads_the_given_view():
         for inputs, targets in evaluation_batches(VIEWS, ROWS, BY_VIEW, batch_size=4, view=view).as_numpy_iterator():
             assert (inputs[:, 1] == view).all()
             np.testing.assert_array_equal(targets["logits"], BY_VIEW["logits"][inputs[:, 0].astype(int), view])
+
+
+def test_clips_without_tensorflow_are_those_of_the_pipeline():
+    """A test would be of other clips than validation, or miss the last ones."""
+    for view in (0, 2):
+        pipeline = [inputs for inputs, _ in evaluation_batches(VIEWS, ROWS, {}, batch_size=4, view=view)]
+        for found, expected in zip(clip_batches(VIEWS, ROWS, batch_size=4, view=view), pipeline, strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("batches", [clip_batches, lambda *args, **named: evaluation_batches(*args, {}, **named)])
+def test_errors_of_a_reader_are_raised_as_they_are(batches):
+    """A file that was truncated while in use would end in a traceback."""
+
+    def read(rows, _):
+        raise UserError("--data: frames.npy was changed")
+
+    with pytest.raises(UserError, match=r"^--data: frames\.npy was changed$"), batch_loop():
+        list(batches(RowReader(read, (2,), np.float32), ROWS, batch_size=4))
 
 
 def test_a_reader_among_the_targets_reads_the_same_view():
