@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.runtime.files import file_fingerprint, write_json
+
 SHAPE = (16, 32, 32, 3)
 NAMES = ("a", "b", "c")
 KEY = "video_action_distillation"
@@ -32,24 +34,32 @@ def random_clips(count: int = 4) -> np.ndarray:
 
 
 def write_exported(
-    path: Path, *, temperature: float | None = None, metadata: dict | None = None, shape: tuple = (None, *SHAPE)
+    path: Path,
+    *,
+    temperature: float | None = None,
+    metadata: dict | None = None,
+    shape: tuple = (None, *SHAPE),
+    classes: int = len(NAMES),
 ) -> Path:
-    """Write the network by the suffix of `path`: logits, or with `temperature` softmax(logits / temperature)."""
+    """Write the network by the suffix of `path`: logits, or with `temperature` softmax(logits / temperature).
+
+    It has the first `classes` classes.
+    """
     text = None if metadata is None else json.dumps(metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
     {".onnx": _write_onnx, ".xml": _write_openvino, ".tflite": _write_litert}[path.suffix](
-        path, temperature, text, shape
+        path, temperature, text, shape, classes
     )
     return path
 
 
-def onnx_model(temperature: float | None = None, shape: tuple = (None, *SHAPE)):
+def onnx_model(temperature: float | None = None, shape: tuple = (None, *SHAPE), classes: int = len(NAMES)):
     """Return the network as an ONNX model."""
     from onnx import TensorProto, checker, helper, numpy_helper
 
     output = "logits" if temperature is None else "probabilities"
     sides = [side or "batch" for side in shape]
-    constants = {"axes": np.array([1, 2, 3]), "weights": WEIGHTS, "biases": BIASES}
+    constants = {"axes": np.array([1, 2, 3]), "weights": WEIGHTS[:, :classes], "biases": BIASES[:classes]}
     nodes = [
         helper.make_node("ReduceMean", ["clip", "axes"], ["mean"], keepdims=0),
         helper.make_node("Gemm", ["mean", "weights", "biases"], ["scores"]),
@@ -64,7 +74,7 @@ def onnx_model(temperature: float | None = None, shape: tuple = (None, *SHAPE)):
         nodes,
         "mean_colour",
         [helper.make_tensor_value_info("clip", TensorProto.FLOAT, sides)],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, [sides[0], len(NAMES)])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, [sides[0], classes])],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
@@ -72,20 +82,20 @@ def onnx_model(temperature: float | None = None, shape: tuple = (None, *SHAPE)):
     return model
 
 
-def _write_onnx(path: Path, temperature: float | None, text: str | None, shape: tuple) -> None:
+def _write_onnx(path: Path, temperature: float | None, text: str | None, shape: tuple, classes: int) -> None:
     import onnx
 
-    model = onnx_model(temperature, shape)
+    model = onnx_model(temperature, shape, classes)
     if text is not None:
         model.metadata_props.add(key=KEY, value=text)
     onnx.save(model, path)
 
 
-def _write_openvino(path: Path, temperature: float | None, text: str | None, shape: tuple) -> None:
+def _write_openvino(path: Path, temperature: float | None, text: str | None, shape: tuple, classes: int) -> None:
     import openvino
 
     source = path.with_name("source_of_openvino.onnx")
-    _write_onnx(source, temperature, None, shape)
+    _write_onnx(source, temperature, None, shape, classes)
     model = openvino.convert_model(source)
     if text is not None:
         model.set_rt_info(text, KEY)
@@ -93,14 +103,14 @@ def _write_openvino(path: Path, temperature: float | None, text: str | None, sha
     source.unlink()
 
 
-def _write_litert(path: Path, temperature: float | None, text: str | None, shape: tuple) -> None:
+def _write_litert(path: Path, temperature: float | None, text: str | None, shape: tuple, classes: int) -> None:
     import flatbuffers
     import tensorflow as tf
     from ai_edge_litert import schema_py_generated as schema
 
     @tf.function(input_signature=[tf.TensorSpec(shape, name="clip")])
     def network(clip):
-        scores = tf.reduce_mean(clip, axis=(1, 2, 3)) @ WEIGHTS + BIASES
+        scores = tf.reduce_mean(clip, axis=(1, 2, 3)) @ WEIGHTS[:, :classes] + BIASES[:classes]
         return scores if temperature is None else tf.nn.softmax(scores / temperature)
 
     content = tf.lite.TFLiteConverter.from_concrete_functions([network.get_concrete_function()], network).convert()
@@ -114,3 +124,47 @@ def _write_litert(path: Path, temperature: float | None, text: str | None, shape
         builder.Finish(model.Pack(builder), b"TFL3")
         content = bytes(builder.Output())
     path.write_bytes(content)
+
+
+def keras_model():
+    """Return the network as a Keras model that outputs logits."""
+    import keras
+
+    model = keras.Sequential([keras.Input(SHAPE), keras.layers.GlobalAveragePooling3D(), keras.layers.Dense(3)])
+    model.layers[-1].set_weights([WEIGHTS, BIASES])
+    return keras.Model(model.inputs[0], model.outputs[0])
+
+
+def about_export(*, output: str = "probabilities", temperature: float = 1.0, **fields) -> dict:
+    """Return what an export of the network states about itself, without the record of its source."""
+    return {
+        "format": 1,
+        "kind": "export",
+        "source": {"file": "net.keras", "fingerprint": "1" * 64},
+        "class_names": list(NAMES),
+        "input": {"shape": list(SHAPE), "channels": "rgb", "range": "0..255"},
+        "stored_shape": list(SHAPE),
+        "output": output,
+        "temperature": temperature,
+        "threshold": None,
+        "clip_seconds": None,
+        "cost": {"parameters": 12, "multiply_accumulates": 9, "megabytes": 48e-6},
+        "versions": {"keras": "3"},
+        **fields,
+    }
+
+
+def write_export(folder: Path, about: dict, record: dict | None, *, stem: str = "net") -> list[Path]:
+    """Write the network in each format, with what `about` states inside, and the .json of the export."""
+    temperature = about["temperature"] if about["output"] == "probabilities" else None
+    paths = [folder / f"{stem}{suffix}" for suffix in SUFFIXES]
+    for path in paths:
+        write_exported(path, temperature=temperature, metadata=about)
+    entry = {"precision": "float32", "batch": "dynamic", "largest_difference": 0.0, "agreement": 1.0}
+    files = {
+        path.name: {"type": kind, "fingerprint": file_fingerprint(path), **entry}
+        for path, kind in zip(paths, ("onnx", "openvino", "litert"))
+    }
+    files[f"{stem}.xml"]["weights"] = file_fingerprint(folder / f"{stem}.bin")
+    write_json(folder / f"{stem}.json", {**about, "record": record, "files": files})
+    return paths

@@ -19,7 +19,7 @@ def open_onnx(path: Path, *, threads: int) -> Runtime:
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 4  # only fatal errors, since others are raised
-    session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     inputs, outputs = session.get_inputs(), session.get_outputs()
     input_shape, num_classes, is_dynamic = check_interface(*map(_shapes, (inputs, outputs)))
     (clip,), (scores,) = inputs, outputs

@@ -1,6 +1,7 @@
 """Exported networks by their suffix."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,9 @@ FORMATS: dict[str, Callable[..., Runtime]] = {
     ".xml": openvino_runtime.open_openvino,
     ".tflite": litert_runtime.open_litert,
 }
+SOURCE_POSITION = r"Exception from |Check '"  # starts of errors of OpenVINO, whose last line is the reason
+NO_MEMORY = "bad_alloc|AllocateRaw|allocate memory"
+ERROR_CODE = r"^\[ONNXRuntimeError\] : \d+ : \w+ : "
 
 
 def open_runtime(path: str | os.PathLike, *, threads: int | None = None, bfloat16: bool = False) -> Runtime:
@@ -46,7 +50,18 @@ def open_runtime(path: str | os.PathLike, *, threads: int | None = None, bfloat1
     except (UserError, ModelFileError):
         raise
     except Exception as error:  # each runtime has its own types for a file that is not a network
-        raise ModelFileError(first_line(error)) from None
+        raise ModelFileError(reason_of(error)) from None
     if scores.shape != (1, runtime.num_classes):
         raise ModelFileError(f"it must output scores (B, {runtime.num_classes}), it outputs {scores.shape}")
+    if not np.isfinite(scores).all():
+        raise ModelFileError("its scores for a black clip hold NaN or infinite values")
     return runtime
+
+
+def reason_of(error: Exception) -> str:
+    """Return the reason in an error of a runtime on one line, without codes and positions in the runtime's source."""
+    if isinstance(error, MemoryError) or re.search(NO_MEMORY, str(error)):
+        return "it needs too much memory for a file of its size"
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    reason = lines[-1] if re.match(SOURCE_POSITION, lines[0]) else re.sub(ERROR_CODE, "", lines[0])
+    return first_line(ValueError(reason))

@@ -16,8 +16,9 @@ def open_openvino(path: Path, *, threads: int, bfloat16: bool = False) -> Runtim
     """Open an OpenVINO model on the CPU, in float32 unless `bfloat16`. By default OpenVINO chooses the format."""
     openvino = package("openvino", path)
     with open(path, "rb") as file:
-        if b"<net" not in file.read(START):  # OpenVINO tries other formats whatever the suffix
-            raise ModelFileError("it is not an OpenVINO model")
+        start = file.read(START)
+    if not start.startswith(b"<") or b"<net" not in start:  # OpenVINO reads other formats whatever the suffix
+        raise ModelFileError("it is not an OpenVINO model")
     core = openvino.Core()
     if bfloat16 and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise UserError(f"{path} cannot be run in bfloat16, because this CPU has no instructions for it")

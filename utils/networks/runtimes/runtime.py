@@ -14,7 +14,7 @@ from utils.networks.model_file import ModelFileError
 from utils.runtime.errors import UserError
 
 INSTALL = "pip install -r requirements-export.txt"
-GROWTH, SLACK = 10, 2 * 1024**3  # a network may need GROWTH times the size of its files, and SLACK bytes
+GROWTH, SLACK = 10, 4 * 1024**3  # a network may need GROWTH times the size of its files, and SLACK bytes
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,12 @@ def memory_limited(*paths: str | os.PathLike) -> Iterator[None]:
     size = GROWTH * sum(map(os.path.getsize, paths)) + SLACK
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     status = Path("/proc/self/status")
-    if not status.is_file() or soft != resource.RLIM_INFINITY:
+    if not status.is_file():  # not Linux
         yield
         return
-    used = 1024 * int(status.read_text().partition("VmData:")[2].split()[0])
-    resource.setrlimit(resource.RLIMIT_DATA, (used + size, hard))
+    limit = 1024 * int(status.read_text().partition("VmData:")[2].split()[0]) + size
+    others = [each for each in (soft, hard) if each != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(limit, *others) if others else limit, hard))
     try:
         yield
     finally:
