@@ -28,7 +28,7 @@ def find_inputs(texts: Sequence[str]) -> Inputs:
     Raises UserError if a text names nothing, or if a camera or stream is not the only input.
     """
     live = [text for text in texts if not os.path.lexists(text) and (_is_camera(text) or "://" in text)]
-    live += [text for text in texts if Path(text).is_char_device()]
+    live += [text for text in texts if os.path.exists(text) and Path(text).is_char_device()]
     if live and len(texts) > 1:
         raise UserError(f"--input: a camera or stream must be the only input, got {live[0]} among {len(texts)}")
     if live:
@@ -42,12 +42,12 @@ def _is_camera(text: str) -> bool:
 
 def _files(text: str) -> list[Path]:
     path = Path(text)
-    if path.is_dir():
+    if os.path.isdir(text):  # unlike Path.is_dir, False for "" and for a name that is too long
         found = _videos_below(path)
         if not found:
             raise UserError(f"--input: {text} must hold videos, found no file with a video suffix below it")
         return found
-    if os.path.lexists(path):
+    if os.path.lexists(text):
         return [path]
     if glob.has_magic(text):
         found = [Path(name) for name in sorted(glob.glob(text, recursive=True)) if not os.path.isdir(name)]
@@ -55,7 +55,8 @@ def _files(text: str) -> list[Path]:
             raise UserError(f"--input: {text} must match at least one file, found none")
         return found
     raise UserError(
-        f"--input: must be an existing video or folder, a glob pattern, a camera number or a URL, got {text}"
+        f"--input: must be an existing video or folder, a glob pattern, a camera number or a URL, got "
+        f"{text or 'nothing'}"
     )
 
 

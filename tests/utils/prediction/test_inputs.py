@@ -49,6 +49,8 @@ def test_cameras_and_streams():
         (["empty"], "empty must hold videos, found no file with a video suffix below it"),
         (["b/*.mp4"], "b/\\*.mp4 must match at least one file, found none"),
         (["0", "a"], "a camera or stream must be the only input, got 0 among 2"),
+        ([""], "must be an existing video or folder, .* got nothing"),
+        (["n" * 300], "must be an existing video or folder, .* got nnn"),
         (["12345"], "must be an existing video or folder, .* got 12345"),
     ],
 )
