@@ -3,7 +3,7 @@
 import argparse
 
 from utils.settings import arguments, cli, outputs
-from utils.settings.argument_types import existing_model, output_folder, positive_int
+from utils.settings.argument_types import existing_recognizer, output_folder, positive_int
 from utils.settings.options import DataOptions, DistillationOptions, ViewOptions
 from utils.settings.setting import add_setting
 
@@ -13,7 +13,8 @@ def parse_arguments() -> argparse.Namespace:
     arguments.add_recipe_argument(parser)
     arguments.add_data_arguments(parser)
     group = parser.add_argument_group("recognisers")
-    group.add_argument("--recognizer", type=existing_model, nargs="+", required=True, help="one or several models")
+    models = "one or several models, Keras or exported files"
+    group.add_argument("--recognizer", type=existing_recognizer, nargs="+", required=True, help=models)
     for name in ("channels", "input_scale"):
         add_setting(group, DistillationOptions, f"source_{name}", called=name)
     group.add_argument("--batch_size", type=positive_int, default=16, help="clips per forward pass")
@@ -46,7 +47,7 @@ def main() -> None:
     args = parse_arguments()
     data = arguments.options_of(DataOptions, args)
     outputs.check_evaluation(data, args.recognizer, args.output_path, args.config)
-    cli.start_tensorflow()
+    cli.start_tensorflow_for(args.recognizer)
     import json
 
     from utils.stages.evaluation import evaluate

@@ -6,7 +6,7 @@ import sys
 
 from utils.runtime.errors import UserError
 from utils.settings import cli
-from utils.settings.argument_types import existing_model, output_video, positive_float, positive_int
+from utils.settings.argument_types import existing_recognizer, output_video, positive_float, positive_int
 from utils.settings.arguments import add_recipe_argument, options_of
 from utils.settings.outputs import check_prediction
 from utils.settings.prediction_options import PredictionOptions, TimelineOptions
@@ -18,7 +18,11 @@ def parse_arguments() -> argparse.Namespace:
     add_recipe_argument(parser)
     videos = parser.add_argument_group("models and videos")
     videos.add_argument(
-        "--recognizer", type=existing_model, nargs="+", required=True, help="one or several models, which are averaged"
+        "--recognizer",
+        type=existing_recognizer,
+        nargs="+",
+        required=True,
+        help="one or several models, which are averaged; Keras or exported files",
     )
     videos.add_argument(
         "--input",
@@ -72,7 +76,7 @@ def main() -> None:
 
     inputs = find_inputs(args.input)
     check(args, inputs)
-    cli.start_tensorflow()
+    cli.start_tensorflow_for(args.recognizer)
     from utils.prediction import run
 
     options = options_of(PredictionOptions, args)

@@ -20,6 +20,7 @@ VALID = {
     "KD_training.py": f"{ARRAYS} {SMALL} --source models/teacher.keras --output_path new/student.keras",
     "eval.py": f"{ARRAYS} --recognizer models/teacher.keras --output_path new/results",
     "export.py": f"{ARRAYS} --recognizer models/teacher.keras --output_path new/exported --no_measure",
+    "predict.py": "--recognizer models/teacher.keras --input videos",
     "reproduce.py": f"{ARRAYS} --sources given=models/teacher.keras --output_path new/experiment --dry_run",
     "utils/leaks/__main__.py": f"{ARRAYS} --output_path new/leaks",
     "examples/image_teacher.py": f"{ARRAYS} --output_path new/scores.npy",
@@ -48,10 +49,15 @@ BAD_VALUES = {
     types.existing_file: FILES,
     types.existing_folder: FOLDERS,
     types.existing_model: [*FILES, "notes.txt", "broken.keras", "arrays/frames.npy"],
+    types.existing_recognizer: [
+        *(*FILES, "notes.txt", "arrays/frames.npy"),
+        *(f"broken{suffix}" for suffix in (*types.MODEL_SUFFIXES[:1], *types.EXPORTED_SUFFIXES)),
+    ],
     types.existing_teacher: [*FILES, "notes.txt", "broken.keras", "arrays/frames.npy"],
     types.existing_scores: [*FILES, "notes.txt"],
     types.output_folder: ["", "notes.txt", f"new/{LONG}", "notes.txt/below"],
     types.output_model: [value.format(".keras") for value in OUTPUT_FILES] + ["new/model", "new/model.onnx"],
+    types.output_video: [*(value.format(".mp4") for value in OUTPUT_FILES), "new/video", "new/video.avi"],
     types.output_scores: [value.format(".npy") for value in OUTPUT_FILES] + ["new/scores", "new/scores.csv"],
     types.output_stem: [value.format("") for value in OUTPUT_FILES if value != "folder"],
     types.student: ["", "nosuch", "no_such_module:build", "json:no_such_function", "json:dumps", "os.path", "a:b:c"],
@@ -62,6 +68,7 @@ BAD_TEXTS = {
     "--group_pattern": ["(", "nothing", "*"],
     "--unfreeze": [],  # needs weights; tests/stages covers it
     "--sources": ["", "noname", "=file", "x=", "x=missing.npy", "x=notes.txt", "scratch=models/teacher.keras"],
+    "--input": ["", "missing", "missing/*", LONG, "folder", "99999", "x://y"],
     "--model": [],  # a name of an optional package
 }
 

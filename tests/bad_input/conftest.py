@@ -15,7 +15,8 @@ def workplace(tmp_path_factory):
     (folder / "folder").mkdir()
     (folder / "videos" / "Class0").mkdir(parents=True)
     (folder / "videos" / "Class0" / "broken.avi").write_bytes(b"RIFF")
-    for name in ("notes.txt", "foreign.keras", "foreign.npy", "foreign.log", "broken.keras"):
+    broken = [f"broken{suffix}" for suffix in (".keras", ".onnx", ".xml", ".bin", ".tflite")]
+    for name in ("notes.txt", "foreign.keras", "foreign.npy", "foreign.log", "foreign.mp4", *broken):
         (folder / name).write_text("the user's notes")
     arrays = ["--data", "arrays/frames.npy", "--annotations", "arrays/labels.npy"]
     small = ["--input_size", 32, "--width", 0.05, "--batch_size", 2, "--epochs", 1, "--views", 0]

@@ -37,10 +37,13 @@ def calibration_record(model, dataset: ClipDataset, rows: np.ndarray, *, batch_s
 def calibrate_recorded(recognizer: Recognizer, dataset: ClipDataset, *, batch_size: int) -> Recognizer:
     """Fit temperature and threshold to view 0 of the validation clips in a record; return the recogniser with them.
 
-    The file of the record is not changed yet, see `store_calibrations`. Raises UserError if the validation clips are
-    unknown, which they are without a record and for other arrays than those of the training, or if they cannot be used.
+    The file of the record is not changed yet, see `store_calibrations`. Raises UserError for an exported
+    file, whose calibration is part of it, if the validation clips are unknown, which they are without a record and for
+    other arrays than those of the training, or if they cannot be used.
     """
     path, record = recognizer.path, recognizer.record
+    if recognizer.is_exported:
+        raise UserError(f"--calibrate: {path} is an exported file; calibrate its Keras file, and export it again")
     if record is None:
         raise UserError(f"--calibrate: {path} must have a record that says which clips are validation clips, has none")
     if not same_clips(record, dataset):

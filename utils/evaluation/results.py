@@ -17,10 +17,12 @@ from utils.evaluation.tables import summary
 from utils.evaluation.testing import Predictions
 from utils.networks.calibration import recorded_calibration
 from utils.networks.cost import multiply_accumulates
+from utils.networks.recognizer import Recognizer
 from utils.networks.records import record_path
 from utils.runtime.drawing import save_figure
 from utils.runtime.errors import UserError
 from utils.runtime.files import plain, write_csv, write_json, write_text
+from utils.settings.outputs import result_names
 from utils.splits.groups import Groups
 
 TOP = 5
@@ -31,7 +33,8 @@ def result_of(predictions: Predictions, dataset: ClipDataset, groups: Groups | N
 
     Shares are 0..1. `loss` is the cross-entropy in nats. `top5` is None with at most 5 classes. `seen` is the result of
     `Seen.as_dict`. `clips_per_second` and `multiply_accumulates` are those of a clip with all of its `views`. `leaks`
-    is None if the clips that the recogniser has seen are unknown, `calibrated` if the record has no calibration.
+    is None if the clips that the recogniser has seen are unknown, `calibrated` if the record has no calibration, and
+    `parameters` and `multiply_accumulates` are None for an exported file that does not state them.
     Numbers that are not finite are None. Raises UserError if logits are NaN.
     """
     clips, logits = predictions.clips, predictions.logits
@@ -55,13 +58,23 @@ def result_of(predictions: Predictions, dataset: ClipDataset, groups: Groups | N
         "calibration_error": metrics.calibration_error(clips.labels, logits),
         "calibrated": calibrated_result(predictions),
         "clips_per_second": predictions.clips_per_second,
-        "parameters": recognizer.model.count_params(),
-        "multiply_accumulates": predictions.views * multiply_accumulates(recognizer.model),
-        "megabytes": recognizer.path.stat().st_size / 1e6,
+        **cost_with_views(recognizer, predictions.views),
+        "megabytes": recognizer.megabytes,
         "notes": list(clips.notes),
         "leaks": None if leaks is None else leaks.as_dict(),
     }
     return plain(result)
+
+
+def cost_with_views(recognizer: Recognizer, views: int) -> dict[str, int | None]:
+    """Return the parameters, and the multiply-accumulates of `views` views of a clip; None if they are unknown."""
+    if not recognizer.is_exported:
+        parameters, operations = recognizer.model.count_params(), multiply_accumulates(recognizer.model)
+    elif recognizer.export is not None and (cost := recognizer.export.cost) is not None:
+        parameters, operations = cost.parameters, cost.multiply_accumulates
+    else:
+        return {"parameters": None, "multiply_accumulates": None}
+    return {"parameters": parameters, "multiply_accumulates": views * operations}
 
 
 def calibrated_result(predictions: Predictions) -> dict | None:
@@ -116,7 +129,8 @@ def write_results(
     """
     write_json(folder / "results.json", {"recognizers": list(results), "comparisons": list(compared)})
     write_text(folder / "results.md", summary(results, compared) + "\n")
-    for name, predictions in zip(file_names(all_predictions), all_predictions):
+    named = list(zip(result_names([each.recognizer.path for each in all_predictions]), all_predictions))
+    for name, predictions in named:
         if predictions.leaks is not None:
             predictions.leaks.write(folder / f"leaks_{name}.csv")
         clips, logits = predictions.clips, predictions.logits
@@ -138,7 +152,7 @@ def write_results(
             ["class", "clips", "accuracy", "precision"],
             [[*counted, f"{accuracy:.4f}", f"{precision:.4f}"] for *counted, accuracy, precision in numbers],
         )
-    for name, predictions in zip(file_names(all_predictions), all_predictions):
+    for name, predictions in named:
         save_figure(confusion_of(name, predictions), folder / f"confusion_{name}.png")
 
 
@@ -148,11 +162,3 @@ def confusion_of(name: str, predictions: Predictions) -> ConfusionMatrix:
     counts = confusion_matrix(clips.labels, predictions.logits.argmax(axis=1), labels=labels)
     title = f"{name}{mark(clips.seen.as_dict())}: {len(clips.rows)} clips, {clips.protocol}"
     return ConfusionMatrix(counts, names, title)
-
-
-def file_names(all_predictions: Sequence[Predictions]) -> list[str]:
-    """Return a name for the files of each recogniser: its file stem, numbered if two recognisers share a stem."""
-    stems = [predictions.recognizer.path.stem for predictions in all_predictions]
-    if len(set(stems)) == len(stems):
-        return stems
-    return [f"{stem}_{number}" for number, stem in enumerate(stems, start=1)]

@@ -22,8 +22,8 @@ def table(results: Sequence[dict]) -> str:
             "not finite" if result["loss"] is None else f"{result['loss']:.3f}",
             calibration_errors(result),
             f"{result['clips_per_second']:.1f}",
-            f"{result['parameters']:,}",
-            f"{result['multiply_accumulates'] / 1e9:.2f}",
+            "unknown" if result["parameters"] is None else f"{result['parameters']:,}",
+            "unknown" if result["multiply_accumulates"] is None else f"{result['multiply_accumulates'] / 1e9:.2f}",
             f"{result['megabytes']:.1f}",
         ]
         for result in results

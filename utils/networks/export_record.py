@@ -12,11 +12,12 @@ from utils.networks.stated_cost import Cost
 from utils.runtime.errors import UserError
 from utils.runtime.files import digest, file_fingerprint, read_json
 from utils.runtime.schemas import NonNegative, Positive, Schema, Sha256, checked, rule
+from utils.settings.argument_types import EXPORTED_SUFFIXES, QUANTISED
 
 FORMAT = 1  # incremented with each new field, so that older versions of the project say that a record is newer
 KIND = "export"
 METADATA_KEY = "video_action_distillation"  # of the metadata inside the files
-QUANTISED, SAVED_MODEL = "_int8", "_saved_model"  # what the names of files have after that of the source
+SAVED_MODEL = "_saved_model"  # what the name of a folder has after that of the source
 
 
 class Source(Schema):
@@ -126,7 +127,7 @@ def folder_fingerprint(folder: str | os.PathLike) -> str:
 
 def _record_paths(path: Path) -> list[Path]:
     """Return where the record of an exported file may be; the name of the source may itself end in _int8."""
-    stem = path.stem if path.suffix in (".onnx", ".xml", ".tflite") else path.name.removesuffix(SAVED_MODEL)
+    stem = path.stem if path.suffix in EXPORTED_SUFFIXES else path.name.removesuffix(SAVED_MODEL)
     return [path.with_name(f"{name}.json") for name in dict.fromkeys((stem, stem.removesuffix(QUANTISED))) if name]
 
 

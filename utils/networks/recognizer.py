@@ -1,21 +1,25 @@
-"""A recogniser on disk: NAME.keras or NAME.h5 with its record NAME.json."""
+"""A recogniser on disk: NAME.keras or NAME.h5 with its record NAME.json, or an exported file."""
 
+import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from utils.data.batches import batch_loop, clip_reader, evaluation_batches
+from utils.data.batches import batch_loop, clip_batches, clip_reader
 from utils.data.clips import ClipDataset
 from utils.networks.class_scores import SMALLEST_PROBABILITY, are_probabilities
+from utils.networks.export_record import ExportMetadata
+from utils.networks.exported import open_exported
 from utils.networks.model_file import load_checked
 from utils.networks.record_schema import check_record
 from utils.networks.records import record_path
 from utils.runtime.devices import jit_compile
 from utils.runtime.errors import UserError, first_line
 from utils.runtime.files import file_fingerprint, read_json, replaced_together, write_json, written_beside
+from utils.settings.argument_types import EXPORTED_SUFFIXES
 from utils.settings.options import INPUT_SCALES, ViewOptions
 
 
@@ -23,12 +27,14 @@ from utils.settings.options import INPUT_SCALES, ViewOptions
 class Recognizer:
     """A network that maps RGB clips 0..255 `(B, *input_shape)` to logits `(B, C)`, with its file and its record.
 
-    record: the content of NAME.json, or None for a model of another project.
+    record: the content of NAME.json, that of its source for an exported file, or None for a model of another project.
+    export: what the export states about an exported file, None for Keras files and for files of other projects.
     """
 
     path: Path
     model: object
     record: dict | None
+    export: ExportMetadata | None = field(default=None, kw_only=True)
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
@@ -40,7 +46,20 @@ class Recognizer:
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        return tuple(self.record["class_names"]) if self.record else None
+        if self.record:
+            return tuple(self.record["class_names"])
+        return tuple(self.export.class_names) if self.export and self.export.class_names else None
+
+    @property
+    def is_exported(self) -> bool:
+        """Whether the file is run without Keras."""
+        return self.path.suffix in EXPORTED_SUFFIXES
+
+    @property
+    def megabytes(self) -> float:
+        """Size of the file, and of the weights next to an OpenVINO model."""
+        files = [self.path, self.path.with_suffix(".bin")] if self.path.suffix == ".xml" else [self.path]
+        return sum(file.stat().st_size for file in files) / 1e6
 
     def logits(
         self,
@@ -53,10 +72,10 @@ class Recognizer:
     ) -> np.ndarray:
         """Return logits for view `view`, as `options` define it, of the clips `rows`: float32 `(len(rows), C)`."""
         reader = clip_reader(dataset, self.input_shape, options)
-        batches = evaluation_batches(reader, rows, {}, batch_size=batch_size, view=view)
+        batches = clip_batches(reader, rows, batch_size=batch_size, view=view)
         logits = []
-        with batch_loop() as check:
-            for clips, _ in batches.as_numpy_iterator():
+        with contextlib.closing(batches), batch_loop() as check:
+            for clips in batches:
                 logits.append(np.asarray(self.model.predict_on_batch(clips)))
                 check()
         return np.concatenate(logits).astype(np.float32)
@@ -117,13 +136,27 @@ def save_recognizer(model, path: str | os.PathLike, record: dict) -> None:
 
 
 def load_recognizer(
-    path: str | os.PathLike, *, argument: str, channels: str = "rgb", input_scale: str = "0..255"
+    path: str | os.PathLike,
+    *,
+    argument: str,
+    channels: str = "rgb",
+    input_scale: str = "0..255",
+    threads: int | None = None,
 ) -> Recognizer:
-    """Load a model file of this or another project; see `open_network`.
+    """Load a model file of this or another project; see `open_network` and, for exported files, `open_exported`.
 
-    `argument` is the command-line argument that error messages name. Raises UserError if the file is not a Keras model
-    of clips, if its record belongs to another file, or if a model with a record is given `channels` or `input_scale`.
+    `argument` is the command-line argument that error messages name. `threads` is the number of threads of an exported
+    file, by default one per core. TensorFlow and Keras are imported for Keras files only.
+    Raises UserError if the file is not a model of clips, if its record belongs to another file, or if a model with a
+    record is given `channels` or `input_scale`.
     """
+    if Path(path).suffix in EXPORTED_SUFFIXES:
+        model, export, record = open_exported(
+            path, argument=argument, channels=channels, input_scale=input_scale, threads=threads
+        )
+        if record is not None:
+            check_model_of_record(model, record, what=f"{argument}: the record of the source of {path}")
+        return Recognizer(Path(path), model, record, export=export)
     record = read_record(path, file_fingerprint, argument=argument)
     if record is not None and (channels, input_scale) != ("rgb", "0..255"):
         raise UserError(

@@ -5,20 +5,23 @@ answer = predictor.predict("video.mp4")
 timeline = predictor.timeline("long.mp4")
 """
 
+import contextlib
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from scipy.special import softmax
 
 from utils.data.views import render, view_of, whole_view, window_frames
 from utils.extraction.video import VideoError, stored_frame
+from utils.networks.class_scores import probabilities_of
 from utils.networks.recognizer import Recognizer, load_recognizer
 from utils.prediction.answers import Answer, Timeline, Unreadable
 from utils.runtime.errors import UserError, first_line
+from utils.settings.argument_types import EXPORTED_SUFFIXES
 from utils.settings.options import ViewOptions
 from utils.settings.prediction_options import PredictionOptions, TimelineOptions
 
@@ -62,7 +65,7 @@ class Member:
         """
         by_view = (self.recognizer.model.predict_on_batch(clips[:, view]) for view in range(clips.shape[1]))
         logits = [np.asarray(each).astype(np.float32) for each in by_view]
-        return np.mean([softmax(each.astype(np.float64) / self.temperature, axis=1) for each in logits], axis=0)
+        return np.mean([probabilities_of(each, self.temperature) for each in logits], axis=0)
 
 
 @dataclass(frozen=True)
@@ -113,18 +116,25 @@ class Predictor:
 def load_predictor(
     paths: str | os.PathLike | Sequence[str | os.PathLike], options: PredictionOptions | None = None
 ) -> Predictor:
-    """Load one or several recognisers.
+    """Load one or several recognisers. What a model without a record outputs is printed to stderr.
 
     Raises UserError if a file is not a model of clips, if the models have different classes, or if `options` contradict
-    a record.
+    a record or do not apply to the files.
     """
     options = options or PredictionOptions()
     paths = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    if options.threads is not None and not any(Path(path).suffix in EXPORTED_SUFFIXES for path in paths):
+        raise UserError(f"--threads is for exported models ({', '.join(EXPORTED_SUFFIXES)}), got {paths[0]}")
     members, names = [], []
     for path in map(Path, paths):
-        recognizer = load_recognizer(
-            path, argument="--recognizer", channels=options.channels, input_scale=options.input_scale
-        )
+        with contextlib.redirect_stdout(sys.stderr):  # what a model without a record outputs
+            recognizer = load_recognizer(
+                path,
+                argument="--recognizer",
+                channels=options.channels,
+                input_scale=options.input_scale,
+                threads=options.threads,
+            )
         names.append(class_names_of(recognizer, options))
         members.append(member_of(recognizer, options))
         if names[-1] != names[0]:
@@ -137,32 +147,46 @@ def load_predictor(
 
 
 def member_of(recognizer: Recognizer, options: PredictionOptions) -> Member:
-    """Return a recogniser with what its record, or `options` if it has none, states about its clips."""
+    """Return a recogniser with what its record or export, or `options` if it has neither, states about its clips."""
     record, input_shape = recognizer.record, recognizer.input_shape
-    if record is None:
+    stored_shape = stored_shape_of(recognizer)
+    stated = {"class_names": recognizer.class_names, "sequence_length": stored_shape, "frame_size": stored_shape}
+    for name, known in stated.items():
+        if known is not None and getattr(options, name) is not None:
+            source = "has one" if record else "states it"
+            raise UserError(f"--{name} is for models without a record, but {recognizer.path} {source}")
+    if stored_shape is None:
         length, size = options.sequence_length or input_shape[0], options.frame_size or input_shape[1:3]
         if length < input_shape[0]:
             raise UserError(
                 f"--sequence_length: must be at least the {input_shape[0]} frames that {recognizer.path} takes, "
                 f"got {length}"
             )
-        return Member(recognizer, (length, *size, 3), ViewOptions())
-    given = {"class_names": options.class_names, "sequence_length": options.sequence_length}
-    given["frame_size"] = options.frame_size
-    for name, value in given.items():
-        if value is not None:
-            raise UserError(f"--{name} is for models without a record, but {recognizer.path} has one")
-    calibration, seconds = record.get("calibration") or {}, record.get("clip_seconds") or {}
-    arguments = record["arguments"]
+        stored_shape = (length, *size, 3)
+    arguments = record["arguments"] if record else {}
     views = ViewOptions(view_seed=arguments.get("view_seed", 0), flip=arguments.get("flip", True))
-    return Member(
-        recognizer,
-        tuple(record["arrays"]["shape"][1:]),
-        views,
-        temperature=calibration.get("temperature", 1.0),
-        threshold=calibration.get("threshold"),
-        clip_seconds=seconds.get("median"),
-    )
+    return Member(recognizer, stored_shape, views, **calibration_of(recognizer))
+
+
+def stored_shape_of(recognizer: Recognizer) -> tuple[int, int, int, int] | None:
+    """Return the shape in which stage 1 stored the clips of the training, None if it is unknown."""
+    if recognizer.record:
+        return tuple(recognizer.record["arrays"]["shape"][1:])
+    return tuple(recognizer.export.stored_shape) if recognizer.export and recognizer.export.stored_shape else None
+
+
+def calibration_of(recognizer: Recognizer) -> dict[str, float | None]:
+    """Return the fields of `Member` with the calibration and the duration of clips, as far as they are stated."""
+    if (export := recognizer.export) is not None:
+        seconds = export.clip_seconds and export.clip_seconds.median
+        return {"temperature": export.temperature, "threshold": export.threshold, "clip_seconds": seconds}
+    record = recognizer.record or {}
+    calibration, seconds = record.get("calibration") or {}, record.get("clip_seconds") or {}
+    return {
+        "temperature": calibration.get("temperature", 1.0),
+        "threshold": calibration.get("threshold"),
+        "clip_seconds": seconds.get("median"),
+    }
 
 
 def class_names_of(recognizer: Recognizer, options: PredictionOptions) -> tuple[str, ...]:

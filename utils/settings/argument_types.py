@@ -11,6 +11,8 @@ from models import BACKBONES, STUDENTS
 from utils.settings.frame_students import IMAGENET, NO_WEIGHTS, PREFIX, backbone_name
 
 MODEL_SUFFIXES = (".keras", ".h5")
+EXPORTED_SUFFIXES = (".onnx", ".xml", ".tflite")  # ONNX, OpenVINO, LiteRT
+QUANTISED = "_int8"  # what the names of exported files have after that of their source
 SCORES_SUFFIX = ".npy"
 Error = argparse.ArgumentTypeError
 
@@ -130,6 +132,13 @@ def existing_model(text: str) -> Path:
     return existing_file(str(with_model_suffix(text)))
 
 
+def existing_recognizer(text: str) -> Path:
+    """Return the path of an existing model (.keras or .h5) or exported model (.onnx, .xml or .tflite)."""
+    if Path(text).suffix not in (*MODEL_SUFFIXES, *EXPORTED_SUFFIXES):
+        raise Error(f"must end in .keras or .h5, or in .onnx, .xml or .tflite for an exported model, got {text}")
+    return existing_file(text)
+
+
 def existing_teacher(text: str) -> Path:
     """Return the path of an existing model (.keras or .h5) or file of class scores (.npy)."""
     if Path(text).suffix not in (*MODEL_SUFFIXES, SCORES_SUFFIX):
@@ -218,7 +227,7 @@ def input_size_text(size: tuple[int, int]) -> str:
 METAVARS = {
     "DIR": (existing_folder, output_folder),
     "FILE": (
-        *(existing_file, existing_model, existing_scores, existing_teacher),
+        *(existing_file, existing_model, existing_recognizer, existing_scores, existing_teacher),
         *(output_model, output_scores, output_video, output_weights, with_model_suffix),
     ),
     "PATH": (output_stem,),

@@ -18,7 +18,7 @@ from pathlib import Path
 from utils.runtime.errors import UserError, out_of_memory
 from utils.runtime.files import disk_error
 from utils.runtime.interruption import SIGNALS, raise_interrupted
-from utils.settings.argument_types import existing_file, input_size, input_size_text, metavar_of
+from utils.settings.argument_types import MODEL_SUFFIXES, existing_file, input_size, input_size_text, metavar_of
 
 LONGEST_ERROR = 500  # characters
 
@@ -231,3 +231,9 @@ def start_tensorflow() -> None:
     from utils.runtime import devices
 
     devices.start_tensorflow()
+
+
+def start_tensorflow_for(recognizers: Iterable[Path]) -> None:
+    """Call `start_tensorflow` if one of the models is a Keras file; exported files are run without it."""
+    if any(path.suffix in MODEL_SUFFIXES for path in recognizers):
+        start_tensorflow()

@@ -9,7 +9,7 @@ from pathlib import Path
 from utils.runtime.errors import UserError
 from utils.runtime.files import beside_history, file_fingerprint, read_json
 from utils.runtime.outputs import Input, Output, check_outputs
-from utils.settings.argument_types import MODEL_SUFFIXES, SCORES_SUFFIX
+from utils.settings.argument_types import EXPORTED_SUFFIXES, MODEL_SUFFIXES, QUANTISED, SCORES_SUFFIX
 from utils.settings.arguments import options_of
 from utils.settings.export_options import ExportOptions, exported_names
 from utils.settings.file_kinds import (
@@ -65,8 +65,21 @@ def recipe_input(recipe: Path | None) -> list[Input]:
 
 
 def model_inputs(argument: str, paths: Iterable[Path]) -> list[Input]:
-    """Return models or class scores with their records."""
-    return [Input(argument, file) for path in map(Path, paths) for file in (path, path.with_suffix(".json"))]
+    """Return models or class scores with their records, and OpenVINO models with their weights."""
+    found = []
+    for path in map(Path, paths):
+        found += [path, path.with_suffix(".json")]
+        if path.suffix in EXPORTED_SUFFIXES:
+            found += [path.with_suffix(".bin"), path.with_name(f"{path.stem.removesuffix(QUANTISED)}.json")]
+    return [Input(argument, file) for file in found]
+
+
+def result_names(recognizers: Sequence[Path]) -> list[str]:
+    """Return a name for the results of each recogniser: its file stem, numbered if two recognisers share a stem."""
+    stems = [path.stem for path in recognizers]
+    if len(set(stems)) == len(stems):
+        return stems
+    return [f"{stem}_{number}" for number, stem in enumerate(stems, start=1)]
 
 
 def check_training(
@@ -173,10 +186,10 @@ def check_evaluation(
     """Check the folder of eval.py."""
     if output_path is None:
         return
-    stems = {path.stem for path in recognizers}
+    names = result_names(recognizers)
     kinds = {"results.json": TEST_RESULTS, "results.md": TABLE}
-    kinds |= {f"{what}_{stem}.csv": TABLE for what in ("predictions", "classes", "leaks") for stem in stems}
-    kinds |= {f"confusion_{stem}.png": PICTURE for stem in stems}
+    kinds |= {f"{what}_{name}.csv": TABLE for what in ("predictions", "classes", "leaks") for name in names}
+    kinds |= {f"confusion_{name}.png": PICTURE for name in names}
     outputs = [Output("--output_path", output_path / name, kind) for name, kind in kinds.items()]
     inputs = recipe_input(recipe) + data_inputs(data) + model_inputs("--recognizer", recognizers)
     check_outputs(inputs, [Output("--output_path", output_path, None), *outputs])

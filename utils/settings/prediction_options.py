@@ -36,6 +36,9 @@ class PredictionOptions:
         choices=("skip", "repeat", "hold"),
     )
     batch_size: int = setting(16, "clips per forward pass", type=positive_int)
+    threads: int | None = setting(
+        None, "threads of an exported model per call, by default one per core", type=positive_int
+    )
     class_names: Path | None = setting(
         None, "for a model without a record: text file with one class name per line", type=existing_file
     )

@@ -13,6 +13,7 @@ from utils.evaluation import results as report
 from utils.evaluation.seen import Seen
 from utils.evaluation.tables import markdown_table
 from utils.evaluation.testing import ChosenClips, Predictions
+from utils.settings.outputs import result_names
 from utils.splits.groups import read_groups
 
 CLASSES = 7
@@ -180,8 +181,8 @@ def test_recognisers_with_equal_predictions_have_a_summary(dataset, make_predict
 def test_recognisers_with_equal_file_names(dataset, make_predictions, tmp_path):
     """Otherwise the files of the second student.h5 would replace those of the first."""
     made = [make_predictions("a/s.h5"), make_predictions("b/s.h5", seed=1), make_predictions("a/s_1.h5", seed=2)]
-    assert report.file_names(made) == ["s_1", "s_2", "s_1_3"]
-    assert report.file_names(made[1:]) == ["s", "s_1"]
+    assert result_names([each.recognizer.path for each in made]) == ["s_1", "s_2", "s_1_3"]
+    assert result_names([each.recognizer.path for each in made[1:]]) == ["s", "s_1"]
     results = [report.result_of(each, dataset, None) for each in made]
     text = report.summary(results, report.comparisons(made, None))
     assert f"| {tmp_path}/a/s.h5 " in text

@@ -176,6 +176,12 @@ def test_sizes_follow_the_same_rules(text):
         (argument_types.existing_folder, "nowhere", "must be an existing folder, got nowhere"),
         (argument_types.existing_model, "scores.npy", "must end in .keras or .h5, got scores.npy"),
         (argument_types.existing_model, "nowhere.h5", "must be an existing file, got nowhere.h5"),
+        (
+            argument_types.existing_recognizer,
+            "net.pb",
+            "must end in .keras or .h5, or in .onnx, .xml or .tflite for an exported model, got net.pb",
+        ),
+        (argument_types.existing_recognizer, "nowhere.onnx", "must be an existing file, got nowhere.onnx"),
         (argument_types.output_model, "saved_model", "must end in .keras or .h5, got saved_model"),
         (argument_types.output_stem, "", "must end in a file name, got nothing"),
         (argument_types.output_stem, ".", "must end in a file name, got ."),

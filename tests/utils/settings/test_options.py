@@ -66,6 +66,7 @@ SAMPLES = {  # text of another value than the default, by type of argument
     argument_types.existing_file: "file.npy",
     argument_types.existing_folder: "folder",
     argument_types.existing_model: "model.h5",
+    argument_types.existing_recognizer: "model.onnx",
     argument_types.existing_teacher: "model.h5",
     argument_types.input_size: "32x48",
     argument_types.output_folder: "out",
@@ -172,7 +173,7 @@ def sample(action) -> str:
 def test_a_recipe_and_the_command_line_set_the_same_values(parser_of, script, tmp_path, monkeypatch):
     """A setting of the command line could not be written in a recipe."""
     monkeypatch.chdir(tmp_path)
-    for name in ("file.npy", "file.h5", "model.h5"):
+    for name in ("file.npy", "file.h5", "model.h5", "model.onnx"):
         (tmp_path / name).touch()
     (tmp_path / "folder").mkdir()
     parser = parser_of(script)
