@@ -19,6 +19,7 @@ import pytest
 
 from models.c3d import WEIGHT_LAYERS, build_c3d
 from models.efficientnet_lite import build_efficientnet_lite0
+from tests.exported_files import write_exported
 from tests.scripts import PROJECT, eager_functions, run_script
 from utils.data.clips import open_clips
 from utils.evaluation.metrics import accuracy
@@ -26,6 +27,7 @@ from utils.experiments import plan
 from utils.extraction.extract import extract
 from utils.networks.backbone_weights import LITE0_FILE
 from utils.networks.recognizer import load_recognizer, save_model
+from utils.settings.argument_types import EXPORTED_SUFFIXES
 from utils.synthetic.dataset import render_dataset
 
 PAGES = (PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md")))
@@ -62,6 +64,7 @@ PARSED = {
     "benchmarks/kill_extraction.py": "kills extractions for minutes; test_extract_faults.py runs its parts",
     "benchmarks/kill_reproduce.py": "kills experiments for minutes; test_killed_reproduce.py runs it",
     "benchmarks/kill_training.py": "kills trainings for minutes; test_kill_training.py runs it",
+    "benchmarks/latency.py": "times full-width networks for minutes",
     "benchmarks/leaks.py": "encodes copies of real videos for minutes",
     "benchmarks/recipe_search.py": "trains for hours",
     "benchmarks/predict.py": "times the full-width student for minutes",
@@ -173,7 +176,9 @@ def provide_models(arguments: list[str], folder: Path) -> None:
         needs_record = "--calibrate" in arguments or "--initial_weights" in arguments
         if path.exists() and (path.with_suffix(".json").exists() or not needs_record):
             continue
-        if needs_record:
+        if path.suffix in EXPORTED_SUFFIXES:
+            write_exported(path, classes=2)
+        elif needs_record:
             arrays = arguments[arguments.index("--data") :][:4]
             run_script(
                 "KD_training.py", *arrays, "--alpha", "1", *RUN["KD_training.py"], "--output_path", path, cwd=folder
