@@ -62,10 +62,10 @@ def choose_test_clips(
 
     `asked` is the split that the user requested, or None. Raises UserError if it contradicts the record, unless
     `force`. If the record is of other arrays or missing, all clips are chosen unless a split is requested. Classes are
-    then matched by name, or by number without a record.
+    then matched by name, or by number if the recogniser has no class names.
     """
     path, record = recognizer.path, recognizer.record
-    if record is None:
+    if recognizer.class_names is None:
         if recognizer.num_classes != len(dataset.class_names):
             raise UserError(
                 f"--recognizer: {path} has {recognizer.num_classes} classes but --data has {len(dataset.class_names)}"
@@ -73,12 +73,13 @@ def choose_test_clips(
         rows, protocol = asked_rows(dataset, asked)
         seen = seen_clips(record, dataset, rows, path=path)
         return ChosenClips(rows, dataset.labels[rows], dataset.class_names, protocol, (), seen, asked)
-    if not same_clips(record, dataset):
+    if record is None or not same_clips(record, dataset):
         rows, protocol = asked_rows(dataset, asked)
         rows, labels, notes = matched_by_name(recognizer, dataset, rows)
-        note = f"These are not the arrays that {path.name} was trained on: classes are matched by name."
+        if record is not None:
+            notes.insert(0, f"These are not the arrays that {path.name} was trained on: classes are matched by name.")
         seen = seen_clips(record, dataset, rows, path=path)
-        return ChosenClips(rows, labels, recognizer.class_names, protocol, (note, *notes), seen, asked)
+        return ChosenClips(rows, labels, recognizer.class_names, protocol, tuple(notes), seen, asked)
 
     recorded, notes = recorded_split(record), []
     differences = () if asked is None else split_differences(recorded, asked)

@@ -198,6 +198,20 @@ def test_eval_of_a_file_that_states_nothing(exports, tmp_path, monkeypatch):
     assert found["seen"]["unknown"] == ["net.onnx has no record (net.json)"]
 
 
+def test_eval_matches_classes_by_the_names_in_a_file(exports, tmp_path):
+    """A file whose classes have another order would get the accuracy of other classes."""
+    found = []
+    for name, order in (("same", (0, 1, 2)), ("other", (1, 2, 0))):
+        about = about_export(output="logits", class_names=[f"Class{number}" for number in order])
+        path = write_exported(tmp_path / f"{name}.onnx", metadata=about)
+        found += run_eval(exports, "--recognizer", path)["recognizers"]
+    dataset = open_clips(exports / "arrays/frames.npy", exports / "arrays/labels.npy")
+    predicted = load_recognizer(path, argument="").logits(dataset, np.arange(9)).argmax(axis=1)
+    expected = [np.mean(predicted == dataset.labels), np.mean((predicted + 1) % 3 == dataset.labels)]
+    assert [result["top1"] for result in found] == pytest.approx(expected)
+    assert expected[0] != expected[1]
+
+
 def test_neither_tensorflow_nor_keras_is_imported(exports):
     """The first answer of a file of 1 MB would take five seconds, and need two gigabytes of packages."""
     code = """
