@@ -81,3 +81,25 @@ def valid_record(*, class_names=("a", "b", "c"), input_shape=(16, 32, 32, 3), **
         "versions": {"keras": "3"},
         **fields,
     }
+
+
+def recorded_test(**fields) -> dict:
+    """Return the entry "test" of `valid_record`: one of its two test clips is recognised."""
+    return {
+        "protocol": "random, seed 0",
+        "clips": 2,
+        "views": 1,
+        "interval": [0.25, 0.75],
+        "method": "Wilson",
+        "caution": "",
+        "top5": None,
+        "classes": [{"clips": 1, "correct": 1}, {"clips": 1, "correct": 0}, {"clips": 0, "correct": 0}],
+        "seen": 0,
+        "unknown": [],
+        "leaking": 0,
+        "milliseconds_per_clip": 12.5,
+        "batch_size": 16,
+        "threads": 2,
+        "hardware": "2 cores of a processor, 8 GiB, no GPU",
+        **fields,
+    }

@@ -42,7 +42,7 @@ RUN = {
     "KD_training.py": [*NETWORK, "--views", "1"],
     "eval.py": [],
     "predict.py": [],
-    "export.py": ["--format", "saved_model", "--no_int8", "--no_measure", "--overwrite"],  # the rest: tests/utils/export
+    "export.py": ["--format", "saved_model", "--no_int8", "--no_measure", "--overwrite"],
     "utils/leaks/__main__.py": [],
     "benchmarks/overview_picture.py": [],
     "benchmarks/shuffled_frames.py": [],

@@ -22,6 +22,7 @@ VALID = {
     "export.py": f"{ARRAYS} --recognizer models/teacher.keras --output_path new/exported --no_measure",
     "predict.py": "--recognizer models/teacher.keras --input videos",
     "reproduce.py": f"{ARRAYS} --sources given=models/teacher.keras --output_path new/experiment --dry_run",
+    "utils/cards/__main__.py": "--recognizer models/teacher.keras",
     "utils/leaks/__main__.py": f"{ARRAYS} --output_path new/leaks",
     "examples/image_teacher.py": f"{ARRAYS} --output_path new/scores.npy",
     "examples/torchvision_scores.py": "--views_path views --output_path new/scores.npy",

@@ -7,13 +7,15 @@ import numpy as np
 import pydantic
 
 from utils.networks.calibration import Calibration
+from utils.networks.stated_cost import Cost
 from utils.runtime.errors import UserError
 from utils.runtime.files import digest
 from utils.runtime.schemas import Count, NonNegative, Positive, Schema, Sha256, checked, rule, shown
 
-FORMAT = 2  # incremented with each new field, so that older versions of the project say that a record is newer
+FORMAT = 3  # incremented with each new field, so that older versions of the project say that a record is newer
 
 Name = Annotated[str, pydantic.Field(min_length=1)]
+Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 Seed = Annotated[int, pydantic.Field(ge=0, lt=2**32)]
 
 
@@ -118,6 +120,45 @@ class ClipSeconds(Schema):
     clips: Positive
 
 
+class TestedClass(Schema):
+    """Number of test clips of a class, and how many of them are recognised."""
+
+    clips: Count
+    correct: Count
+
+    @pydantic.model_validator(mode="after")
+    def _check_correct(self):
+        if self.correct > self.clips:
+            raise ValueError(f"must have at most as many correct clips as clips, found {self.correct} of {self.clips}")
+        return self
+
+
+class RecordedTest(Schema):
+    """The last test by eval.py or reproduce.py on the test clips of the record.
+
+    interval: limits of the 95 % interval of the accuracy, None if there is none; method and caution: see `Interval`.
+    classes: in the order of `class_names`. seen: number of test clips that the model has seen; unknown: why it may have
+    seen more. leaking: number of test clips that share anything with seen clips, None if unknown.
+    milliseconds_per_clip: for all `views` of a clip, including reading and rendering.
+    """
+
+    protocol: Name
+    clips: Positive
+    views: Positive
+    interval: Annotated[list[Share], pydantic.Field(min_length=2, max_length=2)] | None
+    method: Name
+    caution: str
+    top5: Share | None
+    classes: list[TestedClass]
+    seen: Count
+    unknown: list[str]
+    leaking: Count | None
+    milliseconds_per_clip: NonNegative
+    batch_size: Positive
+    threads: Positive
+    hardware: Name
+
+
 class Record(Schema):
     """The content of NAME.json. Fields with a default are younger than the first version of the format."""
 
@@ -133,6 +174,8 @@ class Record(Schema):
     initial_weights_unknown: str | None = None  # why that model may have seen test clips
     calibration: Calibration | None = None
     clip_seconds: ClipSeconds | None = None
+    cost: Cost | None = None
+    test: RecordedTest | None = None
     class_names: Annotated[
         list[Name],
         pydantic.Field(min_length=2),
@@ -147,6 +190,18 @@ class Record(Schema):
     validation: dict[str, float | None]  # None: not finite
     history: Name
     versions: dict[str, str]
+
+    @pydantic.model_validator(mode="after")
+    def _check_test(self):
+        if self.test is None:
+            return self
+        classes, clips = self.test.classes, sum(each.clips for each in self.test.classes)
+        if (len(classes), clips) != (len(self.class_names), self.test.clips):
+            raise ValueError(
+                f"test.classes must hold {self.test.clips} clips of {len(self.class_names)} classes, found {clips} of "
+                f"{len(classes)}"
+            )
+        return self
 
     @pydantic.model_validator(mode="after")
     def _check_rows(self):

@@ -43,6 +43,16 @@ def cores() -> int:
     return joblib.cpu_count()  # respects CPU affinity and container limits
 
 
+def threads() -> int:
+    """Return the number of threads that TensorFlow uses within an operation on the CPU."""
+    import tensorflow as tf
+
+    wanted = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    return (
+        tf.config.threading.get_intra_op_parallelism_threads() or (int(wanted) if wanted.isdecimal() else 0) or cores()
+    )
+
+
 def start_tensorflow() -> None:
     """Import TensorFlow and Keras without start-up messages, and let GPU memory grow on demand."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

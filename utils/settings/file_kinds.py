@@ -11,6 +11,8 @@ from utils.runtime.files import read_json
 from utils.runtime.outputs import Kind
 
 ANNOTATED_MARK = "annotated by predict.py of video-action-distillation"  # in the metadata of videos
+CARD_BLOCK = "<!-- begin generated: "  # starts the lines before the blocks of a model card
+MOST_CARD_BYTES = 1 << 20
 MOST_INDEX_BYTES = 1 << 26  # of an MP4 file, whose metadata is in the index at its start
 MOST_METADATA = 1 << 20  # bytes of the metadata at the end of an ONNX file
 EXPORT_KEY = b"video_action_distillation"  # of these metadata
@@ -84,8 +86,14 @@ def _is_annotated(path: Path) -> bool:
         return ANNOTATED_MARK.encode() in file.read(MOST_INDEX_BYTES)
 
 
+def _is_card(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return any(line.startswith(CARD_BLOCK.encode()) for line in file.read(MOST_CARD_BYTES).splitlines())
+
+
 MODEL = Kind("a model", _starts_with(ZIP, HDF5))
 RECORD = Kind("the record of a model", _json_with("fingerprint", "class_names"))
+CARD = Kind("a model card written by these programs", _is_card)
 STATE = Kind("an unfinished training", _starts_with(ZIP))
 LOCK = Kind("a lock file", lambda path: path.stat().st_size == 0)
 HISTORY = Kind("a training history", _npy_with(lambda array: "epoch" in (array.dtype.names or ())))

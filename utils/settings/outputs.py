@@ -14,6 +14,7 @@ from utils.settings.arguments import options_of
 from utils.settings.export_options import ExportOptions, exported_names
 from utils.settings.file_kinds import (
     ANNOTATED,
+    CARD,
     EXAMPLE,
     EXPORT,
     EXPORT_TABLE,
@@ -114,9 +115,10 @@ def check_training(
 
 
 def training_outputs(output: OutputOptions) -> list[Output]:
-    """Return the model, its record, its training state and the history."""
+    """Return the model, its record, its card, its training state and the history."""
     path, state = output.output_path, output.output_path.with_suffix(".training")
-    kinds = {path: MODEL, path.with_suffix(".json"): RECORD, state: STATE, state.with_name(f".{state.name}.lock"): LOCK}
+    kinds = {path: MODEL, path.with_suffix(".json"): RECORD, path.with_suffix(".md"): CARD}
+    kinds |= {state: STATE, state.with_name(f".{state.name}.lock"): LOCK}
     found = [Output("--output_path", file, kind) for file, kind in kinds.items()]
     histories = {".npy": HISTORY, ".csv": HISTORY_TABLE, ".png": PICTURE, ".log": LOG}
     return found + [Output("--log_path", beside_history(output.log_stem, end), kind) for end, kind in histories.items()]
@@ -249,6 +251,12 @@ def check_experiment(args: argparse.Namespace) -> None:
     kinds |= {} if args.data else {"frames": None} if args.videos else {"videos": None, "frames": None}
     outputs = [Output("--output_path", output_path / name, kind) for name, kind in kinds.items()]
     check_outputs(inputs, [Output("--output_path", output_path, None), *outputs])
+
+
+def check_cards(recognizers: Iterable[Path]) -> None:
+    """Check the cards of python -m utils.cards."""
+    outputs = [Output("--recognizer", path.with_suffix(".md"), CARD) for path in dict.fromkeys(recognizers)]
+    check_outputs(model_inputs("--recognizer", recognizers), outputs)
 
 
 def check_leaks(data: DataOptions, unlabelled: Sequence[Path], output_path: Path | None) -> None:

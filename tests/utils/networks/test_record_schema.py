@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.fake_recognizer import valid_record
+from tests.fake_recognizer import recorded_test, valid_record
 from tests.scripts import run_script
 from utils.networks.recognizer import read_record
 from utils.networks.record_schema import FORMAT, Record, check_record
@@ -30,6 +30,8 @@ FULL = {
     "initial_weights_unknown": "old.keras has no record",
     "calibration": {"temperature": 1.5, "threshold": 0.25, "kept": 0.95, "clips": 20, "rows": "validation"},
     "clip_seconds": {"median": 0.64, "lower_quartile": 0.6, "upper_quartile": 0.7, "clips": 4},
+    "cost": {"parameters": 1_000_000, "multiply_accumulates": 2_000_000_000, "megabytes": 4.0},
+    "test": recorded_test(unknown=["old.keras has no record"]),
 }
 DEEP = [[["x"]]]
 MUTATIONS = {
@@ -71,6 +73,19 @@ ACCEPTED = {
     "clip_seconds.median": {"number", "huge"},
     "clip_seconds.lower_quartile": {"number", "huge"},
     "clip_seconds.upper_quartile": {"number", "huge"},
+    "cost": {"null"},
+    "cost.megabytes": {"number", "huge"},
+    "test": {"null"},
+    "test.protocol": TEXTS,
+    "test.interval": {"null"},
+    "test.method": TEXTS,
+    "test.caution": {*TEXTS, "empty text"},
+    "test.top5": {"null"},
+    "test.unknown": {"empty list"},
+    "test.unknown[0]": {*TEXTS, "empty text"},
+    "test.leaking": {"null"},
+    "test.milliseconds_per_clip": {"number", "huge"},
+    "test.hardware": TEXTS,
     "arguments.flip": {"true"},
     "arguments.group_pattern": {*TEXTS, "null", "empty text"},
     "kept_epoch": {"null"},

@@ -1,0 +1,1 @@
+"""Model cards: NAME.md next to a model, with metadata for the Hugging Face Hub."""
