@@ -127,7 +127,9 @@ def require_complete(path: Path) -> None:
         raise ValueError("lines are missing")
     elif suffix == ".png" and (cv2.imread(str(path)) is None or not content.rstrip().endswith(b"IEND\xaeB`\x82")):
         raise ValueError("the end is missing")
-    elif suffix not in (".csv", ".png", ".log"):
+    elif suffix == ".md" and not content.endswith(b"has not chosen a licence yet.\n"):
+        raise ValueError("the last line of the card is missing")
+    elif suffix not in (".csv", ".png", ".log", ".md"):
         raise ValueError("unknown suffix")
 
 

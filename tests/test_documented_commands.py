@@ -43,6 +43,7 @@ RUN = {
     "eval.py": [],
     "predict.py": [],
     "export.py": ["--format", "saved_model", "--no_int8", "--no_measure", "--overwrite"],
+    "utils/cards/__main__.py": [],
     "utils/leaks/__main__.py": [],
     "benchmarks/overview_picture.py": [],
     "benchmarks/shuffled_frames.py": [],
@@ -169,17 +170,18 @@ def demo(workplace):
     return workplace / "demo"
 
 
-def provide_models(arguments: list[str], folder: Path) -> None:
+def provide_models(arguments: list[str], folder: Path, *, needs_record: bool = False) -> None:
     """Write a network in place of each missing model that a command reads, with a record if it needs one."""
     inputs = re.findall(r"--(?:source|recognizer|initial_weights)((?: (?!--)\S+)+)", " ".join(arguments))
+    needs_record |= "--calibrate" in arguments or "--initial_weights" in arguments
     for path in (folder / name for names in inputs for name in names.split()):
-        needs_record = "--calibrate" in arguments or "--initial_weights" in arguments
         if path.exists() and (path.with_suffix(".json").exists() or not needs_record):
             continue
         if path.suffix in EXPORTED_SUFFIXES:
             write_exported(path, classes=2)
         elif needs_record:
-            arrays = arguments[arguments.index("--data") :][:4]
+            arrays = ["--data", "frames.npy", "--annotations", "labels.npy"]
+            arrays = arguments[arguments.index("--data") :][:4] if "--data" in arguments else arrays
             run_script(
                 "KD_training.py", *arrays, "--alpha", "1", *RUN["KD_training.py"], "--output_path", path, cwd=folder
             )
@@ -228,7 +230,7 @@ def check_python(script: str, arguments: list[str], request) -> None:
             parse_only(script, arguments, folder, monkeypatch)
             return
         with eager_functions():  # other tests run these stages with graphs
-            provide_models(arguments, folder)
+            provide_models(arguments, folder, needs_record=script == "utils/cards/__main__.py")
             run_script(script, *arguments, *RUN[script], *weights, cwd=folder)
         if "--output" in arguments:
             assert (folder / arguments[arguments.index("--output") + 1]).exists()

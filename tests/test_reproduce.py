@@ -67,6 +67,21 @@ def test_the_table_agrees_with_the_predictions(demo):
         assert (folder / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_each_cell_has_a_card_with_its_test(demo):
+    """The cards of an experiment would say that its networks were not tested, or state other accuracies."""
+    folder, _ = demo
+    cells = list(folder.glob("cells/*"))
+    assert len(cells) == 8
+    for cell in cells:
+        tested = json.loads((cell / "tested.json").read_text())
+        (card,) = cell.glob("*.md")
+        text, record = card.read_text(), json.loads(card.with_suffix(".json").read_text())
+        assert f"**{100 * tested['top1']:.1f} %** of 6 test clips are recognised, 95 % interval" in text
+        assert record["test"]["method"].endswith("over groups")
+        assert record["test"]["leaking"] is not None
+        assert str(folder) not in text
+
+
 def test_a_fold_chooses_by_its_own_validation_clips(demo):
     """A temperature chosen on test clips or on another fold would bias the accuracy upwards."""
     folder, _ = demo

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -46,7 +47,8 @@ def test_any_name_of_a_model_and_of_a_class(settings, tmp_path, name):
     assert (tmp_path / f"out/confusion_{name}.png").read_bytes().startswith(b"\x89PNG")
     assert result["seen"] == {"test_clips": 2, "seen_test_clips": 0, "unknown": []}
     assert "a$^$b" in (tmp_path / f"out/classes_{name}.csv").read_text()
-    assert "not drawn" not in printed.getvalue()
+    assert not re.search("not drawn|not updated|not stored", printed.getvalue())
+    assert " of 2 test clips are recognised" in (tmp_path / f"{name}.md").read_text()
 
 
 def test_a_model_is_saved_before_its_curves_are_drawn(settings, tmp_path, capsys, monkeypatch):
@@ -60,7 +62,7 @@ def test_a_model_is_saved_before_its_curves_are_drawn(settings, tmp_path, capsys
 
     monkeypatch.setattr(TrainingCurves, "plot", fail)
     trained = stages.train_student(**settings, output=output)
-    saved = ["s.json", "s.keras", "s_history.csv", "s_history.npy"]
+    saved = ["s.json", "s.keras", "s.md", "s_history.csv", "s_history.npy"]
     assert sorted(found) == saved
     assert sorted(path.name for path in tmp_path.glob("s*")) == sorted([*saved, "s_history.log"])
     assert f"note: {tmp_path}/s_history.png was not drawn (planted)\n" in capsys.readouterr().out

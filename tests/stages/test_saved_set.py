@@ -58,6 +58,7 @@ def save(arrays, tmp_path, monkeypatch):
     layers = [keras.Input(SHAPE), keras.layers.GlobalAveragePooling3D(), keras.layers.Dense(3)]
     model = keras.Sequential(layers)
     monkeypatch.setattr(stages, "draw_history", lambda *_, **__: None)
+    monkeypatch.setattr(stages, "cost_record", lambda _: {})  # is computed before the files are written
 
     def save(number, suffix=".keras", history=None, **training):
         model.layers[-1].kernel.assign(np.full((3, 3), float(number)))
@@ -79,10 +80,11 @@ def training_of(folder, suffix):
     visible = {path.name for path in folder.glob("[!.]*")}
     if not visible:
         return None
-    assert visible == {f"net{suffix}", "net.json", "net.npy", "net.csv"}
+    assert visible == {f"net{suffix}", "net.json", "net.npy", "net.csv", "net.md"}
     recognizer = load_recognizer(folder / f"net{suffix}", argument="--recognizer")
     number = int(recognizer.model.get_weights()[0][0, 0])
     assert recognizer.record["arguments"]["seed"] == number
+    assert f"--epochs {1 + number} " in (folder / "net.md").read_text()
     assert len(np.load(folder / "net.npy")) == len((folder / "net.csv").read_text().splitlines()) - 1 == 1 + number
     return number
 
@@ -128,7 +130,7 @@ def test_a_failing_file_operation_leaves_the_old_or_the_new_set(save, tmp_path, 
     assert set(found) == {former, NEW}  # NEW: an operation without which the set is complete, or after it
     assert found[-1] == NEW
     assert {"write", "fsync", "replace", "unlink"} <= set(done)
-    assert found.count(former) >= done.count("fsync") + done.count("replace") == 8
+    assert found.count(former) >= done.count("fsync") + done.count("replace") == 10
 
 
 def dying(name, function, calls, number):
@@ -147,7 +149,7 @@ def dying(name, function, calls, number):
 def test_a_kill_never_leaves_a_model_without_its_record(save, tmp_path, former, monkeypatch):
     """eval.py would test it on clips that it was trained on. The same command saves the set again."""
     folder, verdicts = tmp_path / "out", []
-    for number in range(1, 5):
+    for number in range(1, 6):
         for path in folder.glob("*"):
             path.unlink()
         if former is not None:
@@ -167,12 +169,12 @@ def test_a_kill_never_leaves_a_model_without_its_record(save, tmp_path, former, 
                 verdicts.append(record["arguments"]["seed"])
             except UserError as refused:
                 verdicts.append(str(refused).partition(", ")[2].partition(";")[0])
-        for path in ("net.keras", "net.json", "net.npy", "net.csv"):
+        for path in ("net.keras", "net.json", "net.npy", "net.csv", "net.md"):
             remove_partial(folder / path)
         save(NEW)
         assert training_of(folder, ".keras") == NEW
         assert not list(folder.glob(".*"))
-    assert verdicts == ([] if former is None else [OLD, OLD, OLD, "but belongs to another file"])
+    assert verdicts == ([] if former is None else [OLD, OLD, OLD, OLD, "but belongs to another file"])
 
 
 def refuse(constant):
@@ -231,7 +233,7 @@ def test_a_training_that_ends_with_nan(make_arrays, tmp_path, capsys, keep_going
     assert np.isnan(trained.history["val_loss"]).all()
     assert "best so far" not in capsys.readouterr().out
     assert {path.name for path in (tmp_path / "out").glob("[!.]*")} == {
-        *("net.keras", "net.json", "net.npy", "net.csv", "net.png", "net.log")
+        *("net.keras", "net.json", "net.npy", "net.csv", "net.md", "net.png", "net.log")
     }
     with pytest.raises(UserError, match=r"^--recognizer: .*net\.keras must be a complete Keras model, .* NaN or inf"):
         evaluation.evaluate(settings["data"], [trained.output_path])

@@ -23,7 +23,11 @@ from utils.runtime.errors import UserError
 from utils.runtime.files import exclusive_lock, plain, write_json
 from utils.runtime.progress import progress
 from utils.settings.options import OutputOptions
+from utils.splits.groups import Groups, groups_or_reason
+from utils.stages.tested import store_test
 from utils.stages.training import train_student, train_teacher
+
+BATCH_SIZE = 16  # clips per forward pass of tests
 
 
 def run(experiment: Experiment) -> dict:
@@ -42,7 +46,7 @@ def run(experiment: Experiment) -> dict:
         write_json(experiment.output_path / "settings.json", plain(settings))  # can be used as a recipe
         leaks = find_leaks(grid)
         train_missing(grid)
-        test_missing(grid)
+        test_missing(grid, leaks)
         heading("result")
         dataset = open_dataset(grid)
         seen = {cell: seen_by(cell, dataset, grid.splits[cell.fold]) for cell in grid.cells}
@@ -151,33 +155,37 @@ def validate_given(grid: Grid, cell: Cell) -> None:
     cell.write("trained", found | {"kept_epoch": None, "seconds": 0.0})
 
 
-def test_missing(grid: Grid) -> None:
-    """Test each cell that is not tested yet; everything that depends on validation results is fixed by now."""
+def test_missing(grid: Grid, leaks: dict[str, dict]) -> None:
+    """Test each cell that is not tested yet; everything that depends on validation results is fixed by now.
+
+    leaks: LeakReport.as_dict by fold, for the records of the networks.
+    """
     missing = [cell for cell in grid.cells if not cell.is_tested or (cell.parts and has_new_cost(cell))]
     if not missing:
         return
     heading(f"test of {len(missing)} networks")
     dataset = open_dataset(grid)
+    groups, _ = groups_or_reason(dataset.paths, grid.data.group_pattern)
     with progress(len(missing), unit="networks tested") as advance:
         for cell in missing:
             if cell.parts:
                 test_given(grid, cell, dataset)
             else:
-                test(cell, dataset)
+                test(cell, dataset, groups, leaks[cell.fold])
             advance()
 
 
-def test(cell: Cell, dataset: ClipDataset) -> None:
-    """Test one cell on the test clips in its record and write its results."""
+def test(cell: Cell, dataset: ClipDataset, groups: Groups | None, leaks: dict | None) -> None:
+    """Test one cell on the test clips in its record and write its results, also to its record and its card."""
     recognizer = load_recognizer(cell.model_path, argument="--output_path")
     clips = choose_test_clips(recognizer, dataset, None)
-    predictions = predict(recognizer, dataset, clips, batch_size=16, views=cell.views)
+    predictions = predict(recognizer, dataset, clips, batch_size=BATCH_SIZE, views=cell.views)
     broken = np.isnan(predictions.logits).any(axis=1)
     if broken.any():
         share = f"{broken.sum()} of {len(broken)}"
         print(f"note: {cell.model_path} outputs NaN for {share} test clips, which count as wrong")
         predictions = replace(predictions, logits=with_wrong_rows(predictions.logits, clips.labels, broken))
-    result = result_of(predictions, dataset, None)
+    result = result_of(predictions, dataset, groups) | {"leaks": leaks}
     names = ("top1", "top5", "mean_class_accuracy", "loss", "calibration_error")
     costs = ("parameters", "multiply_accumulates", "clips_per_second")
     correct = correct_predictions(clips.labels, predictions.logits)
@@ -186,6 +194,7 @@ def test(cell: Cell, dataset: ClipDataset) -> None:
         found["calibration_error"] = None
     # size of float32 weights: the file size varies by a few bytes with what Keras loaded before in the same process
     found["megabytes"] = 4 * found["parameters"] / 1e6
+    store_test(predictions, result, dataset, batch_size=BATCH_SIZE)
     cell.write("tested", found | {"rows": clips.rows.tolist(), "correct": correct.astype(int).tolist()})
 
 

@@ -18,6 +18,7 @@ from utils.settings.options import (
     DataOptions,
 )
 from utils.splits.groups import groups_or_reason
+from utils.stages.tested import store_test
 
 
 def evaluate(
@@ -39,9 +40,10 @@ def evaluate(
     `data.split` is None unless the user requests a split. With `views` above 1, the probabilities for that many views
     of each clip are averaged. They are the views of the training in the record, without flips if `flip` is false. With
     `calibrate`, temperature and threshold are first fitted to the validation clips in the records and stored there.
-    Prints a table, writes the results to `output_path` if given, and returns {"recognizers": [...], "comparisons":
-    [...]} with plain values. Raises UserError for what a user can correct; with `fail_on_leak` also if test clips share
-    anything with clips that a recogniser has seen, or if those are unknown.
+    Prints a table, writes the results to `output_path` if given, adds them to the records and cards of models that are
+    tested on the test clips of their records, and returns {"recognizers": [...], "comparisons": [...]} with plain
+    values. Raises UserError for what a user can correct; with `fail_on_leak` also if test clips share anything with
+    clips that a recogniser has seen, or if those are unknown.
     """
     dataset = open_clips(data.data, data.annotations, data.paths)
     finders: dict[tuple, LeakFinder] = {}
@@ -71,4 +73,7 @@ def evaluate(
     if output_path is not None:
         report.write_results(output_path, all_predictions, results, compared, dataset)
         print(f"wrote {output_path}")
+    for predictions, result in zip(all_predictions, results):
+        if (card := store_test(predictions, result, dataset, batch_size=batch_size)) is not None:
+            print(f"updated {card}")
     return {"recognizers": results, "comparisons": compared}

@@ -8,6 +8,7 @@ import numpy as np
 
 from models.c3d import build_c3d, set_sports1m_weights, split_at
 from models.distiller import Distiller
+from utils.cards.file import write_card_or_note
 from utils.data.batches import clip_reader
 from utils.data.labels import few_labels
 from utils.data.loading import SplitDataset, load, unlabelled_files
@@ -19,8 +20,9 @@ from utils.networks.frozen_features import feature_reader
 from utils.networks.precision import training_precision
 from utils.networks.recognizer import save_recognizer
 from utils.networks.records import make_record
+from utils.networks.stated_cost import cost_of_model
 from utils.networks.student_builders import student_files, teacher_code
-from utils.runtime.errors import as_user_error
+from utils.runtime.errors import as_user_error, first_line
 from utils.runtime.files import file_fingerprint, replaced_together
 from utils.runtime.run_log import logged
 from utils.settings.options import (
@@ -239,11 +241,11 @@ def finish(
     about: dict,
     state: TrainingState,
 ) -> Trained:
-    """Save model, record, which includes `about`, and history together, draw the curves, and print the paths.
+    """Save model, record, which includes `about`, card and history together, draw the curves, and print the paths.
 
     The training state is removed last, unless the training can be resumed: if the process is killed before, the same
     command saves the files again. The record includes the calibration on validation clips
-    (utils/networks/calibration.py) and the time that training clips span, if they are known.
+    (utils/networks/calibration.py), the cost of the network and the time that training clips span, if they are known.
     """
     path = output.output_path
     training = next(group for group in options if isinstance(group, TrainingOptions))
@@ -260,10 +262,11 @@ def finish(
         history_path=history_path,
     )
     record |= calibration_record(model, loaded.dataset, loaded.split.validation, batch_size=training.batch_size)
-    record |= duration_record(loaded)
+    record |= duration_record(loaded) | cost_record(model)
     with replaced_together():
         save_recognizer(model, path, record)
         save_history(history, output.log_stem)
+        write_card_or_note(path, record)
     draw_history(history, output.log_stem, title=f"{about['kind']}: {path.name}", kept=row)
     print(
         f"saved {path} ({model.count_params():,} parameters) from epoch {kept['epoch']}: "
@@ -276,6 +279,15 @@ def finish(
     else:
         state.remove()
     return Trained(path, record, history)
+
+
+def cost_record(model) -> dict:
+    """Return the cost of a network for its record; empty, after a note, if TensorFlow cannot count it."""
+    try:
+        return {"cost": cost_of_model(model).model_dump()}
+    except Exception as error:  # of a user's layers; the training must not be lost
+        print(f"note: the record has no cost of the network ({first_line(error)})")
+        return {}
 
 
 def duration_record(loaded: SplitDataset) -> dict:
