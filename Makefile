@@ -6,7 +6,10 @@ PY := $(VENV)/bin/python
 PYTEST := $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: setup test test-slow lint audit demo bench torture clean
+# Tests of report pages in a browser need this, chromium and chromedriver; without them they are skipped.
+AXE := $(VENV)/axe/node_modules/axe-core/axe.min.js
+
+.PHONY: setup browser test test-slow lint audit demo bench torture clean
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: requirements.txt requirements-export.txt requirements-video.txt requirements-dev.txt
@@ -16,6 +19,12 @@ $(VENV)/.ready: requirements.txt requirements-export.txt requirements-video.txt 
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
+browser: setup
+	@test -f $(AXE) || npm install --prefix $(VENV)/axe --no-audit --no-fund --silent axe-core@4.14.1 || \
+	  echo "note: axe-core was not installed, so the tests of report pages in a browser are skipped"
+	@command -v chromium chromedriver >/dev/null || \
+	  echo "note: chromium or chromedriver is missing (Debian: apt-get install chromium chromium-driver)"
+
 # The test processes share the cores.
 test test-slow: export TF_NUM_INTRAOP_THREADS ?= 1
 test test-slow: export OMP_NUM_THREADS ?= 1
@@ -23,7 +32,7 @@ test test-slow: export OMP_NUM_THREADS ?= 1
 test: setup
 	$(PYTEST) -m "not slow"
 
-test-slow: setup
+test-slow: setup browser
 	$(PYTEST) -m slow
 
 lint: setup

@@ -31,7 +31,7 @@ def parse_arguments() -> argparse.Namespace:
     checks.add_argument("--force", action="store_true", help="use --split even if a record contradicts it")
     add_setting(checks, DistillationOptions, "fail_on_leak", help="fail if test and training clips share anything")
     output = parser.add_argument_group("output")
-    output.add_argument("--output_path", type=output_folder, help="folder for results, predictions and figures")
+    output.add_argument("--output_path", type=output_folder, help="folder for the report page, tables and figures")
     parser.set_defaults(split_seed=None)
     args = parser.parse_args()
     if args.split is None and (args.split_seed is not None or args.split_dir is not None):

@@ -36,7 +36,7 @@ from utils.evaluation.tables import markdown_table
 from utils.extraction.discovery import find_videos
 from utils.extraction.extract import extract
 from utils.extraction.video import sampled_indices, use_one_thread
-from utils.runtime.drawing import label, save_figure
+from utils.runtime.drawing import Display, label, save_figure
 from utils.synthetic.dataset import render_dataset
 
 OURS, PLAIN, DECODING = "video_to_frames.py", "plain", "decoding only"
@@ -179,21 +179,24 @@ def table(found: dict) -> str:
     return markdown_table(header, rows)
 
 
-@dataclass(frozen=True)
-class SpeedAndMemory:
-    """Speed and memory against the number of clips, a line per method and number of workers.
+@dataclass(eq=False)
+class SpeedAndMemory(Display):
+    """Speed and memory against the number of clips in two panels, a line per method and number of workers.
 
     found: medians by method, number of workers and number of clips.
     """
 
     found: dict
 
-    def plot(self):
+    def new_axes(self):
         from matplotlib.figure import Figure
+
+        return Figure(figsize=(10, 4.2)).subplots(1, 2, gridspec_kw={"wspace": 0.3})
+
+    def draw(self, ax) -> None:
         from matplotlib.ticker import LogFormatter
 
-        figure = Figure(figsize=(10, 4.2))
-        speed, memory = figure.subplots(1, 2, gridspec_kw={"wspace": 0.3})
+        speed, memory = ax
         for way, workers in sorted({key[:2] for key in self.found}):
             counts = sorted(clips for *key, clips in self.found if key == [way, workers])
             name = label(f"{way}, {workers} process{'es' * (workers > 1)}")
@@ -205,8 +208,7 @@ class SpeedAndMemory:
             set_formatter(LogFormatter(minor_thresholds=(1, 0.4)))  # plain text: `save_figure` draws no formulas
         memory.axhline(400, color="grey", linestyle=":", linewidth=1)
         entries = speed.get_legend_handles_labels()
-        figure.legend(*entries, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, fontsize="small")
-        return figure
+        self.figure_.legend(*entries, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, fontsize="small")
 
 
 def main() -> int | str:

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import run_logged
 from utils.evaluation.tables import markdown_table
 from utils.runtime.array_files import open_array
-from utils.runtime.drawing import label, save_figure
+from utils.runtime.drawing import Display, label, save_figure
 from utils.settings import argument_types, cli
 from utils.splits.folds import protocols
 
@@ -101,8 +101,8 @@ def main() -> None:
     save_figure(ValidationCurves(found), args.output_path / f"search_{args.network}.png")
 
 
-@dataclass(frozen=True)
-class ValidationCurves:
+@dataclass(eq=False)
+class ValidationCurves(Display):
     """A panel per configuration, best first: the validation accuracy of each run, and the five-epoch mean over runs.
 
     found: configurations with "last_five" (0..1) and "curves", the validation accuracies (0..1) by run.
@@ -110,7 +110,7 @@ class ValidationCurves:
 
     found: list[dict]
 
-    def plot(self):
+    def new_axes(self):
         from matplotlib.figure import Figure
 
         columns = 4
@@ -121,9 +121,15 @@ class ValidationCurves:
         figure.subplots_adjust(
             left=0.06, right=0.99, bottom=0.5 / height, top=1 - 0.4 / height, hspace=0.45, wspace=0.08
         )
-        for axes in panels.flat[len(self.found) :]:
+        figure.supxlabel("epoch")
+        figure.supylabel("validation accuracy (%)")
+        return panels
+
+    def draw(self, ax) -> None:
+        panels = np.ravel(ax)
+        for axes in panels[len(self.found) :]:
             axes.axis("off")
-        for entry, axes in zip(self.found, panels.flat):
+        for entry, axes in zip(self.found, panels):
             for curve in entry["curves"].values():
                 axes.plot(np.arange(1, len(curve) + 1), 100 * np.array(curve), color="0.75", linewidth=0.8)
             common = min(map(len, entry["curves"].values()))  # early stopping ends runs at different epochs
@@ -132,9 +138,6 @@ class ValidationCurves:
             axes.set(ylim=(0, 102))
             axes.set_title(f"{label(entry['configuration'], 32)}: {100 * entry['last_five']:.0f} %", fontsize=9)
             axes.grid(alpha=0.3)
-        figure.supxlabel("epoch")
-        figure.supylabel("validation accuracy (%)")
-        return figure
 
 
 if __name__ == "__main__":

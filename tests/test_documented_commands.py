@@ -68,6 +68,7 @@ PARSED = {
     "benchmarks/latency.py": "times full-width networks for minutes",
     "benchmarks/leaks.py": "encodes copies of real videos for minutes",
     "benchmarks/recipe_search.py": "trains for hours",
+    "benchmarks/report_page.py": "draws 101 classes for half a minute; tests/utils/report runs its parts",
     "benchmarks/predict.py": "times the full-width student for minutes",
     "benchmarks/rejection.py": "trains three students for minutes",
     "benchmarks/split_gap.py": "trains the full-width student twice",
@@ -318,6 +319,18 @@ def test_predicting_in_python(workplace, monkeypatch):
     assert re.fullmatch(rf"{name} [01]\.\d+", first)
     assert sum(float(line.split()[1]) for line in classes[:2]) == pytest.approx(100, abs=0.2)
     assert re.fullmatch(rf"[\d.]+ [\d.]+ {name} [01]\.\d+", last)
+
+
+def test_figures_in_python(workplace, monkeypatch):
+    """The example would fail."""
+    monkeypatch.chdir(workplace)
+    (command,) = [shlex.split(text) for page, text in COMMANDS if page.name == "report.md" and "eval.py" in text]
+    provide_models(command[2:], workplace)
+    run_script(*command[1:], cwd=workplace)
+    ((_, lines),) = [block for block in code_blocks(PROJECT / "docs/report.md") if block[0] == "python"]
+    exec("\n".join(lines), {})
+    assert (workplace / "accuracy.svg").is_file()
+    assert (workplace / "both.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_tables_list_documented_scripts_only():

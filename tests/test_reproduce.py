@@ -13,7 +13,9 @@ from tests.scripts import eager_functions
 from tests.scripts import run_script as run
 from utils.data.loading import load
 from utils.evaluation import figures
+from utils.report import experiment_page
 from utils.runtime.files import write_json
+from utils.settings import outputs
 from utils.settings.options import DataOptions, ViewOptions
 from utils.teachers.question import Question
 
@@ -65,6 +67,26 @@ def test_the_table_agrees_with_the_predictions(demo):
     assert pictures == ["accuracy_by_cost", "results", "accuracy_by_temperature"]
     for picture in pictures:
         assert (folder / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+        assert (folder / f"{picture}.svg").is_file()
+
+
+def test_the_page_leads_to_a_page_of_each_training(demo):
+    """A number of the grid could not be looked into, or the page would show other numbers than the table."""
+    folder, printed = demo
+    html = (folder / "report.html").read_text()
+    with open(folder / "results.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    for line in lines:
+        link = f"cells/{line['cell']}/report.html"
+        assert f'<a href="{link}"><bdi>{100 * float(line["test_accuracy"]):.1f} %</bdi></a>' in html
+        page = (folder / link).read_text()
+        assert '<a href="../../report.html">' in page
+        assert f"<strong>{100 * float(line['test_accuracy']):.1f} %</strong>" in page
+        assert "leaks: " in page
+    assert html.count('<a href="cells/') == len(lines)
+    checked = {output.path for output in outputs.experiment_outputs(folder, ("videos", "frames"))}
+    assert set(folder.iterdir()) <= checked
+    assert "was not written" not in printed
 
 
 def test_each_cell_has_a_card_with_its_test(demo):
@@ -149,15 +171,17 @@ def test_results_are_written_before_figures_are_drawn(demo, tmp_path, monkeypatc
     for path in (tmp_path / "out").glob("*.*"):
         path.unlink()
 
-    def fail(self):
+    def fail(_):
         assert all((tmp_path / "out" / name).is_file() for name in results)
         raise StopIteration
 
     for display in (figures.AccuracyBars, figures.AccuracyByCost, figures.AccuracyByTemperature):
         monkeypatch.setattr(display, "plot", fail)
+    monkeypatch.setattr(experiment_page, "_grids", fail)
     printed = run("reproduce.py", *TINY, *SET, "--temperatures", 1, 4, "--output_path", "out", cwd=tmp_path)
     for name in ("results", "accuracy_by_cost", "accuracy_by_temperature"):
         assert f"note: out/{name}.png was not drawn (StopIteration)\n" in printed
+    assert "note: out/report.html was not written (StopIteration)\n" in printed
     assert sorted(path.name for path in (tmp_path / "out").glob("*.*")) == sorted([*results, "settings.json"])
 
 

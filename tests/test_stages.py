@@ -124,12 +124,12 @@ def test_evaluation_is_on_the_recorded_test_clips(workplace):
     """A program that reads the last line would take accuracy on training clips for test accuracy."""
     folder, _, report = workplace
     last = json.loads(report.splitlines()[-1])
-    assert last == json.loads((folder / "report/results.json").read_text())
+    assert last == json.loads((folder / "report/metrics.json").read_text())
     record = json.loads((folder / "models/student.json").read_text())
-    with open(folder / "report/predictions_student.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    with open(folder / "report/predictions.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["recogniser"] == "student"]
     assert [int(row["row"]) for row in rows] == record["split"]["rows"]["test"]
-    right = np.mean([row["class"] == row["predicted"] for row in rows])
+    right = np.mean([row["truth"] == row["class_1"] for row in rows])
     assert last["recognizers"][0]["top1"] == pytest.approx(right)
     assert last["comparisons"][0]["second"] == "models/teacher.h5"
 

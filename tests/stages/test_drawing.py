@@ -10,6 +10,7 @@ import pytest
 
 from utils.networks.recognizer import load_recognizer
 from utils.runtime.files import file_fingerprint
+from utils.settings import outputs
 from utils.settings.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions
 from utils.stages import evaluation
 from utils.stages import training as stages
@@ -46,8 +47,13 @@ def test_any_name_of_a_model_and_of_a_class(settings, tmp_path, name):
     assert (tmp_path / f"{name}_history.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / f"out/confusion_{name}.png").read_bytes().startswith(b"\x89PNG")
     assert result["seen"] == {"test_clips": 2, "seen_test_clips": 0, "unknown": []}
-    assert "a$^$b" in (tmp_path / f"out/classes_{name}.csv").read_text()
-    assert not re.search("not drawn|not updated|not stored", printed.getvalue())
+    assert "a$^$b" in (tmp_path / "out/per_class.csv").read_text()
+    assert (tmp_path / f"out/training_{name}.svg").is_file()
+    checked = {each.path for each in outputs.evaluation_outputs([output.output_path], tmp_path / "out")}
+    assert set((tmp_path / "out").iterdir()) <= checked  # each is protected from replacing a file of the user
+    outputs.check_evaluation(settings["data"], [output.output_path], tmp_path / "out", None)  # again
+    assert "a$^$b" in (tmp_path / "out/report.html").read_text()
+    assert not re.search("not drawn|not updated|not stored|note: /", printed.getvalue())
     assert " of 2 test clips are recognised" in (tmp_path / f"{name}.md").read_text()
 
 

@@ -142,7 +142,7 @@ def test_leaks_are_printed_and_written(arrays, recognizer, tmp_path, capsys):
     np.save(data.data, first)
     evaluation.evaluate(data, [recognizer.path], output_path=tmp_path / "out")
     assert "test clips share something with 18 training and 6 validation clips" in capsys.readouterr().out
-    written = json.loads((tmp_path / "out/results.json").read_text())["recognizers"][0]["leaks"]
+    written = json.loads((tmp_path / "out/metrics.json").read_text())["recognizers"][0]["leaks"]
     assert written["kinds"]["group"]["test_clips"] == 0
     assert written["kinds"]["near-duplicate"]["examples"][0]["distance"] == pytest.approx(0, abs=1e-4)
     assert (tmp_path / "out/leaks_s.csv").read_text().startswith("test,seen,set,kind,distance,same_group\n")

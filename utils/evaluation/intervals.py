@@ -81,26 +81,28 @@ def compare(correct: np.ndarray, other_correct: np.ndarray, groups: np.ndarray |
     up to 9999 permutations are enumerated, so with 5 groups p is at least 2/32. The interval of the difference is a
     paired bootstrap over groups or independent clips. It is None if the difference is the same in all of them.
     """
-    correct, other_correct = np.asarray(correct, bool), np.asarray(other_correct, bool)
-    if correct.shape != other_correct.shape:
-        raise ValueError(f"Expected the same clips twice. Received shapes {correct.shape} and {other_correct.shape}")
-    gains, clips = _sums_by_group(correct.astype(np.int64) - other_correct, groups)
-    n, group_count = len(correct), len(clips)
-    if group_count == n:
-        units, shown_groups = "clips", None
-        only_first, only_other = np.count_nonzero(gains > 0), np.count_nonzero(gains < 0)
-        either = only_first + only_other
-        p_value, test = stats.binomtest(only_first, either).pvalue if either else 1.0, "McNemar, exact"
-    else:
-        units, shown_groups = "groups", group_count
-        p_value, test = _permutation_p_value(gains), "permutation over groups"
-
+    p_value, test = paired_p_value(correct, other_correct, groups)
+    gains, clips = _gains_by_group(correct, other_correct, groups)
+    n, group_count = int(clips.sum()), len(clips)
+    units, shown_groups = ("clips", None) if group_count == n else ("groups", group_count)
     if _equal_rates(gains, clips):
         limits, caution = (None, None), f"No interval: the difference is the same in all {units}."
     else:
         limits, caution = _bootstrap(gains, clips), _caution(group_count)
     estimate, method = float(gains.sum() / n), f"paired bootstrap over {units}"
-    return Comparison(Interval(estimate, *limits, method, n, shown_groups, caution), float(p_value), test)
+    return Comparison(Interval(estimate, *limits, method, n, shown_groups, caution), p_value, test)
+
+
+def paired_p_value(
+    correct: np.ndarray, other_correct: np.ndarray, groups: np.ndarray | None = None
+) -> tuple[float, str]:
+    """Return the p-value and the name of the test of `compare`."""
+    gains, clips = _gains_by_group(correct, other_correct, groups)
+    if len(clips) < clips.sum():
+        return _permutation_p_value(gains), "permutation over groups"
+    only_first, only_other = np.count_nonzero(gains > 0), np.count_nonzero(gains < 0)
+    either = only_first + only_other
+    return float(stats.binomtest(only_first, either).pvalue) if either else 1.0, "McNemar, exact"
 
 
 def mean_over_groups(values: np.ndarray, groups: np.ndarray) -> Interval:
@@ -166,6 +168,16 @@ def paired_over_runs(
     if not differences:
         raise ValueError("Expected runs with the same seed and fold on both sides. Received none")
     return over_runs(differences, bounds=(-1.0, 1.0))
+
+
+def _gains_by_group(
+    correct: np.ndarray, other_correct: np.ndarray, groups: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many more clips of each group the first recogniser has right, and its number of clips, int64 (G,)."""
+    correct, other_correct = np.asarray(correct, bool), np.asarray(other_correct, bool)
+    if correct.shape != other_correct.shape:
+        raise ValueError(f"Expected the same clips twice. Received shapes {correct.shape} and {other_correct.shape}")
+    return _sums_by_group(correct.astype(np.int64) - other_correct, groups)
 
 
 def _sums_by_group(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

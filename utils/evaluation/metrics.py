@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import log_softmax, softmax
-from sklearn.metrics import precision_recall_fscore_support
+from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 from utils.runtime.errors import UserError
 
@@ -17,12 +17,14 @@ from utils.runtime.errors import UserError
 class PerClass:
     """Metrics per class: `clips` int64 (C,), the others float64 (C,) from 0 to 1.
 
-    accuracy: recall of the class, NaN if it has no clips. precision: NaN if the class is never predicted.
+    accuracy: recall of the class, NaN if it has no clips. precision: NaN if the class is never predicted. f1: harmonic
+    mean of both, NaN if the class has no clips and is never predicted.
     """
 
     clips: np.ndarray
     accuracy: np.ndarray
     precision: np.ndarray
+    f1: np.ndarray
 
     @property
     def mean_accuracy(self) -> float:
@@ -51,13 +53,19 @@ def top_k_accuracy(labels: np.ndarray, logits: np.ndarray, k: int) -> float:
     return float(np.mean(np.any(predicted == labels[:, None], axis=1)))
 
 
-def per_class(labels: np.ndarray, logits: np.ndarray) -> PerClass:
-    """Return accuracy and precision of each class."""
+def macro_f1(labels: np.ndarray, logits: np.ndarray) -> float:
+    """Return the unweighted mean of the F1 scores of the classes that have clips or are predicted, 0 to 1."""
     labels, logits = _checked(labels, logits)
-    precision, recall, _, clips = precision_recall_fscore_support(
+    return float(f1_score(labels, np.argmax(logits, axis=1), average="macro", zero_division=0))
+
+
+def per_class(labels: np.ndarray, logits: np.ndarray) -> PerClass:
+    """Return accuracy, precision and F1 score of each class."""
+    labels, logits = _checked(labels, logits)
+    precision, recall, f1, clips = precision_recall_fscore_support(
         labels, np.argmax(logits, axis=1), labels=np.arange(logits.shape[1]), zero_division=np.nan
     )
-    return PerClass(clips.astype(np.int64), np.where(clips > 0, recall, np.nan), precision)
+    return PerClass(clips.astype(np.int64), np.where(clips > 0, recall, np.nan), precision, f1)
 
 
 def cross_entropy(labels: np.ndarray, logits: np.ndarray) -> float:

@@ -6,20 +6,18 @@ from pathlib import Path
 
 import numpy as np
 from scipy.special import softmax
-from sklearn.metrics import confusion_matrix
 
 from utils.data.clips import ClipDataset
 from utils.evaluation import metrics
-from utils.evaluation.figures import ConfusionMatrix
+from utils.evaluation.class_gains import class_gains
+from utils.evaluation.curves import class_areas, mean_areas
 from utils.evaluation.intervals import accuracy_interval, compare
-from utils.evaluation.seen import mark
 from utils.evaluation.tables import summary
-from utils.evaluation.testing import Predictions
+from utils.evaluation.testing import Predictions, are_comparable
 from utils.networks.calibration import recorded_calibration
 from utils.networks.cost import multiply_accumulates
 from utils.networks.recognizer import Recognizer
 from utils.networks.records import record_path
-from utils.runtime.drawing import save_figure
 from utils.runtime.errors import UserError
 from utils.runtime.files import plain, write_csv, write_json, write_text
 from utils.settings.outputs import result_names
@@ -29,13 +27,26 @@ TOP = 5
 
 
 def result_of(predictions: Predictions, dataset: ClipDataset, groups: Groups | None) -> dict:
-    """Return the result of one recogniser as plain values for JSON.
+    """Return the result of one recogniser as plain values for JSON: `scores_of`, and its cost.
 
-    Shares are 0..1. `loss` is the cross-entropy in nats. `top5` is None with at most 5 classes. `seen` is the result of
-    `Seen.as_dict`. `clips_per_second` and `multiply_accumulates` are those of a clip with all of its `views`. `leaks`
-    is None if the clips that the recogniser has seen are unknown, `calibrated` if the record has no calibration, and
+    `clips_per_second`, `milliseconds_per_clip` and `multiply_accumulates` are those of a clip with all of its `views`.
     `parameters` and `multiply_accumulates` are None for an exported file that does not state them.
-    Numbers that are not finite are None. Raises UserError if logits are NaN.
+    """
+    return scores_of(predictions, groups) | {
+        "clips_per_second": predictions.clips_per_second,
+        "milliseconds_per_clip": predictions.milliseconds_per_clip,
+        **cost_with_views(predictions.recognizer, predictions.views),
+        "megabytes": predictions.recognizer.megabytes,
+    }
+
+
+def scores_of(predictions: Predictions, groups: Groups | None) -> dict:
+    """Return the scores of one recogniser as plain values for JSON.
+
+    Shares and areas are 0..1. `loss` is the cross-entropy in nats. `top5` is None with at most 5 classes. `roc_auc` and
+    `average_precision` are those of `mean_areas`. `seen` is the result of `Seen.as_dict`. `leaks` is None if the clips
+    that the recogniser has seen are unknown, `calibrated` if the record has no calibration. Numbers that are not finite
+    are None. Raises UserError if logits are NaN.
     """
     clips, logits = predictions.clips, predictions.logits
     recognizer, leaks = predictions.recognizer, predictions.leaks
@@ -54,12 +65,11 @@ def result_of(predictions: Predictions, dataset: ClipDataset, groups: Groups | N
         "interval": asdict(accuracy_interval(metrics.correct_predictions(clips.labels, logits), keys)),
         "top5": metrics.top_k_accuracy(clips.labels, logits, TOP) if logits.shape[1] > TOP else None,
         "mean_class_accuracy": metrics.per_class(clips.labels, logits).mean_accuracy,
+        "macro_f1": metrics.macro_f1(clips.labels, logits),
         "loss": metrics.cross_entropy(clips.labels, logits),
         "calibration_error": metrics.calibration_error(clips.labels, logits),
         "calibrated": calibrated_result(predictions),
-        "clips_per_second": predictions.clips_per_second,
-        **cost_with_views(recognizer, predictions.views),
-        "megabytes": recognizer.megabytes,
+        **mean_areas(clips.labels, logits),
         "notes": list(clips.notes),
         "leaks": None if leaks is None else leaks.as_dict(),
     }
@@ -105,7 +115,7 @@ def comparisons(all_predictions: Sequence[Predictions], groups: Groups | None) -
     first, *others = all_predictions
     found = []
     for other in others:
-        if not np.array_equal(first.clips.rows, other.clips.rows) or first.clips.class_names != other.clips.class_names:
+        if not are_comparable(first, other):
             continue
         correct = [metrics.correct_predictions(each.clips.labels, each.logits) for each in (first, other)]
         comparison = compare(*correct, groups.keys[first.clips.rows] if groups else None)
@@ -122,43 +132,74 @@ def write_results(
     results: Sequence[dict],
     compared: Sequence[dict],
     dataset: ClipDataset,
+    groups: Groups | None,
 ) -> None:
-    """Write results.json and results.md, and the files of each recogniser.
+    """Write metrics.json, results.md, predictions.csv, per_class.csv and class_gains.csv, and the pairs of leaks.
 
-    These are predictions_NAME.csv, classes_NAME.csv, confusion_NAME.png and, if leaks are known, leaks_NAME.csv.
+    The tables name recognisers by the names of their files, as in leaks_NAME.csv, which exists if leaks are known.
     """
-    write_json(folder / "results.json", {"recognizers": list(results), "comparisons": list(compared)})
+    names = result_names([predictions.recognizer.path for predictions in all_predictions])
+    write_json(folder / "metrics.json", {"recognizers": list(results), "comparisons": list(compared)})
     write_text(folder / "results.md", summary(results, compared) + "\n")
-    named = list(zip(result_names([each.recognizer.path for each in all_predictions]), all_predictions))
-    for name, predictions in named:
+    write_csv(folder / "predictions.csv", *prediction_rows(names, all_predictions, dataset))
+    write_csv(folder / "per_class.csv", *class_rows(names, all_predictions))
+    if compared:
+        write_csv(folder / "class_gains.csv", *gain_rows(names, all_predictions, groups))
+    for name, predictions in zip(names, all_predictions):
         if predictions.leaks is not None:
             predictions.leaks.write(folder / f"leaks_{name}.csv")
+
+
+def prediction_rows(
+    names: Sequence[str], all_predictions: Sequence[Predictions], dataset: ClipDataset
+) -> tuple[list[str], list[list]]:
+    """Return header and rows of predictions.csv: a row per recogniser and test clip, with its five likeliest classes.
+
+    The probabilities are those of the logits, without the temperature of a calibration. With fewer classes, the
+    last columns are empty.
+    """
+    header = ["recogniser", "row", "path", "truth", "correct"]
+    header += [f"{what}_{place}" for place in range(1, TOP + 1) for what in ("class", "probability")]
+    paths = dataset.paths if dataset.paths is not None else np.arange(len(dataset))
+    rows = []
+    for name, predictions in zip(names, all_predictions):
+        clips, classes = predictions.clips, predictions.clips.class_names
+        with np.errstate(invalid="ignore"):  # infinite logits
+            probabilities = softmax(predictions.logits.astype(np.float64), axis=1)
+        likeliest = np.argsort(-predictions.logits, axis=1, kind="stable")[:, :TOP].tolist()
+        empty = [""] * 2 * (TOP - len(likeliest[0]))
+        for row, label, best, shares in zip(clips.rows, clips.labels, likeliest, probabilities):
+            answers = [text for number in best for text in (classes[number], f"{shares[number]:.4f}")]
+            is_correct = int(best[0] == label)
+            rows.append([name, row, paths[row], classes[label], is_correct, *answers, *empty, clips.protocol])
+    return [*header, "split"], rows
+
+
+def class_rows(names: Sequence[str], all_predictions: Sequence[Predictions]) -> tuple[list[str], list[list]]:
+    """Return header and rows of per_class.csv: a row per recogniser and class; what is not defined is empty."""
+    header = ["recogniser", "class", "clips", "accuracy", "precision", "f1", "roc_auc", "average_precision"]
+    rows = []
+    for name, predictions in zip(names, all_predictions):
         clips, logits = predictions.clips, predictions.logits
-        names, predicted = clips.class_names, logits.argmax(axis=1)
-        confidence = softmax(logits.astype(np.float64), axis=1).max(axis=1)
-        paths = dataset.paths if dataset.paths is not None else np.arange(len(dataset))
-        write_csv(
-            folder / f"predictions_{name}.csv",
-            ["row", "path", "class", "predicted", "confidence", "split"],
-            [
-                [row, paths[row], names[label], names[guess], f"{share:.4f}", clips.protocol]
-                for row, label, guess, share in zip(clips.rows, clips.labels, predicted, confidence)
-            ],
-        )
-        by_class = metrics.per_class(clips.labels, logits)
-        numbers = zip(names, by_class.clips, by_class.accuracy, by_class.precision)
-        write_csv(
-            folder / f"classes_{name}.csv",
-            ["class", "clips", "accuracy", "precision"],
-            [[*counted, f"{accuracy:.4f}", f"{precision:.4f}"] for *counted, accuracy, precision in numbers],
-        )
-    for name, predictions in named:
-        save_figure(confusion_of(name, predictions), folder / f"confusion_{name}.png")
+        found, areas = metrics.per_class(clips.labels, logits), class_areas(clips.labels, logits)
+        columns = zip(found.accuracy, found.precision, found.f1, areas.roc_auc, areas.average_precision)
+        for class_name, count, values in zip(clips.class_names, found.clips, columns):
+            rows.append([name, class_name, count, *("" if np.isnan(value) else f"{value:.4f}" for value in values)])
+    return header, rows
 
 
-def confusion_of(name: str, predictions: Predictions) -> ConfusionMatrix:
-    clips = predictions.clips
-    labels, names = np.arange(len(clips.class_names)), clips.class_names
-    counts = confusion_matrix(clips.labels, predictions.logits.argmax(axis=1), labels=labels)
-    title = f"{name}{mark(clips.seen.as_dict())}: {len(clips.rows)} clips, {clips.protocol}"
-    return ConfusionMatrix(counts, names, title)
+def gain_rows(
+    names: Sequence[str], all_predictions: Sequence[Predictions], groups: Groups | None
+) -> tuple[list[str], list[list]]:
+    """Return header and rows of class_gains.csv: the first recogniser and each comparable one, by class."""
+    header = ["first", "second", "class", "clips", "accuracy_first", "accuracy_second", "only_first", "only_second"]
+    first, *others = all_predictions
+    keys = groups.keys[first.clips.rows] if groups else None
+    rows = []
+    for name, other in zip(names[1:], others):
+        if are_comparable(first, other):
+            gains = class_gains(first.clips.labels, first.logits, other.logits, first.clips.class_names, keys)
+            for gain in gains:
+                values = [gain.clips, f"{gain.first:.4f}", f"{gain.second:.4f}", gain.only_first, gain.only_second]
+                rows.append([names[0], name, gain.name, *values, f"{gain.p_value:.4g}", f"{gain.q_value:.4g}"])
+    return [*header, "p_value", "q_value"], rows

@@ -54,9 +54,23 @@ def calibration_line(name: str, calibrated: dict) -> str:
 
 
 def shown_names(paths: Sequence[str]) -> dict[str, str]:
-    """Return a label for each path: its file name, or the whole path if several files have this name."""
-    names = [Path(path).name for path in set(paths)]
-    return {path: path if names.count(Path(path).name) > 1 else Path(path).name for path in paths}
+    """Return a label for each path: its file name, after as many folders as distinguish it from the others."""
+    parts = {path: Path(path).parts for path in paths}
+    names = {}
+    for path, own in parts.items():
+        others = [other for name, other in parts.items() if name != path]
+        lengths = range(1, len(own) + 1)
+        length = next((k for k in lengths if all(other[-k:] != own[-k:] for other in others)), len(own))
+        names[path] = str(Path(*own[-length:]))
+    return names
+
+
+def names_of(results: Sequence[dict]) -> list[str]:
+    """Return the name of each row of reproduce.py, or a label for each result of eval.py."""
+    if any("name" in result for result in results):
+        return [result["name"] for result in results]
+    names = shown_names([result["recognizer"] for result in results])
+    return [names[result["recognizer"]] for result in results]
 
 
 def percent_with_interval(interval: dict) -> str:

@@ -45,6 +45,7 @@ class Predictions:
 
     leaks: what these clips share with the clips that the recogniser has seen; None if those are unknown.
     views: number of views per clip over which the probabilities were averaged; the speed is that for all of them.
+    milliseconds_per_clip: inference of one clip in memory, for all views; None if it was not measured.
     """
 
     recognizer: Recognizer
@@ -53,6 +54,13 @@ class Predictions:
     clips_per_second: float
     leaks: LeakReport | None = None
     views: int = 1
+    milliseconds_per_clip: float | None = None
+
+
+def are_comparable(predictions: Predictions, other: Predictions) -> bool:
+    """Return whether two recognisers were tested on the same clips and have the same classes."""
+    clips, other_clips = predictions.clips, other.clips
+    return np.array_equal(clips.rows, other_clips.rows) and clips.class_names == other_clips.class_names
 
 
 def choose_test_clips(

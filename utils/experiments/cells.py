@@ -127,13 +127,13 @@ class Cell:
             return (self.model_path,)
         return tuple(part.model_path if isinstance(part, Cell) else part for part in self.parts)
 
-    def path_of(self, name: str) -> Path:
-        """Return the file of a step ("trained" or "tested"); each choice of views has its own test."""
+    def path_of(self, name: str, suffix: str = ".json") -> Path:
+        """Return the file of a step ("trained", "tested" or "report"); each choice of views has its own test."""
         if name == "trained" or self.views.count == 1:
-            return self.folder / f"{name}.json"
+            return self.folder / f"{name}{suffix}"
         options = self.views.options
         flips = "" if options.flip else "_no_flip"
-        return self.folder / f"{name}_{self.views.count}_views_seed{options.view_seed}{flips}.json"
+        return self.folder / f"{name}_{self.views.count}_views_seed{options.view_seed}{flips}{suffix}"
 
     def read(self, name: str) -> dict | None:
         """Read the file of a step in the folder of the cell; None if this step is not finished.

@@ -1,31 +1,30 @@
-"""The results of an experiment: a table with caption, CSV, JSON and figures."""
+"""The results of an experiment: a table with caption, CSV, JSON and the page with its figures."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from utils.evaluation.figures import AccuracyBars, AccuracyByCost, AccuracyByTemperature
-from utils.evaluation.seen import mark, seen_cell, warnings
+from utils.evaluation.seen import seen_cell, warnings
 from utils.evaluation.tables import markdown_table, percent_with_interval, points, unique
 from utils.experiments.cells import Cell
 from utils.experiments.lines import Line, lines_of, summarise
+from utils.experiments.pages import link_to
 from utils.experiments.provenance import CellSeen
 from utils.networks.cost import milliseconds_per_clip
 from utils.networks.recognizer import load_recognizer
+from utils.report.experiment_page import FIGURES, ExperimentReport, figure_names, write_experiment_page
+from utils.report.protocol import Conditions
 from utils.runtime.devices import hardware, installed_versions
-from utils.runtime.drawing import save_figure
 from utils.runtime.files import plain, write_csv, write_json, write_text
+from utils.runtime.run_log import command_line
 from utils.settings.argument_types import SCORES_SUFFIX
 from utils.settings.frame_students import backbone_name
 from utils.settings.options import TRAINED_TEACHERS
 
 SEEN_NOTE = "Seen: test clips that are training or validation clips of the recogniser; no differences are given then."
-CAPTIONS = {
-    "accuracy_by_cost": "Test accuracy against multiply-accumulates per clip",
-    "results": "Test accuracy",
-    "accuracy_by_temperature": "Accuracy by temperature",
-}
+HEADER = ["recogniser", "validation", "seen", "test accuracy (95 % interval)", "minus student alone", "gap closed"]
+HEADER += ["parameters", "GMAC", "MB", "ms per clip", "training (s)"]
 FOR_ALL = "GMAC and ms per clip are for all of them."
 KEPT_EPOCH = {"last": "The last epoch is kept.", "best": "The best epoch is chosen on validation clips."}
 
@@ -38,7 +37,7 @@ def report(
     arguments: dict,
     folder: Path,
 ) -> dict:
-    """Print the table of the tested cells and write results.csv, .json, .md and figures to `folder`.
+    """Print the table of the tested cells and write results.csv, .json and .md, report.html and figures to `folder`.
 
     groups: the group of each row of the arrays (N,), or None. leaks: LeakReport.as_dict by fold. seen: what each cell
     has seen. Returns the content of results.json, in which only "times" differs between two equal experiments.
@@ -55,20 +54,24 @@ def report(
     }
     results = {"rows": rows, "chosen": chosen, "arguments": plain(arguments), "versions": installed_versions()}
     results |= {"leaks": leaks, "times": times}
-    text = f"{result_table(rows, times)}\n\n{caption(lines, rows, results)}"
+    text = f"{markdown_table(HEADER, table_rows(rows, times))}\n\n{caption(lines, rows, results)}"
     print(text)
-    pictures = ["accuracy_by_cost", "results"]
-    if len({line.row.temperature for line in lines if line.row and line.role == "distilled"}) > 1:
-        pictures.append("accuracy_by_temperature")
-    figures = "\n".join(f"![{CAPTIONS[name]}]({name}.png)" for name in pictures)
-    write_text(folder / "results.md", f"{text}\n\n{figures}\n")
+    links = "\n".join(f"![{FIGURES[name]}]({name}.png)" for name in figure_names(rows))
+    write_text(folder / "results.md", f"{text}\n\n{links}\n")
     write_json(folder / "results.json", results)
-    write_csv(folder / "results.csv", *runs(lines, seen))
-    names = [row["name"] + mark(row["seen"]) for row in rows]
-    save_figure(AccuracyByCost([row for row in rows if row["multiply_accumulates"]]), folder / "accuracy_by_cost.png")
-    save_figure(AccuracyBars(names, [row["interval"] for row in rows]), folder / "results.png")
-    if "accuracy_by_temperature" in pictures:
-        save_figure(AccuracyByTemperature(rows), folder / "accuracy_by_temperature.png")
+    run_header, by_run = runs(lines, seen)
+    write_csv(folder / "results.csv", run_header, by_run)
+    page = ExperimentReport(
+        results=results,
+        header=HEADER,
+        cells=table_rows(rows, times),
+        notes=caption(lines, rows, results).splitlines(),
+        runs=[dict(zip(run_header, run)) for run in by_run],
+        links={cell.folder.name: link_to(cell) for cell in cells},
+        conditions=Conditions(command_line(), times["hardware"]),
+        folder=folder,
+    )
+    write_experiment_page(folder / "report.html", page)
     print(f"wrote {folder}")
     return results
 
@@ -93,10 +96,8 @@ def milliseconds(lines: Sequence[Line]) -> dict[str, float | None]:
     return by_name
 
 
-def result_table(rows: Sequence[dict], times: dict) -> str:
-    """Format the table in Markdown. Of given teachers, the time of training is unknown, and costs may be."""
-    header = ["recogniser", "validation", "seen", "test accuracy (95 % interval)", "minus student alone"]
-    header += ["gap closed", "parameters", "GMAC", "MB", "ms per clip", "training (s)"]
+def table_rows(rows: Sequence[dict], times: dict) -> list[list[str]]:
+    """Return the cells below HEADER. Of given teachers, the time of training is unknown, and costs may be."""
     cells = []
     for row in rows:
         is_given = row["role"] == "teacher" and row["teacher"] not in TRAINED_TEACHERS
@@ -120,7 +121,7 @@ def result_table(rows: Sequence[dict], times: dict) -> str:
             "-" if row["gap_closed"] is None else f"{100 * row['gap_closed']:.0f} %",
         ]
         cells.append([row["name"], *accuracies, *costs])
-    return markdown_table(header, cells)
+    return cells
 
 
 def caption(lines: Sequence[Line], rows: Sequence[dict], results: dict) -> str:

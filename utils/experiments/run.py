@@ -6,13 +6,14 @@ import numpy as np
 
 from utils.data.clips import ClipDataset, open_clips, with_unlabelled
 from utils.evaluation.metrics import accuracy, correct_predictions, cross_entropy
-from utils.evaluation.results import result_of
+from utils.evaluation.results import result_of, scores_of
 from utils.evaluation.testing import choose_test_clips, predict
 from utils.experiments.arrays import arrays, existing_arrays, expected_clips
 from utils.experiments.cells import Cell
 from utils.experiments.given_teachers import costs_of, has_new_cost, logits_of
 from utils.experiments.grid import Experiment, Grid, grid_of, make_grid
 from utils.experiments.not_reused import print_not_reused
+from utils.experiments.pages import groups_of, predictions_of_given, write_cell_page
 from utils.experiments.plan import print_plan
 from utils.experiments.provenance import check_given_teachers, seen_by
 from utils.experiments.report import report
@@ -23,7 +24,6 @@ from utils.runtime.errors import UserError
 from utils.runtime.files import exclusive_lock, plain, write_json
 from utils.runtime.progress import progress
 from utils.settings.options import OutputOptions
-from utils.splits.groups import Groups, groups_or_reason
 from utils.stages.tested import store_test
 from utils.stages.training import train_student, train_teacher
 
@@ -158,25 +158,24 @@ def validate_given(grid: Grid, cell: Cell) -> None:
 def test_missing(grid: Grid, leaks: dict[str, dict]) -> None:
     """Test each cell that is not tested yet; everything that depends on validation results is fixed by now.
 
-    leaks: LeakReport.as_dict by fold, for the records of the networks.
+    leaks: LeakReport.as_dict by fold, for the records of the networks and the pages of the cells.
     """
     missing = [cell for cell in grid.cells if not cell.is_tested or (cell.parts and has_new_cost(cell))]
     if not missing:
         return
     heading(f"test of {len(missing)} networks")
     dataset = open_dataset(grid)
-    groups, _ = groups_or_reason(dataset.paths, grid.data.group_pattern)
     with progress(len(missing), unit="networks tested") as advance:
         for cell in missing:
             if cell.parts:
-                test_given(grid, cell, dataset)
+                test_given(grid, cell, dataset, leaks[cell.fold])
             else:
-                test(cell, dataset, groups, leaks[cell.fold])
+                test(grid, cell, dataset, leaks[cell.fold])
             advance()
 
 
-def test(cell: Cell, dataset: ClipDataset, groups: Groups | None, leaks: dict | None) -> None:
-    """Test one cell on the test clips in its record and write its results, also to its record and its card."""
+def test(grid: Grid, cell: Cell, dataset: ClipDataset, leaks: dict | None) -> None:
+    """Test one cell on the test clips in its record and write its results, its page, its record and its card."""
     recognizer = load_recognizer(cell.model_path, argument="--output_path")
     clips = choose_test_clips(recognizer, dataset, None)
     predictions = predict(recognizer, dataset, clips, batch_size=BATCH_SIZE, views=cell.views)
@@ -185,7 +184,7 @@ def test(cell: Cell, dataset: ClipDataset, groups: Groups | None, leaks: dict | 
         share = f"{broken.sum()} of {len(broken)}"
         print(f"note: {cell.model_path} outputs NaN for {share} test clips, which count as wrong")
         predictions = replace(predictions, logits=with_wrong_rows(predictions.logits, clips.labels, broken))
-    result = result_of(predictions, dataset, groups) | {"leaks": leaks}
+    result = result_of(predictions, dataset, groups_of(grid, dataset)) | {"leaks": leaks}
     names = ("top1", "top5", "mean_class_accuracy", "loss", "calibration_error")
     costs = ("parameters", "multiply_accumulates", "clips_per_second")
     correct = correct_predictions(clips.labels, predictions.logits)
@@ -195,6 +194,7 @@ def test(cell: Cell, dataset: ClipDataset, groups: Groups | None, leaks: dict | 
     # size of float32 weights: the file size varies by a few bytes with what Keras loaded before in the same process
     found["megabytes"] = 4 * found["parameters"] / 1e6
     store_test(predictions, result, dataset, batch_size=BATCH_SIZE)
+    write_cell_page(grid, cell, predictions, result, dataset)
     cell.write("tested", found | {"rows": clips.rows.tolist(), "correct": correct.astype(int).tolist()})
 
 
@@ -205,12 +205,19 @@ def with_wrong_rows(logits: np.ndarray, labels: np.ndarray, rows: np.ndarray) ->
     return np.where(rows[:, None], wrong, logits)
 
 
-def test_given(grid: Grid, cell: Cell, dataset: ClipDataset) -> None:
-    """Write the test results of a given teacher: no accuracy if it has no scores for the test clips or their views."""
+def test_given(grid: Grid, cell: Cell, dataset: ClipDataset, leaks: dict) -> None:
+    """Write page and results of the test of a given teacher.
+
+    There is neither page nor accuracy if it has no scores for the test clips or their views.
+    """
     rows = grid.splits[cell.fold].test
     logits = logits_of(cell, dataset, rows, grid.experiment.distillation.source_scores, cell.views)
-    found = {"top1": None, "correct": None} | costs_of(cell)
+    costs = costs_of(cell)
+    found = {"top1": None, "correct": None} | costs
     if logits is not None:
+        predictions = predictions_of_given(grid, cell, dataset, logits)
+        result = scores_of(predictions, groups_of(grid, dataset)) | costs
+        write_cell_page(grid, cell, predictions, result | {"leaks": leaks, "milliseconds_per_clip": None}, dataset)
         correct = correct_predictions(dataset.labels[rows], logits)
         found |= {"top1": float(correct.mean()), "correct": correct.astype(int).tolist()}
     else:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from utils.extraction.state import LOG, VideoOutcome, read_log
 from utils.runtime.array_files import open_array
-from utils.runtime.drawing import label, save_figure
+from utils.runtime.drawing import Display, label, save_figure
 from utils.splits.groups import groups_or_reason
 
 PAGE = (8.27, 11.69)  # A4, in inches
@@ -28,9 +28,9 @@ def write_dataset_report(output_path: Path) -> Path | None:
     return path if save_figure(DatasetReport.of_folder(output_path), path, whole_page=True) else None
 
 
-@dataclass(frozen=True)
-class DatasetReport:
-    """The content of the page. `pictures` holds the middle frames of some clips, by class."""
+@dataclass(eq=False)
+class DatasetReport(Display):
+    """The content of the page, in six panels. `pictures` holds the middle frames of some clips, by class."""
 
     title: str
     clips_per_class: dict[str, int]
@@ -65,22 +65,28 @@ class DatasetReport:
             },
         )
 
-    def plot(self):
-        """Return the page as a matplotlib figure."""
+    def new_axes(self) -> np.ndarray:
         figure = Figure(figsize=PAGE, layout="constrained")
         figure.suptitle(label(self.title, 100), fontsize=11)
         grid = figure.add_gridspec(4, 3, height_ratios=(1.5, 1.2, 1.2, 5.2))
-        _plot_classes(_axes(figure, grid[0, :], "Clips per class"), self.clips_per_class)
-        _axes(figure, grid[1, 0], "Frames per video").hist([outcome.frame_count for outcome in self.outcomes], bins=30)
-        sizes = Counter(f"{outcome.width}x{outcome.height}" for outcome in self.outcomes)
-        _plot_most_frequent(_axes(figure, grid[1, 1], "Frame size of the videos"), sizes)
-        rates = Counter(f"{outcome.frame_rate:.4g} fps" for outcome in self.outcomes)
-        _plot_most_frequent(_axes(figure, grid[1, 2], "Frame rate"), rates)
-        _plot_classes(_axes(figure, grid[2, :], label(f"Groups per class: {self.groups}", 100)), self.groups_per_class)
+        places = (grid[0, :], grid[1, 0], grid[1, 1], grid[1, 2], grid[2, :], grid[3, :])
+        return np.array([figure.add_subplot(place) for place in places])
+
+    def draw(self, ax) -> None:
+        classes, lengths, sizes, rates, groups, pictures = ax
         shown = f"{len(self.pictures)} of {len(self.clips_per_class)} classes"
-        title = f"Middle frame of up to {CLIPS_PER_CLASS} clips per class, {shown}, stretched to 4:3"
-        self._plot_pictures(_axes(figure, grid[3, :], title))
-        return figure
+        titles = ["Clips per class", "Frames per video", "Frame size of the videos", "Frame rate"]
+        titles += [label(f"Groups per class: {self.groups}", 100)]
+        titles += [f"Middle frame of up to {CLIPS_PER_CLASS} clips per class, {shown}, stretched to 4:3"]
+        for axes, title in zip(ax, titles):
+            axes.set_title(title, fontsize=9)
+            axes.tick_params(labelsize=7)
+        _plot_classes(classes, self.clips_per_class)
+        lengths.hist([outcome.frame_count for outcome in self.outcomes], bins=30)
+        _plot_most_frequent(sizes, Counter(f"{outcome.width}x{outcome.height}" for outcome in self.outcomes))
+        _plot_most_frequent(rates, Counter(f"{outcome.frame_rate:.4g} fps" for outcome in self.outcomes))
+        _plot_classes(groups, self.groups_per_class)
+        self._plot_pictures(pictures)
 
     def _plot_pictures(self, axes) -> None:
         for row, pictures in enumerate(self.pictures.values()):
@@ -102,13 +108,6 @@ def _spread(values, number: int) -> list:
     """Return at most `number` of the values, evenly spaced, including the first and the last."""
     indices = np.linspace(0, len(values) - 1, min(number, len(values))).round().astype(int)
     return [values[index] for index in indices]
-
-
-def _axes(figure: Figure, position, title: str):
-    axes = figure.add_subplot(position)
-    axes.set_title(title, fontsize=9)
-    axes.tick_params(labelsize=7)
-    return axes
 
 
 def _plot_classes(axes, counts: dict[str, int]) -> None:

@@ -48,7 +48,8 @@ def operation_cost(operation) -> int:
 def milliseconds_per_clip(model, *, runs: int = 15) -> float:
     """Return the median inference time in ms for one clip in memory, after two warm-up runs."""
     clip = np.zeros((1, *model.input_shape[1:]), np.float32)
-    model.jit_compile = jit_compile()
+    if hasattr(model, "jit_compile"):  # Keras; exported networks have no such setting
+        model.jit_compile = jit_compile()
     times = []
     for _ in range(runs + 2):
         start = time.perf_counter()

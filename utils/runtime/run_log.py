@@ -133,12 +133,17 @@ def header(options: Sequence) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in installed_versions().items())
     settings = {name: item for group in options for name, item in plain(asdict(group)).items()}
     return (
-        f"=== {shlex.join([Path(sys.executable).name, *sys.argv])}\n"
+        f"=== {command_line()}\n"
         f"in {os.getcwd()}, process {os.getpid()}\n"
         f"python {platform.python_version()}, {versions}\n"
         f"device: {hardware()}\n"
         f"settings: {json.dumps(settings)}"
     )
+
+
+def command_line() -> str:
+    """Return the command of this process as it can be typed in a shell."""
+    return shlex.join([Path(sys.executable).name, *sys.argv])
 
 
 def logged(stage: Callable) -> Callable:

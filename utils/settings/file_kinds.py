@@ -16,10 +16,12 @@ MOST_CARD_BYTES = 1 << 20
 MOST_INDEX_BYTES = 1 << 26  # of an MP4 file, whose metadata is in the index at its start
 MOST_METADATA = 1 << 20  # bytes of the metadata at the end of an ONNX file
 EXPORT_KEY = b"video_action_distillation"  # of these metadata
+PAGE_MARK = '<meta name="generator" content="video-action-distillation">'  # in templates/base.html
 ZIP, HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 TABLE_STARTS = (
     "| recogniser",
     "recogniser,",
+    "first,second,",
     "row,path,",
     "class,clips,",
     "test,seen,",
@@ -81,6 +83,11 @@ def _is_onnx(path: Path) -> bool:
         return EXPORT_KEY in file.read()
 
 
+def _is_page(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return PAGE_MARK.encode() in file.read(4096)
+
+
 def _is_annotated(path: Path) -> bool:
     with open(path, "rb") as file:
         return ANNOTATED_MARK.encode() in file.read(MOST_INDEX_BYTES)
@@ -100,6 +107,7 @@ HISTORY = Kind("a training history", _npy_with(lambda array: "epoch" in (array.d
 HISTORY_TABLE = Kind("the table of a training history", _starts_with(b"epoch,"))
 LOG = Kind("the log of a run", _is_log)
 PICTURE = Kind("a picture drawn by these programs", _is_picture)
+PAGE = Kind("a page written by these programs", _is_page)
 SCORES = Kind("class scores", _npy_with(lambda array: array.dtype.kind == "f" and array.ndim in (2, 3)))
 SCORES_KEY = Kind("the description of class scores", _json_with("key"))
 TEST_RESULTS = Kind("the results of eval.py", _json_with("recognizers", "comparisons"))

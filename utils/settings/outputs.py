@@ -29,6 +29,7 @@ from utils.settings.file_kinds import (
     MODEL,
     ONNX,
     OPENVINO,
+    PAGE,
     PICTURE,
     RECORD,
     REQUIREMENTS,
@@ -46,6 +47,8 @@ from utils.settings.options import (
     TeacherOptions,
     TrainingOptions,
 )
+
+FIGURE_SUFFIXES = (".png", ".svg")
 
 
 def data_inputs(data: DataOptions, unlabelled: Iterable[Path] = ()) -> list[Input]:
@@ -188,13 +191,22 @@ def check_evaluation(
     """Check the folder of eval.py."""
     if output_path is None:
         return
-    names = result_names(recognizers)
-    kinds = {"results.json": TEST_RESULTS, "results.md": TABLE}
-    kinds |= {f"{what}_{name}.csv": TABLE for what in ("predictions", "classes", "leaks") for name in names}
-    kinds |= {f"confusion_{name}.png": PICTURE for name in names}
-    outputs = [Output("--output_path", output_path / name, kind) for name, kind in kinds.items()]
     inputs = recipe_input(recipe) + data_inputs(data) + model_inputs("--recognizer", recognizers)
-    check_outputs(inputs, [Output("--output_path", output_path, None), *outputs])
+    check_outputs(inputs, evaluation_outputs(recognizers, output_path))
+
+
+def evaluation_outputs(recognizers: Sequence[Path], output_path: Path) -> list[Output]:
+    """Return the folder of eval.py and all files that it may write there."""
+    names = result_names(recognizers)
+    kinds = {"metrics.json": TEST_RESULTS, "results.md": TABLE, "report.html": PAGE}
+    kinds |= dict.fromkeys(("predictions.csv", "per_class.csv", "class_gains.csv"), TABLE)
+    kinds |= {f"leaks_{name}.csv": TABLE for name in names}
+    figures = ["accuracy", "accuracy_by_cost", "agreement", "roc", "precision_recall"]
+    figures += ["reliability", "reliability_calibrated"]
+    figures += [f"{what}_{name}" for what in ("class_gains", "confusion", "training") for name in names]
+    kinds |= {f"{figure}{suffix}": PICTURE for figure in figures for suffix in FIGURE_SUFFIXES}
+    files = [Output("--output_path", output_path / name, kind) for name, kind in kinds.items()]
+    return [Output("--output_path", output_path, None), *files]
 
 
 def check_prediction(
@@ -245,12 +257,18 @@ def check_experiment(args: argparse.Namespace) -> None:
         files = [re.sub(r"\{(fold|seed)\}", "*", glob.escape(part)) for part in parts]
         inputs += model_inputs("--sources", (found for pattern in files for found in glob.glob(pattern)))
     inputs += [Input(f"--{name}", getattr(args, name)) for name in ("weights", "videos") if getattr(args, name)]
+    arrays = () if args.data else ("frames",) if args.videos else ("videos", "frames")
+    check_outputs(inputs, experiment_outputs(output_path, arrays))
+
+
+def experiment_outputs(output_path: Path, arrays: Sequence[str]) -> list[Output]:
+    """Return the folder of reproduce.py, all files that it may write there, and its folders, `arrays` among them."""
     kinds = {"settings.json": GRID_SETTINGS, "results.json": GRID_RESULTS, "results.md": TABLE, "results.csv": TABLE}
-    kinds |= {f"{name}.png": PICTURE for name in ("results", "accuracy_by_cost", "accuracy_by_temperature")}
-    kinds |= {".experiment.lock": LOCK, "cells": None}
-    kinds |= {} if args.data else {"frames": None} if args.videos else {"videos": None, "frames": None}
-    outputs = [Output("--output_path", output_path / name, kind) for name, kind in kinds.items()]
-    check_outputs(inputs, [Output("--output_path", output_path, None), *outputs])
+    figures = ("results", "accuracy_by_cost", "accuracy_by_temperature")
+    kinds |= {f"{figure}{suffix}": PICTURE for figure in figures for suffix in FIGURE_SUFFIXES}
+    kinds |= {"report.html": PAGE, ".experiment.lock": LOCK, "cells": None} | dict.fromkeys(arrays)
+    files = [Output("--output_path", output_path / name, kind) for name, kind in kinds.items()]
+    return [Output("--output_path", output_path, None), *files]
 
 
 def check_cards(recognizers: Iterable[Path]) -> None:

@@ -4,20 +4,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from utils.data.clips import open_clips
+from utils.data.clips import ClipDataset, open_clips
 from utils.data.loading import check_length, split_of
 from utils.evaluation import results as report
 from utils.evaluation.calibrating import calibrate_recorded, store_calibrations
-from utils.evaluation.tables import summary
-from utils.evaluation.testing import choose_test_clips, leaks_of_test, predict, with_seen_unlabelled
+from utils.evaluation.tables import names_of, summary
+from utils.evaluation.testing import Predictions, choose_test_clips, leaks_of_test, predict, with_seen_unlabelled
 from utils.leaks.finder import LeakFinder
 from utils.networks.averaging import recorded_views
+from utils.networks.cost import milliseconds_per_clip
 from utils.networks.recognizer import load_recognizer
 from utils.networks.records import same_clips
-from utils.settings.options import (
-    DataOptions,
-)
-from utils.splits.groups import groups_or_reason
+from utils.report.evaluation_page import write_evaluation_page
+from utils.report.evaluation_report import EvaluationReport
+from utils.report.protocol import Conditions
+from utils.runtime.devices import hardware
+from utils.runtime.run_log import command_line
+from utils.settings.options import DataOptions
+from utils.settings.outputs import result_names
+from utils.splits.groups import Groups, groups_or_reason
 from utils.stages.tested import store_test
 
 
@@ -63,7 +68,8 @@ def evaluate(
         leaks = leaks_of_test(finder, recognizer, clips, group_pattern, note, fail_on_leak=fail_on_leak)
         averaged = recorded_views(views, recognizer.record, flip=flip)
         predictions = predict(recognizer, dataset, clips, batch_size=batch_size, views=averaged)
-        all_predictions.append(replace(predictions, leaks=leaks))
+        time = views * milliseconds_per_clip(recognizer.model)
+        all_predictions.append(replace(predictions, leaks=leaks, milliseconds_per_clip=time))
     groups, _ = groups_or_reason(dataset.paths, group_pattern)
     results = [report.result_of(predictions, dataset, groups) for predictions in all_predictions]
     if calibrate:
@@ -71,9 +77,26 @@ def evaluate(
     compared = report.comparisons(all_predictions, groups)
     print(summary(results, compared))
     if output_path is not None:
-        report.write_results(output_path, all_predictions, results, compared, dataset)
+        report.write_results(output_path, all_predictions, results, compared, dataset, groups)
+        write_report(output_path, all_predictions, results, compared, dataset, groups)
         print(f"wrote {output_path}")
     for predictions, result in zip(all_predictions, results):
         if (card := store_test(predictions, result, dataset, batch_size=batch_size)) is not None:
             print(f"updated {card}")
     return {"recognizers": results, "comparisons": compared}
+
+
+def write_report(
+    folder: Path,
+    all_predictions: Sequence[Predictions],
+    results: Sequence[dict],
+    compared: Sequence[dict],
+    dataset: ClipDataset,
+    groups: Groups | None,
+) -> None:
+    """Write report.html and its figures, after all results."""
+    names = names_of(results)
+    stems = result_names([predictions.recognizer.path for predictions in all_predictions])
+    conditions = Conditions(command_line(), hardware())
+    page = EvaluationReport(all_predictions, results, names, stems, compared, dataset, groups, conditions, folder)
+    write_evaluation_page(folder / "report.html", page)

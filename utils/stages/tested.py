@@ -19,12 +19,13 @@ from utils.runtime.files import disk_error, plain, read_json, replaced_together,
 def store_test(predictions: Predictions, result: dict, dataset: ClipDataset, *, batch_size: int) -> Path | None:
     """Write the result of a test, see `result_of`, to the record of the model, and update its card; return its path.
 
-    Does nothing for a model without a record and for other clips than the test clips of the record. If a file cannot be
+    Does nothing for an exported file, for a model without a record and for other clips than the test clips of the
+    record. If a file cannot be
     written, prints a note, because the results of the test are complete without it. Returns None without a new card.
     """
     recognizer = predictions.recognizer
     record, path = recognizer.record, record_path(recognizer.path)
-    if record is None or not is_test_of_record(predictions, dataset):
+    if recognizer.is_exported or record is None or not is_test_of_record(predictions, dataset):
         return None
     try:
         current = check_record(read_json(path), what=str(path))

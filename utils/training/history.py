@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from utils.runtime.drawing import label, save_figure
+from utils.runtime.drawing import Display, label, save_figure
 from utils.runtime.files import beside_history, write_bytes, write_csv
 
 TIMING_FIELDS = ("seconds", "clips_per_second", "wait_share")  # differ when a training is repeated
@@ -41,20 +41,25 @@ def draw_history(history: np.ndarray, log_path: Path, *, title: str, kept: int) 
     save_figure(TrainingCurves(history, title, kept), history_paths(log_path)[2])
 
 
-@dataclass(frozen=True)
-class TrainingCurves:
-    """Loss and accuracy of training and validation by epoch, with the kept epoch marked.
+@dataclass(eq=False)
+class TrainingCurves(Display):
+    """Loss and accuracy of training and validation by epoch in two panels, with the kept epoch marked.
 
-    kept: row of the epoch whose weights are kept.
+    kept: row of the epoch whose weights are kept. stacked: one panel above the other, for narrow pages.
     """
 
     history: np.ndarray
     title: str
     kept: int
+    stacked: bool = False
 
-    def plot(self) -> Figure:
-        figure = Figure(figsize=(10, 4))
-        loss_axes, accuracy_axes = figure.subplots(1, 2)
+    def new_axes(self) -> np.ndarray:
+        if self.stacked:
+            return Figure(figsize=(5.2, 6)).subplots(2, 1, gridspec_kw={"hspace": 0.35})
+        return Figure(figsize=(10, 4)).subplots(1, 2)
+
+    def draw(self, ax) -> None:
+        loss_axes, accuracy_axes = ax
         names, epochs = self.history.dtype.names, self.history["epoch"]
         style = {"marker": "o", "markersize": 3} if len(epochs) <= 30 else {}
         for axes, factor, name, text in (
@@ -78,8 +83,8 @@ class TrainingCurves:
             axes.grid(alpha=0.3)
             if axes.get_legend_handles_labels()[0]:
                 axes.legend(fontsize=8)
-        figure.suptitle(label(self.title, 100))
-        return figure
+        if self.is_new_figure_:
+            self.figure_.suptitle(label(self.title, 100))
 
 
 def kept_epoch(history: np.ndarray, *, keep: str, epochs: int) -> int:

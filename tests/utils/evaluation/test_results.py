@@ -93,45 +93,63 @@ def test_only_predictions_for_the_same_clips_are_compared(dataset, make_predicti
     assert found[0]["test"] == "McNemar, exact"
 
 
+def read_csv(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def test_files_match_the_result(dataset, make_predictions, tmp_path):
     """Otherwise the tables of clips and classes would contradict the reported accuracy."""
-    made = make_predictions("s.h5")
-    results = [report.result_of(made, dataset, None)]
-    report.write_results(tmp_path / "out", [made], results, [], dataset)
-    with open(tmp_path / "out" / "predictions_s.csv", newline="") as file:
-        predictions = list(csv.DictReader(file))
-    predicted = made.logits.argmax(axis=1)
-    assert [row["path"] for row in predictions] == dataset.paths[3:63].tolist()
-    assert [row["class"] for row in predictions] == [row["path"].split("/")[0] for row in predictions]
-    assert [row["predicted"] for row in predictions] == [f"Class{number}" for number in predicted]
-    assert np.mean([row["class"] == row["predicted"] for row in predictions]) == results[0]["top1"]
-    exponentials = np.exp(made.logits.astype(np.float64))
-    confidence = (exponentials / exponentials.sum(axis=1, keepdims=True)).max(axis=1)
-    np.testing.assert_allclose([float(row["confidence"]) for row in predictions], confidence, atol=1e-4)
-    with open(tmp_path / "out" / "classes_s.csv", newline="") as file:
-        classes = list(csv.DictReader(file))
-    counts = confusion_matrix(made.clips.labels, predicted)
-    for label, row in enumerate(classes):
-        assert (row["class"], int(row["clips"])) == (f"Class{label}", counts[label].sum())
-        assert float(row["accuracy"]) == pytest.approx(counts[label, label] / counts[label].sum(), abs=1e-4)
-        assert float(row["precision"]) == pytest.approx(counts[label, label] / counts[:, label].sum(), abs=1e-4)
-    assert (tmp_path / "out" / "confusion_s.png").stat().st_size > 5000
-    assert json.loads((tmp_path / "out" / "results.json").read_text()) == {"recognizers": results, "comparisons": []}
-
-
-def test_tables_are_written_before_figures_are_drawn(dataset, make_predictions, tmp_path, monkeypatch, capsys):
-    """A figure that cannot be drawn would cost the tables of all later recognisers."""
-
-    def fail(self):
-        raise RuntimeError(f"{len(list((tmp_path / 'out').iterdir()))} files")
-
-    monkeypatch.setattr(report.ConfusionMatrix, "plot", fail)
     made = [make_predictions("s.h5"), make_predictions("t.h5", seed=1)]
-    report.write_results(tmp_path / "out", made, [report.result_of(each, dataset, None) for each in made], [], dataset)
-    written = ["classes_s.csv", "classes_t.csv", "predictions_s.csv", "predictions_t.csv", "results.json", "results.md"]
+    results = [report.result_of(each, dataset, None) for each in made]
+    compared = report.comparisons(made, None)
+    report.write_results(tmp_path / "out", made, results, compared, dataset, None)
+    written = ["class_gains.csv", "metrics.json", "per_class.csv", "predictions.csv", "results.md"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == written
-    notes = [f"note: {tmp_path}/out/confusion_{name}.png was not drawn (6 files)" for name in "st"]
-    assert capsys.readouterr().out.splitlines() == notes
+    all_rows = read_csv(tmp_path / "out/predictions.csv")
+    assert [row["recogniser"] for row in all_rows] == ["s"] * 60 + ["t"] * 60
+    predictions, predicted = all_rows[:60], made[0].logits.argmax(axis=1)
+    assert [row["path"] for row in predictions] == dataset.paths[3:63].tolist()
+    assert [int(row["row"]) for row in predictions] == list(range(3, 63))
+    assert [row["truth"] for row in predictions] == [row["path"].split("/")[0] for row in predictions]
+    assert [row["class_1"] for row in predictions] == [f"Class{number}" for number in predicted]
+    assert np.mean([row["correct"] == "1" for row in predictions]) == results[0]["top1"]
+    in_top5 = [row["truth"] in [row[f"class_{place}"] for place in range(1, 6)] for row in predictions]
+    assert np.mean(in_top5) == results[0]["top5"]
+    exponentials = np.exp(made[0].logits.astype(np.float64))
+    likeliest = -np.sort(-exponentials / exponentials.sum(axis=1, keepdims=True), axis=1)[:, :5]
+    found = [[float(row[f"probability_{place}"]) for place in range(1, 6)] for row in predictions]
+    np.testing.assert_allclose(found, likeliest, atol=1e-4)
+    classes = read_csv(tmp_path / "out/per_class.csv")[:CLASSES]
+    counts = confusion_matrix(made[0].clips.labels, predicted)
+    for label, row in enumerate(classes):
+        right = counts[label, label]
+        recall, precision = right / counts[label].sum(), right / counts[:, label].sum()
+        assert (row["class"], int(row["clips"])) == (f"Class{label}", counts[label].sum())
+        assert float(row["accuracy"]) == pytest.approx(recall, abs=1e-4)
+        assert float(row["precision"]) == pytest.approx(precision, abs=1e-4)
+        assert float(row["f1"]) == pytest.approx(2 * recall * precision / (recall + precision), abs=1e-4)
+    assert np.mean([float(row["f1"]) for row in classes]) == pytest.approx(results[0]["macro_f1"], abs=1e-4)
+    mean_area = np.mean([float(row["roc_auc"]) for row in classes])
+    assert mean_area == pytest.approx(results[0]["roc_auc"]["macro"], abs=1e-4)
+    gains = read_csv(tmp_path / "out/class_gains.csv")
+    weighted = [int(row["only_first"]) - int(row["only_second"]) for row in gains]
+    assert sum(weighted) / 60 == pytest.approx(compared[0]["difference"]["estimate"])
+    stored = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert stored == {"recognizers": results, "comparisons": compared}
+
+
+def test_few_classes_leave_columns_empty(make_arrays, tmp_path):
+    """A table of two classes would have other columns than one of five."""
+    folder = make_arrays("two", classes=2, height=32, width=32)
+    dataset = open_clips(folder / "frames.npy", folder / "labels.npy")
+    clips = ChosenClips(np.arange(1), dataset.labels[:1], dataset.class_names, "all clips", (), Seen(np.arange(1), ()))
+    made = Predictions(fake_recognizer(tmp_path / "s.h5", num_classes=2), clips, np.log([[0.75, 0.25]]), 1.0)
+    header, (row,) = report.prediction_rows(["s"], [made], dataset)
+    shown = dict(zip(header, row))
+    assert [shown[f"class_{place}"] for place in (1, 2, 3)] == ["Class0", "Class1", ""]
+    assert [shown[f"probability_{place}"] for place in (1, 2, 5)] == ["0.7500", "0.2500", ""]
+    assert shown["split"] == "all clips"
 
 
 def refuse(constant):
@@ -144,9 +162,10 @@ def test_an_infinite_loss_is_valid_json(dataset, make_predictions, tmp_path):
     logits = np.where(np.eye(CLASSES, dtype=bool)[labels], -np.inf, 0.0)
     made = [make_predictions("s.h5", logits=logits), make_predictions("t.h5", logits=logits)]
     results = [report.result_of(each, dataset, None) for each in made]
-    report.write_results(tmp_path / "out", made, results, report.comparisons(made, None), dataset)
-    written = json.loads((tmp_path / "out" / "results.json").read_text(), parse_constant=refuse)
+    report.write_results(tmp_path / "out", made, results, report.comparisons(made, None), dataset, None)
+    written = json.loads((tmp_path / "out" / "metrics.json").read_text(), parse_constant=refuse)
     assert written["recognizers"][0]["loss"] is None
+    assert written["recognizers"][0]["roc_auc"]["micro"] < 0.5  # probabilities of 0 are finite
     assert " not finite " in (tmp_path / "out" / "results.md").read_text()
 
 
@@ -166,8 +185,6 @@ def test_what_a_recogniser_has_seen_is_beside_each_of_its_numbers(dataset, make_
     assert "warning: it is unknown which test clips c.h5 has seen: c.h5 has no record (c.json)." in text
     assert "a.h5 minus b.h5 (test clips seen: 3 of 60): " in text
     assert "a.h5 minus c.h5 (test clips seen: unknown): " in text
-    titles = [report.confusion_of(each.recognizer.path.stem, each).title for each in made]
-    assert titles[:2] == ["a: 60 clips, group, seed 0", "b (test clips seen: 3 of 60): 60 clips, group, seed 0"]
 
 
 def test_recognisers_with_equal_predictions_have_a_summary(dataset, make_predictions):
@@ -181,12 +198,13 @@ def test_recognisers_with_equal_predictions_have_a_summary(dataset, make_predict
 def test_recognisers_with_equal_file_names(dataset, make_predictions, tmp_path):
     """Otherwise the files of the second student.h5 would replace those of the first."""
     made = [make_predictions("a/s.h5"), make_predictions("b/s.h5", seed=1), make_predictions("a/s_1.h5", seed=2)]
-    assert result_names([each.recognizer.path for each in made]) == ["s_1", "s_2", "s_1_3"]
-    assert result_names([each.recognizer.path for each in made[1:]]) == ["s", "s_1"]
+    paths = [each.recognizer.path for each in made]
+    assert result_names(paths) == ["s_1", "s_2", "s_1_3"]
+    assert result_names(paths[1:]) == ["s", "s_1"]
     results = [report.result_of(each, dataset, None) for each in made]
     text = report.summary(results, report.comparisons(made, None))
-    assert f"| {tmp_path}/a/s.h5 " in text
-    assert f"| {tmp_path}/b/s.h5 " in text
+    assert "| a/s.h5 " in text
+    assert "| b/s.h5 " in text
     assert "| s_1.h5 " in text
 
 

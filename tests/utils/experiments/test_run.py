@@ -1,5 +1,7 @@
 """The test of single cells."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,8 @@ def test_clips_with_nan_count_as_wrong(arrays, tmp_path, monkeypatch, capsys, br
     monkeypatch.setattr(run, "load_recognizer", lambda *_, **__: recognizer)
     monkeypatch.setattr("utils.evaluation.results.multiply_accumulates", lambda _: 1)
     cell = Cell(Row("alone"), "group", 0, {}, tmp_path, {})
-    run.test(cell, dataset, None, None)
+    grid = SimpleNamespace(data=SimpleNamespace(group_pattern=None))
+    run.test(grid, cell, dataset, None)
     found, right = cell.read("tested"), len(split.test) - len(broken)
     assert (sum(found["correct"]), found["top1"]) == (right, pytest.approx(right / len(split.test)))
     assert found["mean_class_accuracy"] == pytest.approx(right / len(split.test), abs=0.1)

@@ -6,15 +6,21 @@ import itertools
 import unicodedata
 import warnings
 from pathlib import Path
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from benchmarks.extraction import SpeedAndMemory
 from benchmarks.recipe_search import ValidationCurves
-from utils.evaluation.figures import AccuracyBars, AccuracyByCost, AccuracyByTemperature, ConfusionMatrix
+from utils.evaluation.class_gains import AgreementMatrix, ClassGain, ClassGains
+from utils.evaluation.confusion import ConfusionMatrix
+from utils.evaluation.curves import Curve, PrecisionRecallCurves, RocCurves
+from utils.evaluation.figures import AccuracyBars, AccuracyByCost, AccuracyByTemperature
+from utils.evaluation.reliability import Reliability, ReliabilityDiagram
 from utils.export.results import AccuracyByLatency
 from utils.extraction.dataset_report import DatasetReport
 from utils.extraction.state import VideoOutcome
@@ -24,6 +30,7 @@ from utils.runtime.errors import UserError
 from utils.training.history import TrainingCurves
 
 PROJECT = Path(__file__).parents[3]
+BASES = {"Display", "Curves"}
 OWN_SAVING = {"benchmarks/overview_picture.py", "benchmarks/timeline.py"}  # pictures are their only results
 NAMES = ["a$^$b", "$x_1$ und $y^$", "\\frac{1}{2}", "", " ", "two\nlines\r\n", "tab\t", "nul\0", "\x1b[31mred"]
 NAMES += [
@@ -77,6 +84,17 @@ def data_set(names, values):
     return DatasetReport("".join(names), counts, outcomes, "".join(names), counts, pictures)
 
 
+def curves(names, values):
+    return [
+        Curve(name, "macro", np.array([0, value]), np.array([value, 1]), value) for name, value in zip(names, values)
+    ]
+
+
+def reliability(names, values):
+    line = np.array([0.1, 0.9])
+    return [Reliability(name, line, value * line, np.array([1, 2]), value) for name, value in zip(names, values)]
+
+
 DISPLAYS = {  # by class: makes a display of rows with names and values 0..1
     ConfusionMatrix: lambda names, values: ConfusionMatrix(np.eye(len(names), dtype=int), tuple(names), "".join(names)),
     AccuracyBars: lambda names, values: AccuracyBars(names, [interval(value) for value in values]),
@@ -84,6 +102,13 @@ DISPLAYS = {  # by class: makes a display of rows with names and values 0..1
         rows(names, values, lambda number: ("alone", "teacher", "distilled")[number % 3])
     ),
     AccuracyByCost: lambda names, values: AccuracyByCost(rows(names, values)),
+    RocCurves: lambda names, values: RocCurves(curves(names, values)),
+    PrecisionRecallCurves: lambda names, values: PrecisionRecallCurves(curves(names, values)),
+    ReliabilityDiagram: lambda names, values: ReliabilityDiagram(reliability(names, values)),
+    ClassGains: lambda names, values: ClassGains(
+        [ClassGain(name, 3, value, 0.3, 1, 1, 1.0, 1.0) for name, value in zip(names, values)], *["".join(names)] * 2
+    ),
+    AgreementMatrix: lambda names, values: AgreementMatrix(np.outer(values, values), names),
     TrainingCurves: history,
     DatasetReport: data_set,
     SpeedAndMemory: lambda names, values: SpeedAndMemory(
@@ -109,26 +134,16 @@ def small_pictures(monkeypatch):
     monkeypatch.setattr(drawing, "DPI", 40)
 
 
-class Kept:
-    """A display that keeps the figure of another one."""
-
-    def __init__(self, display):
-        self.display, self.figure = display, None
-
-    def plot(self):
-        self.figure = self.display.plot()
-        return self.figure
-
-
 def drawn(display, path, capsys):
     """Return the drawn figure; fail if there is a note, a warning or no picture."""
-    kept = Kept(display)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert save_figure(kept, path, whole_page=isinstance(display, DatasetReport)), capsys.readouterr().out
+        paths = (path, path.with_suffix(".svg"))
+        assert save_figure(display, *paths, whole_page=isinstance(display, DatasetReport)), capsys.readouterr().out
     assert capsys.readouterr().out == ""
     assert cv2.imread(str(path)).std() > 1
-    return kept.figure
+    assert ElementTree.parse(paths[1]).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+    return display.figure_
 
 
 def sources():
@@ -144,9 +159,9 @@ def test_all_figures_are_in_this_test_and_are_saved_by_one_function():
     classes = set()
     for text in sources().values():
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.ClassDef) and any(getattr(part, "name", None) == "plot" for part in node.body):
+            if isinstance(node, ast.ClassDef) and {getattr(base, "id", "") for base in node.bases} & BASES:
                 classes.add(node.name)
-    assert classes == {kind.__name__ for kind in DISPLAYS}
+    assert classes - BASES == {kind.__name__ for kind in DISPLAYS}
     assert {name for name, text in sources().items() if "savefig(" in text} == {"utils/runtime/drawing.py"} | OWN_SAVING
     assert not [name for name, text in sources().items() if "pyplot as" in text]
 
@@ -169,7 +184,11 @@ def test_any_text_can_be_drawn(kind, tmp_path, capsys):
 def test_any_number_of_rows_can_be_drawn(kind, count, tmp_path, capsys):
     """More rows than colours would end a run after all trainings."""
     display = DISPLAYS[kind]([f"name {number}" for number in range(count)], np.linspace(0.1, 0.9, count))
-    possible = {ConfusionMatrix: count > 0, ValidationCurves: count < 15}  # it searches 14 configurations
+    possible = {
+        ConfusionMatrix: count > 0,
+        AgreementMatrix: count > 0,
+        ValidationCurves: count < 15,
+    }  # it searches 14 configurations
     if possible.get(kind, True):
         drawn(display, tmp_path / "it.png", capsys)
 
@@ -185,13 +204,13 @@ def test_any_value_can_be_drawn(kind, tmp_path, capsys):
 def test_names_of_bars_do_not_overlap(count):
     """The rows of a large experiment would be unreadable."""
     names = [f"name {number}" for number in range(count)]
-    assert shown_names(DISPLAYS[AccuracyBars](names, [0.5] * count).plot()) == names[::-1]
+    assert shown_names(DISPLAYS[AccuracyBars](names, [0.5] * count).plot().figure_) == names[::-1]
 
 
 @pytest.mark.slow
 def test_a_figure_with_many_bars_can_be_saved():
     """The figure would be higher than matplotlib can save."""
-    height = DISPLAYS[AccuracyBars](["it"] * 2000, [0.5] * 2000).plot().get_size_inches()[1]
+    height = DISPLAYS[AccuracyBars](["it"] * 2000, [0.5] * 2000).plot().figure_.get_size_inches()[1]
     assert 300 < height < 2**16 / 120
 
 
@@ -199,7 +218,7 @@ def test_a_figure_with_many_bars_can_be_saved():
 def test_names_of_a_confusion_matrix_do_not_overlap(count, step):
     """The classes of UCF101 or of Kinetics would be unreadable."""
     names = [f"class {number}" for number in range(count)]
-    assert shown_names(DISPLAYS[ConfusionMatrix](names, None).plot()) == names[::step][::-1]
+    assert shown_names(DISPLAYS[ConfusionMatrix](names, None).plot().figure_) == names[::step][::-1]
 
 
 def shown_names(figure):
@@ -209,6 +228,22 @@ def shown_names(figure):
     found.sort(key=lambda item: item[0].y0)
     assert all(lower.y1 <= upper.y0 + 1 for (lower, _), (upper, _) in itertools.pairwise(found))
     return [name for _, name in found]
+
+
+@ALL
+def test_displays_follow_scikit_learn(kind):
+    """A figure could not be placed among others in a notebook, or would not be shown there."""
+    display = DISPLAYS[kind](["a", "b"], [0.5, 0.25])
+    assert display.plot() is display
+    assert display._repr_png_().startswith(b"\x89PNG")
+    own = display.ax_
+    figure = Figure()
+    given = figure.subplots(1, np.size(own))
+    assert display.plot(ax=given) is display
+    assert display.figure_ is figure
+    assert display.ax_ is given
+    assert np.ravel(given)[0].has_data()
+    assert display._repr_png_() is None  # matplotlib shows this figure
 
 
 def test_a_table_of_labels():

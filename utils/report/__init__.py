@@ -1,0 +1,1 @@
+"""The report pages of eval.py and reproduce.py."""
