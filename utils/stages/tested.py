@@ -20,8 +20,8 @@ def store_test(predictions: Predictions, result: dict, dataset: ClipDataset, *, 
     """Write the result of a test, see `result_of`, to the record of the model, and update its card; return its path.
 
     Does nothing for an exported file, for a model without a record and for other clips than the test clips of the
-    record. If a file cannot be
-    written, prints a note, because the results of the test are complete without it. Returns None without a new card.
+    record. If a file cannot be written, prints a note, because the results of the test are complete without it. Returns
+    None without a new card.
     """
     recognizer = predictions.recognizer
     record, path = recognizer.record, record_path(recognizer.path)
