@@ -2,9 +2,11 @@
 
 import contextlib
 import errno
+import gc
 import io
 import os
 import re
+import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from utils.runtime.run_log import log_only
 
 INPUT = "clip"  # name of the input in all formats
 NO_OPERATOR = re.compile(r"'(tf\.\w+)' op is neither a custom op nor a flex op")  # of the converter to LiteRT
+NEARLY_FULL = 2**20  # bytes left on a disk
 EXTRA = f"assets.extra/{METADATA_KEY}.json"  # metadata in the folder of a SavedModel
 
 
@@ -54,7 +57,8 @@ def write_onnx(network, path: Path, metadata: str) -> None:
     import onnx
 
     (output,) = network.output
-    network.export(str(path), format="onnx", verbose=False, input_signature=signature(network))
+    with copies_freed():
+        network.export(str(path), format="onnx", verbose=False, input_signature=signature(network))
     model = onnx.load(str(path))
     (result,) = model.graph.output
     for node in model.graph.node:
@@ -66,6 +70,33 @@ def write_onnx(network, path: Path, metadata: str) -> None:
     describe_onnx(model, metadata)
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
+
+
+@contextlib.contextmanager
+def copies_freed() -> Iterator[None]:
+    """Free the copies of a graph that tf2onnx makes before each optimisation, and that refer to themselves.
+
+    Python would wait for many small objects before it looks for these few large ones: converting C3D needs 17 GB
+    otherwise, and 8 GB with this.
+    """
+    from tf2onnx import optimizer
+
+    def freeing(factory):
+        def make():
+            gc.collect()
+            return factory()
+
+        return make
+
+    original = optimizer._get_optimizers
+    optimizer._get_optimizers = lambda: {name: freeing(factory) for name, factory in original().items()}
+    gc.collect()
+    gc.freeze()  # the objects so far are not searched
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        optimizer._get_optimizers = original
 
 
 def describe_onnx(model, metadata: str) -> None:
@@ -140,11 +171,11 @@ def signature(network) -> list:
 
 
 @contextlib.contextmanager
-def converting(what: str) -> Iterator[None]:
+def converting(what: str, folder: Path) -> Iterator[None]:
     """Hold back what converters print, and turn their exceptions, which are of many types, into a UserError.
 
-    `what` names the argument, the format and the file. Whole messages are written to the log of the run. A lack of
-    memory is raised as it is.
+    `what` names the argument, the format and the file, which is written to `folder`. Whole messages are written to the
+    log of the run. A lack of memory is raised as it is.
     """
     problem = None
     with native_output_held_back(shown=False), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
@@ -154,10 +185,11 @@ def converting(what: str) -> Iterator[None]:
         except ModuleNotFoundError as error:
             problem = UserError(f"{what} needs the package {error.name}, which is missing: {INSTALL}")
         except Exception as error:
-            full = os.strerror(errno.ENOSPC)  # TensorFlow has no type of its own for it
-            if full not in str(error) and out_of_memory(error):
+            full = os.strerror(errno.ENOSPC)
+            is_full = full in str(error) or shutil.disk_usage(folder).free < NEARLY_FULL  # OpenVINO gives no reason
+            if not is_full and out_of_memory(error):
                 raise
             log_only(f"{what}: {type(error).__name__}: {error}")
-            problem = UserError(f"{what} could not be written: {full if full in str(error) else first_line(error)}")
+            problem = UserError(f"{what} could not be written: {full if is_full else first_line(error)}")
     if problem is not None:
         raise problem

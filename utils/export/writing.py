@@ -35,7 +35,7 @@ def write_files(
         for name, (kind, precision) in names.items():
             print(f"writing {name}")
             path = folder / name
-            with conversion.converting(f"--format {kind}: {name}"):
+            with conversion.converting(f"--format {kind}: {name}", folder):
                 if precision == "float32":
                     write_float(network, kind, path, text, saved_models)
                 else:
