@@ -5,14 +5,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from utils.evaluation.figures import add_legend, draw_with_intervals, styles
 from utils.evaluation.tables import markdown_table, percent_with_interval
 from utils.export.folder import size_in_megabytes
 from utils.export.measuring import Measurement
 from utils.export.verification import Verification
-from utils.runtime.drawing import label
+from utils.runtime.drawing import Display, label
 from utils.runtime.files import plain
 
 
@@ -88,26 +87,26 @@ def notes_of(rows: Sequence[dict]) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-@dataclass(frozen=True)
-class AccuracyByLatency:
+@dataclass(eq=False)
+class AccuracyByLatency(Display):
     """Accuracy on test clips, or agreement with Keras without any, against ms per clip, one point per row."""
 
     rows: list[dict]
     threads: int
 
-    def plot(self) -> Figure:
-        figure = Figure(figsize=(7, 4.2))
-        axes = figure.subplots()
+    def size(self) -> tuple[float, float]:
+        return 7, 4.2
+
+    def draw(self, ax) -> None:
         has_accuracy = all(row["accuracy"] is not None for row in self.rows)
         for row, (colour, marker) in zip(self.rows, styles("tab10")):
             known = {"estimate": row["agreement"], "low": None, "high": None}
             value = row["accuracy"] if has_accuracy else known
             name = label(f"{row['file']}, {row['precision']}", 80)
-            draw_with_intervals(axes, np.array([row["milliseconds"]]), [value], colour, marker, name)
+            draw_with_intervals(ax, np.array([row["milliseconds"]]), [value], colour, marker, name)
         what = "test accuracy (%), 95 % interval" if has_accuracy else "agreement with Keras (% of clips)"
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        axes.set(xlabel=f"ms per clip, one clip at a time, {threads}", ylabel=what, ylim=(0, 102))
-        axes.set_xlim(left=0)
-        axes.grid(alpha=0.3)
-        add_legend(axes)
-        return figure
+        ax.set(xlabel=f"ms per clip, one clip at a time, {threads}", ylabel=what, ylim=(0, 102))
+        ax.set_xlim(left=0)
+        ax.grid(alpha=0.3)
+        add_legend(ax)

@@ -93,10 +93,15 @@ def jit_compile() -> bool | str:
 
 
 def hardware() -> str:
-    """Describe the machine in one line for reports: cores, processor, memory, GPUs."""
-    gpus = ", ".join(gpu.get("device_name", "GPU") for gpu in gpu_details()) or "no GPU"
+    """Describe the machine in one line for reports: cores, processor, memory, GPUs.
+
+    GPUs are left out if TensorFlow was not imported, because they were not used then.
+    """
     memory = psutil.virtual_memory().total / 2**30
-    return f"{cores()} cores of {processor()}, {memory:.0f} GiB, {gpus}"
+    parts = [f"{cores()} cores of {processor()}, {memory:.0f} GiB"]
+    if "tensorflow" in sys.modules:
+        parts.append(", ".join(gpu.get("device_name", "GPU") for gpu in gpu_details()) or "no GPU")
+    return ", ".join(parts)
 
 
 def processor() -> str:
