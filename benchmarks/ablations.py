@@ -57,7 +57,7 @@ def student_arguments(args, fold: str) -> list[str]:
 
 def test_accuracy(base: list[str], name: str, seed: int, teacher: Path, folder: Path) -> float:
     """Return the test accuracy of a student; train and test it first unless its folder holds results."""
-    result, model = folder / "results.json", folder / "student.keras"
+    result, model = folder / "metrics.json", folder / "student.keras"
     if not result.is_file():
         training = ["KD_training.py", *base, "--seed", seed, "--source", teacher, "--output_path", model]
         training += ["--log_path", folder / "history", *ABLATIONS[name].split()]

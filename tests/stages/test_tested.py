@@ -44,7 +44,7 @@ def test_the_card_has_the_results_of_eval(folder):
     before = json.loads((folder / "student.json").read_text())
     printed = run("eval.py", *ARRAYS, "--recognizer", "student.keras", "--output_path", "out", cwd=folder)
     assert "updated student.md\n" in printed
-    (result,) = json.loads((folder / "out/results.json").read_text())["recognizers"]
+    (result,) = json.loads((folder / "out/metrics.json").read_text())["recognizers"]
     record = load_recognizer(folder / "student.keras", argument="").record
     test = record.pop("test")
     assert record == before | {"format": FORMAT}
@@ -54,9 +54,9 @@ def test_the_card_has_the_results_of_eval(folder):
     assert test["leaking"] == result["leaks"]["leaking_test_clips"]
     assert record["cost"]["multiply_accumulates"] == result["multiply_accumulates"]
     assert record["cost"]["parameters"] == result["parameters"]
-    by_class = [line.split(",") for line in (folder / "out/classes_student.csv").read_text().splitlines()[1:]]
+    by_class = [line.split(",")[1:4] for line in (folder / "out/per_class.csv").read_text().splitlines()[1:]]
     rows = re.findall(r"^\| (Class\d) \| (\d+) \| (\d+) \| ([\d.]+) % \|$", card.read_text(), re.MULTILINE)
-    for (name, clips, accuracy, _), (shown, *counts, percent) in zip(by_class, rows, strict=True):
+    for (name, clips, accuracy), (shown, *counts, percent) in zip(by_class, rows, strict=True):
         assert (name, int(clips)) == (shown, int(counts[0]))
         assert float(accuracy) == pytest.approx(int(counts[1]) / int(counts[0]), abs=1e-4)
         assert float(percent) == pytest.approx(100 * float(accuracy), abs=0.06)
