@@ -175,7 +175,11 @@ def provide_models(arguments: list[str], folder: Path, *, needs_record: bool = F
     """Write a network in place of each missing model that a command reads, with a record if it needs one."""
     inputs = re.findall(r"--(?:source|recognizer|initial_weights)((?: (?!--)\S+)+)", " ".join(arguments))
     needs_record |= "--calibrate" in arguments or "--initial_weights" in arguments
-    for path in (folder / name for names in inputs for name in names.split()):
+    paths = [folder / name for names in inputs for name in names.split()]
+    has_exported = any(path.suffix in EXPORTED_SUFFIXES for path in paths)
+    for path in paths:
+        if has_exported:  # the exported stand-in has no class names, so that others must not have any
+            path.with_suffix(".json").unlink(missing_ok=True)
         if path.exists() and (path.with_suffix(".json").exists() or not needs_record):
             continue
         if path.suffix in EXPORTED_SUFFIXES:
