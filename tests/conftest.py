@@ -90,3 +90,19 @@ def arrays(make_arrays):
     folder = make_arrays(height=32, width=32)
     dataset = open_clips(folder / "frames.npy", folder / "labels.npy")
     return dataset, make_split(dataset.labels, dataset.paths, class_names=dataset.class_names)
+
+
+# Tests that send signals to a training, and tests that load ONNX Runtime, OpenVINO and LiteRT. A signal to a training
+# crashes a process that has run all of them before, which no script does.
+SIGNALLED = ("training/test_state", "stages/test_train_student", "stages/test_frame_student", "teachers/test_cache")
+WITH_RUNTIMES = ("utils/export/", "networks/runtimes/", "prediction/test_exported", "test_documented_commands")
+
+
+def pytest_collection_modifyitems(items):
+    """Run the tests that send signals first, and those that load other runtimes last."""
+
+    def place(item) -> int:
+        is_last = any(part in item.nodeid for part in WITH_RUNTIMES)
+        return 2 * is_last + (not any(part in item.nodeid for part in SIGNALLED))
+
+    items.sort(key=place)
