@@ -233,7 +233,8 @@ def training_state(output: OutputOptions, settings: dict) -> Iterator[TrainingSt
     """
     path = output.output_path.with_suffix(".training")
     with exclusive_lock(path.with_name(f".{path.name}.lock"), what=f"--output_path: {output.output_path}"):
-        for made in (path, output.output_path, record_path(output.output_path), *history_paths(output.log_stem)):
+        model, card = output.output_path, output.output_path.with_suffix(".md")
+        for made in (path, model, card, record_path(model), *history_paths(output.log_stem)):
             remove_partial(made)  # left by a killed run
         if output.overwrite:
             path.unlink(missing_ok=True)
