@@ -99,7 +99,7 @@ def output_folder(text: str) -> Path:
     if not text:
         raise Error("must be a folder, got nothing")
     path = Path(text)
-    existing = path.absolute()
+    existing = Path(text if os.path.exists(text) else os.path.abspath(text))  # "missing/../file" is "file" once created
     while not os.path.exists(existing):
         existing = existing.parent
     if not existing.is_dir():

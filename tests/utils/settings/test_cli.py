@@ -197,6 +197,11 @@ def test_sizes_follow_the_same_rules(text):
             "must be a folder or a path in one, got FILE/a, where FILE is a file",
         ),
         (argument_types.output_folder, "FILE", "must be a folder or a path in one, got FILE, where FILE is a file"),
+        (
+            argument_types.output_folder,
+            "FOLDER/missing/../../file",
+            "must be a folder or a path in one, got FOLDER/missing/../../file, where FILE is a file",
+        ),
     ],
 )
 def test_an_error_is_one_line_with_argument_expected_and_found(tmp_path, capsys, kind, text, message):
