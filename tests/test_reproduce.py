@@ -140,6 +140,7 @@ def test_teachers_and_settings_are_shared_by_their_students(demo):
     assert printed.count("== training") == 8
 
 
+@pytest.mark.slow
 def test_an_extended_experiment_trains_what_is_new(demo, tmp_path):
     """One more seed would repeat every training, or networks of different epoch counts would be mixed."""
     folder, _ = demo
@@ -185,6 +186,7 @@ def test_results_are_written_before_figures_are_drawn(demo, tmp_path, monkeypatc
     assert sorted(path.name for path in (tmp_path / "out").glob("*.*")) == sorted([*results, "settings.json"])
 
 
+@pytest.mark.slow
 def test_test_views(demo, tmp_path):
     """A test with several views would need new trainings, or mix with the results of one view."""
     folder, _ = demo
@@ -327,6 +329,7 @@ def test_unusable_sources_are_refused(own):
         assert printed.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_source_scores_of_the_grid(own):
     """A mixture that a user has checked could not be used, or the override would not reach the students."""
     folder, arguments = own
@@ -345,6 +348,7 @@ def test_source_scores_of_the_grid(own):
     assert printed.startswith("error: --source_scores: must go with a source that ends in .npy")
 
 
+@pytest.mark.slow
 def test_a_given_teacher_says_which_test_clips_it_has_seen(make_arrays):
     """Accuracy on clips that a teacher was trained on would be the best row of the table, without a word."""
     folder = make_arrays(groups=5, height=32, width=32)

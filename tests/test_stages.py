@@ -262,6 +262,7 @@ def test_a_contradicting_split_needs_force(workplace):
     assert "FORCED" in (folder / "forced/results.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 def test_real_videos_to_a_test_accuracy(shared_data, tmp_path):
     """All stages would fail on real videos, or test on persons that were trained on."""

@@ -106,6 +106,7 @@ MODULES |= {"MobileNetV3Small": "mobilenet_v3", "MobileNetV3Large": "mobilenet_v
 MODULES |= {"EfficientNetV2B0": "efficientnet_v2"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in BACKBONES if name != LITE0])
 def test_inputs_are_scaled_as_the_image_network_expects(clips, name):
     """Pretrained weights would be used on pixels in another range. Keras' own networks are the reference."""

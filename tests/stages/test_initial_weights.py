@@ -116,6 +116,7 @@ def test_like_needs_the_clips_of_the_model(workplace, tmp_path):
     assert error.startswith("error: --split like:missing.keras: missing.keras must have a record")
 
 
+@pytest.mark.slow
 def test_what_the_first_model_has_seen_is_unknown_without_its_record(workplace, tmp_path):
     """A table would say that the student has seen no test clip, although its first training may have."""
     for name in ("two", "three"):

@@ -108,6 +108,7 @@ def failing_at(number, error):
         sys.setprofile(None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "former", "error"),
     [(".keras", OLD, FULL_DISK), (".keras", None, PLANTED), (".h5", OLD, PLANTED), (".h5", None, FULL_DISK)],
@@ -206,6 +207,7 @@ def test_histories_with_nan_give_a_complete_set(save, tmp_path, capsys, losses, 
     assert ("no epoch has a finite validation loss" in capsys.readouterr().out) == (loss is None)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("keep_going", [False, True])
 @pytest.mark.parametrize("alpha", [1.0, 0.1], ids=["baseline", "distilled"])

@@ -222,6 +222,7 @@ def test_an_interrupted_run_is_resumed(videos, whole, tmp_path, capsys):
     remembered_hash(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_in_a_terminal_leaves_no_process(videos, tmp_path, presses):
     """A process left behind would keep the files locked. A second Ctrl-C must end the run at once."""
