@@ -35,7 +35,7 @@ COMMAND = re.compile(r"(\$ )?(\w+=\S+ )*(python3?|pip|make|source|bash|git|\./?\
 SIDE, WIDTH = 32, 0.05
 
 # Scripts that run, with the arguments that make them small; the last of equal arguments counts.
-NETWORK = f"--input_size {SIDE} --width {WIDTH} --batch_size 2 --epochs 1".split()
+NETWORK = f"--input_size {SIDE} --width {WIDTH} --batch_size 2 --epochs 1 --devices 1".split()
 RUN = {
     "video_to_frames.py": f"--frame_height {SIDE} --frame_width {SIDE} --overwrite".split(),
     "Teacher_training.py": NETWORK,

@@ -44,6 +44,7 @@ BAD_VALUES = {
     types.share: [*REAL, "1.01"],
     types.width: [*REAL, "0", "1e9"],
     types.view_count: [*WHOLE, "1e9", "999999999999"],
+    types.device_count: [*WHOLE, "0", "ALL"],
     types.student_weights: [*FILES, "notes.txt", "resnet"],
     types.clip_norm: [value for value in REAL if value != "None"],
     types.input_size: ["x", "", "0", "-5", "1x2x3", "112x", "1.5", HUGE],

@@ -26,6 +26,7 @@ from utils.runtime.progress import progress
 from utils.settings.options import OutputOptions
 from utils.stages.tested import store_test
 from utils.stages.training import train_student, train_teacher
+from utils.training.replicas import check_devices
 
 BATCH_SIZE = 16  # clips per forward pass of tests
 
@@ -37,6 +38,7 @@ def run(experiment: Experiment) -> dict:
     so that an interrupted or extended experiment computes only missing cells and never mixes settings. Test clips are
     read after all cells are trained. Raises UserError for what a user can correct.
     """
+    check_devices(experiment.student_training)
     with exclusive_lock(experiment.output_path / ".experiment.lock", what=f"--output_path {experiment.output_path}"):
         if existing_arrays(experiment.origin, experiment.output_path) is None:
             expected_grid(experiment)  # an impossible split fails before hours of extraction
@@ -59,6 +61,7 @@ def dry_run(experiment: Experiment) -> None:
     The estimate comes from a few steps of each network on random clips. If arrays are missing, all videos are expected
     to be readable, and it is not checked what given teachers have seen.
     """
+    check_devices(experiment.student_training)
     origin, folder = experiment.origin, experiment.output_path
     if (data := existing_arrays(origin, folder)) is not None:
         grid = make_grid(experiment, data)

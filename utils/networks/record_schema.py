@@ -12,7 +12,7 @@ from utils.runtime.errors import UserError
 from utils.runtime.files import digest
 from utils.runtime.schemas import Count, NonNegative, Positive, Schema, Sha256, checked, rule, shown
 
-FORMAT = 3  # incremented with each new field, so that older versions of the project say that a record is newer
+FORMAT = 4  # incremented with each new field, so that older versions of the project say that a record is newer
 
 Name = Annotated[str, pydantic.Field(min_length=1)]
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
@@ -169,6 +169,7 @@ class Record(Schema):
     unlabelled: Unlabelled | None = None
     auxiliary: str | None = None  # written by one earlier version
     seconds: NonNegative = 0.0
+    devices: Positive = 1  # number of devices on which the last part of the training ran
     student_weights: Sha256 | None = None  # digest of the initial weights of an image network
     initial_weights: Sha256 | None = None  # digest of the model from which training started
     initial_weights_unknown: str | None = None  # why that model may have seen test clips

@@ -1,6 +1,7 @@
 """Hardware detection, and settings that depend on the hardware."""
 
 import contextlib
+import functools
 import importlib.metadata
 import os
 import platform
@@ -11,6 +12,8 @@ import tempfile
 from pathlib import Path
 
 import psutil
+
+from utils.runtime.errors import UserError
 
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless")
 
@@ -90,6 +93,51 @@ def compute_capability() -> float | None:
 def jit_compile() -> bool | str:
     """Return the value for Keras' `jit_compile`: "auto" on a GPU; False on a CPU, where XLA slows Conv3D 20-fold."""
     return "auto" if has_gpu() else False
+
+
+def training_devices(requested: int | str) -> list[str]:
+    """Return the names of the devices to train on, such as GPU:0: the first `requested` GPUs, or "all".
+
+    Without a GPU, the logical CPU devices count, of which there is one unless TensorFlow is configured otherwise.
+    Raises UserError if there are fewer, and for several devices with another backend than TensorFlow.
+    """
+    if requested == 1:
+        return ["GPU:0" if has_gpu() else "CPU:0"]
+    import keras
+    import tensorflow as tf
+
+    if keras.config.backend() != "tensorflow":
+        raise UserError(f"--devices: must be 1 with Keras' backend {keras.config.backend()}, got {requested}")
+    gpus, cpus = (tf.config.list_logical_devices(kind) for kind in ("GPU", "CPU"))
+    found = gpus or cpus
+    if requested == "all":
+        requested = len(found)
+    if requested > len(found):
+        plural = "s" * (len(found) > 1)
+        kinds = f"{len(gpus)} GPU{plural}" if gpus else f"no GPU and {len(cpus)} CPU device{plural}"
+        raise UserError(f"--devices: must be at most {len(found)}, as TensorFlow finds {kinds}, got {requested}")
+    return [device.name.removeprefix("/device:") for device in found[:requested]]
+
+
+def mirrored_strategy(requested: int | str):
+    """Return the tf.distribute.MirroredStrategy of `training_devices`, None for one device."""
+    if requested == 1 or len(devices := training_devices(requested)) == 1:
+        return None
+    return _strategy_of(tuple(devices))
+
+
+@functools.cache
+def _strategy_of(devices: tuple[str, ...]):
+    """Return the only strategy of a process for these devices: TensorFlow confuses the reductions of a second one."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(devices)
+
+
+def strategy_scope(requested: int | str) -> contextlib.AbstractContextManager:
+    """Return the scope in which a network is built, compiled and trained on several devices; no effect for one."""
+    strategy = mirrored_strategy(requested)
+    return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
 def hardware() -> str:

@@ -11,6 +11,7 @@ from models import BACKBONES, STUDENTS
 from utils.settings.frame_students import IMAGENET, NO_WEIGHTS, PREFIX, backbone_name
 
 MODEL_SUFFIXES = (".keras", ".h5")
+ALL_DEVICES = "all"
 EXPORTED_SUFFIXES = (".onnx", ".xml", ".tflite")  # ONNX, OpenVINO, LiteRT
 QUANTISED = "_int8"  # what the names of exported files have after that of their source
 SCORES_SUFFIX = ".npy"
@@ -196,6 +197,16 @@ def student_weights(text: str) -> str | Path:
     if not text.endswith(".h5") or not os.path.isfile(text):
         raise Error(f"must be {NO_WEIGHTS}, {IMAGENET} or an existing .h5 file of weights, got {text}")
     return Path(text)
+
+
+def device_count(text: str) -> int | str:
+    """Return "all" or a number of devices."""
+    if text == ALL_DEVICES:
+        return text
+    try:
+        return positive_int(text)
+    except Error:
+        raise Error(f"must be {ALL_DEVICES} or a whole number above 0, got {text}") from None
 
 
 def output_weights(text: str) -> Path:

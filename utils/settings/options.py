@@ -7,6 +7,7 @@ from pathlib import Path
 from models import BACKBONES, MIXINGS, STUDENTS
 from utils.settings.argument_types import (
     clip_norm,
+    device_count,
     existing_file,
     existing_folder,
     existing_model,
@@ -85,7 +86,7 @@ class DataOptions:
 class TrainingOptions:
     """Settings of training. `clip_norm` None disables clipping; `patience` and `max_minutes` None set no limit."""
 
-    batch_size: int = setting(8, "clips per step", type=positive_int)
+    batch_size: int = setting(8, "clips per step, on all devices together", type=positive_int)
     epochs: int = setting(50, "number of passes over the training clips", type=positive_int)
     learning_rate: float = setting(3e-4, "peak learning rate", type=positive_float)
     schedule: str = setting(
@@ -129,6 +130,13 @@ class TrainingOptions:
     )
     precision: str = setting(
         "auto", "auto: float32 on a CPU, 16-bit mixed precision on a GPU that supports it", choices=PRECISIONS
+    )
+    devices: int | str = setting(
+        1,
+        "number of GPUs to train on, or all; each computes an equal part of a batch",
+        type=device_count,
+        metavar="N",
+        key=NO_EFFECT,
     )
     keep_going: bool = setting(False, "do not stop a failing training run", action="store_true", key=NO_EFFECT)
     tensorboard: Path | None = setting(

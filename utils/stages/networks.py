@@ -11,6 +11,7 @@ from utils.networks.initial_weights import ARGUMENT, set_initial_weights, unknow
 from utils.networks.memory import weights_within_memory
 from utils.networks.recognizer import check_format
 from utils.networks.student_builders import builder_of
+from utils.runtime.devices import strategy_scope
 from utils.runtime.errors import as_user_error
 from utils.runtime.files import file_fingerprint
 from utils.settings.options import (
@@ -23,10 +24,14 @@ from utils.settings.options import (
 INITIALISATION_CLIPS = 32
 
 
-def build(builder: Callable, loaded: SplitDataset, network: NetworkOptions, **settings):
-    """Build a network for the classes of the dataset. Raises UserError if the requested size is impossible."""
+def build(builder: Callable, loaded: SplitDataset, network: NetworkOptions, training: TrainingOptions, **settings):
+    """Build a network for the classes of the dataset, on the devices on which it will be trained.
+
+    Raises UserError if the requested size is impossible.
+    """
     size = {"input_shape": network.input_shape, "width": network.width, "dropout": network.dropout}
-    with as_user_error("--input_size or --input_frames"), weights_within_memory():
+    too_small = as_user_error("--input_size or --input_frames")
+    with strategy_scope(training.devices), too_small, weights_within_memory():
         return builder(len(loaded.dataset.class_names), **size, **settings)
 
 
@@ -39,7 +44,7 @@ def build_student(
 ):
     """Build the student. Raises UserError also if the file format of the output cannot hold it."""
     builder = builder_of(distillation, is_pretrained=training.initial_weights is not None)
-    student = build(builder, loaded, network)
+    student = build(builder, loaded, network, training)
     check_format(student, output.output_path)
     return student
 

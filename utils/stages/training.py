@@ -22,6 +22,7 @@ from utils.networks.recognizer import save_recognizer
 from utils.networks.records import make_record
 from utils.networks.stated_cost import cost_of_model
 from utils.networks.student_builders import student_files, teacher_code
+from utils.runtime.devices import strategy_scope, training_devices
 from utils.runtime.errors import as_user_error, first_line
 from utils.runtime.files import file_fingerprint, replaced_together
 from utils.runtime.run_log import logged
@@ -42,6 +43,7 @@ from utils.teachers.targets import live_teacher, teacher_logits
 from utils.teachers.teacher import check_teacher, resolve_teachers
 from utils.training.fit import fit, set_seeds
 from utils.training.history import draw_history, has_finite_losses, history_paths, kept_epoch, save_history
+from utils.training.replicas import check_devices
 from utils.training.state import TrainingState, settings_of, training_state
 
 WHOLE_CLIPS = ViewOptions(views=0)
@@ -72,6 +74,7 @@ def train_teacher(
     can correct.
     """
     training_precision(training.precision)  # fails early if the device does not support it
+    check_devices(training)
     loaded = load(data, network.input_shape)
     options = [data, training, network, teacher, views]
     weights = file_fingerprint(teacher.weights) if teacher.weights else None
@@ -80,7 +83,7 @@ def train_teacher(
     with training_state(output, settings_of(options, loaded, files)) as state:
         set_seeds(training)
         if teacher.task == TASK_FROM_SCRATCH:
-            model = build(build_c3d, loaded, network)
+            model = build(build_c3d, loaded, network, training)
             if not state.history:
                 initialise(model, loaded, training)
             reader = clip_reader(loaded.dataset, network.input_shape, views, fresh=True)
@@ -103,7 +106,7 @@ def fine_tune(
 
     The outputs of the frozen layers are computed once per clip, for view 0. Returns the model and its history.
     """
-    model = build(build_c3d, loaded, network, block_dropout=0.0, sports1m_preprocessing=True)
+    model = build(build_c3d, loaded, network, training, block_dropout=0.0, sports1m_preprocessing=True)
     file = sports1m.weights_file(teacher.weights)
     with as_user_error(f"--weights {file} does not fit --width {network.width} and --input_size"):
         set_sports1m_weights(model, sports1m.read_weights(file))
@@ -146,6 +149,7 @@ def train_alone(
     `teacher_mode` "live", each epoch has new views, as for a student of a live teacher.
     """
     training_precision(training.precision)
+    check_devices(training)
     loaded = load(data, network.input_shape, distillation.unlabelled)
     labels, split = loaded.dataset.labels, loaded.split
     if distillation.fail_on_leak:
@@ -162,7 +166,8 @@ def train_alone(
         if not state.history:
             initialise(student, loaded, training)  # with all clips, as for the distilled student
         reader = clip_reader(loaded.dataset, network.input_shape, views, fresh=distillation.teacher_mode == "live")
-        distiller = Distiller(student, alpha=1.0)
+        with strategy_scope(training.devices):
+            distiller = Distiller(student, alpha=1.0)
         epoch_clips = len(loaded.split.train) + len(loaded.dataset.unlabelled_rows)
         history = fit(distiller, reader, split, {"labels": labels}, training, epoch_clips=epoch_clips, state=state)
         return finish(student, history, loaded, output, options, about, state)
@@ -185,6 +190,7 @@ def train_distilled(
     do `unlabelled` clips.
     """
     training_precision(training.precision)
+    check_devices(training)
     loaded = load(data, network.input_shape, distillation.unlabelled)
     dataset, split = loaded.dataset, loaded.split
     leaks = leaks_of_unlabelled(loaded, data.group_pattern, fail_on_leak=distillation.fail_on_leak)
@@ -209,14 +215,15 @@ def train_distilled(
             check_teacher(teacher, loaded)
         question, is_live = Question(loaded, views), distillation.teacher_mode == "live"
         if is_live:
-            live, targets = live_teacher(teachers[0], question, network.input_shape)
+            with strategy_scope(training.devices):
+                live, targets = live_teacher(teachers[0], question, network.input_shape)
         else:
             live, targets = None, {"teacher_logits": teacher_logits(teachers, question, distillation)}
         if starts and not training.initial_weights:
             initialise(student, loaded, training)
-        distiller = Distiller(
-            student, live and live.model, temperature=distillation.temperature, alpha=distillation.alpha
-        )
+        loss = {"temperature": distillation.temperature, "alpha": distillation.alpha}
+        with strategy_scope(training.devices):
+            distiller = Distiller(student, live and live.model, **loss)
         reader = clip_reader(dataset, network.input_shape, views, fresh=is_live)
         history = fit(distiller, reader, trained, {"labels": labels, **targets}, training, state=state)
         teacher = fingerprints if len(fingerprints) > 1 else fingerprints[0]
@@ -252,7 +259,7 @@ def finish(
     row = kept_epoch(history, keep=training.keep, epochs=training.epochs)
     history_path, _, _ = history_paths(output.log_stem)
     kept = dict(zip(history.dtype.names, history[row].item()))
-    record = about | {"seconds": state.seconds()}
+    record = about | {"seconds": state.seconds(), "devices": len(training_devices(training.devices))}
     record |= make_record(
         loaded.dataset,
         loaded.split,

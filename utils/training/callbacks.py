@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from utils.runtime.devices import strategy_scope
 from utils.runtime.errors import UserError
 from utils.runtime.progress import duration
 from utils.settings.options import TrainingOptions
@@ -33,7 +34,8 @@ class EpochLog(keras.callbacks.Callback):
         self.train_start = time.perf_counter()
         if self.epochs:
             print(f"resuming from epoch {len(self.epochs) + 1} of {self.options.epochs}")
-        self.model.optimizer.build(self.model.trainable_variables)
+        with strategy_scope(self.options.devices):
+            self.model.optimizer.build(self.model.trainable_variables)
         self.state.require_space(self.model)
         self.state.restore(self.model)
 

@@ -12,7 +12,7 @@ from models.frames import backbone_variables
 from utils.data.batches import RowReader, batch_loop, evaluation_batches, training_batches
 from utils.data.labels import balanced_label_weights
 from utils.networks.precision import computing_in, training_precision
-from utils.runtime.devices import has_gpu, jit_compile, memory_limit
+from utils.runtime.devices import has_gpu, jit_compile, memory_limit, strategy_scope
 from utils.runtime.errors import UserError
 from utils.runtime.run_log import begin_log, log_only
 from utils.settings.options import TrainingOptions
@@ -23,6 +23,14 @@ from utils.training.guards import Guard, HopelessTraining
 from utils.training.history import history_array
 from utils.training.optimizers import optimizer
 from utils.training.progress_bar import WaitClock, progress_bar
+from utils.training.replicas import (
+    ReplicatedLossScale,
+    evenly_batched,
+    replica_count,
+    seed_per_replica,
+    synchronised_statistics,
+    use_replicas,
+)
 from utils.training.state import Ending, TrainingState, assign, own_variables
 
 
@@ -54,8 +62,10 @@ def fit(
     state = state or TrainingState()
     steps = (epoch_clips or len(split.train)) // options.batch_size
     require_memory(model, reader, min(options.batch_size, len(split.train)))
-    precision = compile_model(model, options, steps)
+    with strategy_scope(options.devices):
+        precision = compile_model(model, options, steps)
     ratio = gradient_ratio(model)
+    strategy = use_replicas(model, options)
     clock = WaitClock(model)
     log = EpochLog(options, clock, steps * options.batch_size, state)
     if state.can_resume:
@@ -68,14 +78,16 @@ def fit(
             computing_in(model, precision),
             stopping_when_hopeless(log),
             progress_bar(options, steps, clock, first_epoch=done) as bar,
+            synchronised_statistics(model, strategy),
         ):
+            callbacks = [AfterEachStep(check), *bar, guard, *ratio, log, *seed_per_replica(strategy)]
             model.fit(
                 train,
                 steps_per_epoch=steps,
                 initial_epoch=done,
                 epochs=options.epochs,
                 validation_data=validation,
-                callbacks=[AfterEachStep(check), *bar, guard, *ratio, log, *tensorboard(options.tensorboard)],
+                callbacks=[*callbacks, *tensorboard(options.tensorboard)],
                 verbose=0,
                 shuffle=False,  # training_batches has shuffled
             )
@@ -109,8 +121,9 @@ def compile_model(model, options: TrainingOptions, steps_per_epoch: int) -> str:
     log_only(f"training precision: {precision}")
     adam = optimizer(options, steps_per_epoch, backbone_variables(getattr(model, "student", model)))
     if precision == "mixed_float16":
-        adam = keras.optimizers.LossScaleOptimizer(adam)  # keeps small gradients from underflowing
-    settings = {"optimizer": adam, "jit_compile": jit_compile()}
+        scaled = ReplicatedLossScale if replica_count() > 1 else keras.optimizers.LossScaleOptimizer
+        adam = scaled(adam)  # keeps small gradients from underflowing
+    settings = {"optimizer": adam, "jit_compile": jit_compile() if replica_count() == 1 else False}
     if not isinstance(model, Distiller):  # which has its own loss and metrics
         accuracy = keras.metrics.MeanMetricWrapper(is_correct, name="accuracy")
         settings |= {"loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True), "metrics": [accuracy]}
@@ -128,9 +141,9 @@ def batches(model, reader: RowReader, split: Split, targets: Mapping, options: T
     train = training_batches(reader, rows, weighted, batch_size=batch_size, seed=options.seed, first_epoch=passes)
     train = train.skip(skipped)
     validation = evaluation_batches(reader, split.validation, targets, batch_size=batch_size)
-    if isinstance(model, Distiller):
-        return train, validation
-    return train.map(keras_targets), validation.map(keras_targets)
+    if not isinstance(model, Distiller):
+        train, validation = train.map(keras_targets), validation.map(keras_targets)
+    return train, evenly_batched(validation, options, clips=len(split.validation))
 
 
 def keras_targets(clips, targets: Mapping):

@@ -1,5 +1,6 @@
 """The ratio of the gradient norms of a Distiller's two loss terms, measured in the first steps of each epoch."""
 
+import functools
 from collections.abc import Mapping
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.distiller import DistillationLoss, Distiller
+from utils.training.replicas import parts_of, run_on_replicas, sum_over_replicas
 
 MOST_STEPS = 8  # measured per epoch; each takes nearly three times as long as an ordinary step
 
@@ -26,7 +28,8 @@ def gradient_norms(distiller: Distiller, clips, targets: Mapping) -> list:
         logits = distiller(clips, training=True)
         soft = (1 - loss.alpha) * DistillationLoss(loss.temperature, alpha=0.0)(targets, logits)
         hard = loss.alpha * DistillationLoss(loss.temperature, alpha=1.0)(targets, logits)
-    norms = [tf.linalg.global_norm(tape.gradient(term, student.trainable_variables)) for term in (soft, hard)]
+    gradients = [sum_over_replicas(tape.gradient(term, student.trainable_variables)) for term in (soft, hard)]
+    norms = [tf.linalg.global_norm(each) for each in gradients]
     for variable, value in zip(changing, before):
         variable.assign(value)
     return norms
@@ -44,15 +47,17 @@ class GradientRatio(keras.callbacks.Callback):
     def __init__(self, model: Distiller):
         super().__init__()
         self.norms: list[list[float]] = []
-        self._norms_of = tf.function(lambda clips, targets: gradient_norms(model, clips, targets))
+        self._norms_of = tf.function(lambda *batch: run_on_replicas(functools.partial(gradient_norms, model), *batch))
         model.make_train_function()
         step = model.train_function
 
         def measured_step(iterator):
             clips, targets = batch = next(iter(iterator))
             if not self.is_complete:
-                self.norms.append([float(norm) for norm in self._norms_of(clips, targets)])
-                self.is_complete = len(self.norms) == MOST_STEPS or bool(np.any(targets["labels"] >= 0))
+                self.norms.append([float(norm) for norm, *_ in self._norms_of(clips, targets)])
+                self.is_complete = len(self.norms) == MOST_STEPS or any(
+                    np.any(labels >= 0) for labels in parts_of(targets["labels"])
+                )
             return step([batch])
 
         model.train_function = measured_step

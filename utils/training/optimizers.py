@@ -1,11 +1,13 @@
 """Adam with decoupled weight decay, a schedule, and a smaller learning rate for pretrained layers."""
 
+import functools
 from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
 from utils.settings.options import TrainingOptions
+from utils.training.replicas import replicated, update_each_copy
 
 WARM_UP_SHARE = 0.1
 NOT_DECAYED = ["bias", "gamma", "beta"]
@@ -36,7 +38,11 @@ class TwoRateAdam(keras.optimizers.Adam):
         for variable in variables:
             if self._use_weight_decay(variable):
                 rate = self.learning_rate * self.weight_decay * self.rate_factor(variable)
-                variable.assign_sub(variable * tf.cast(rate, variable.dtype))
+                update_each_copy(variable, functools.partial(shrink, rate=rate))
+
+
+def shrink(variable, *, rate) -> None:
+    variable.assign_sub(variable * tf.cast(rate, variable.dtype))
 
 
 def optimizer(options: TrainingOptions, steps_per_epoch: int, slow: Sequence = ()):
@@ -57,9 +63,10 @@ def optimizer(options: TrainingOptions, steps_per_epoch: int, slow: Sequence = (
         )
     settings = {"global_clipnorm": options.clip_norm, "weight_decay": options.weight_decay or None}
     if slow and options.backbone_rate != 1:
-        adam = TwoRateAdam(rate, slow=slow, factor=options.backbone_rate, **settings)
+        adam = replicated(TwoRateAdam)(rate, slow=slow, factor=options.backbone_rate, **settings)
     else:
-        adam = (keras.optimizers.AdamW if options.weight_decay else keras.optimizers.Adam)(rate, **settings)
+        kind = keras.optimizers.AdamW if options.weight_decay else keras.optimizers.Adam
+        adam = replicated(kind)(rate, **settings)
     if options.weight_decay:
         adam.exclude_from_weight_decay(var_names=NOT_DECAYED)
     return adam

@@ -23,6 +23,7 @@ FULL = {
     },
     "auxiliary": "4" * 64,
     "seconds": 1.5,
+    "devices": 2,
     "best_epoch": 1,
     "arguments": {"group_pattern": None, "view_seed": 3, "flip": False},
     "student_weights": "6" * 64,

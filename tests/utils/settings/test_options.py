@@ -63,6 +63,7 @@ SAMPLES = {  # text of another value than the default, by type of argument
     None: "text",
     float: "0.25",
     argument_types.clip_norm: "0.25",
+    argument_types.device_count: "all",
     argument_types.existing_file: "file.npy",
     argument_types.existing_folder: "folder",
     argument_types.existing_model: "model.h5",
