@@ -9,10 +9,14 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Tests of report pages in a browser need this, chromium and chromedriver; without them they are skipped.
 AXE := $(VENV)/axe/node_modules/axe-core/axe.min.js
 
-.PHONY: setup browser test test-slow lint audit demo bench torture clean
+# What runs on JAX as well; tests/jax trains there by the scripts.
+TESTS_ON_JAX := tests/models tests/jax tests/utils/training/test_optimizers.py tests/utils/training/test_gradient_ratio.py \
+  tests/utils/networks/test_cost.py
+
+.PHONY: setup browser test test-jax test-slow lint audit demo bench torture clean
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: requirements.txt requirements-export.txt requirements-video.txt requirements-dev.txt
+$(VENV)/.ready: requirements.txt requirements-export.txt requirements-jax.txt requirements-video.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
 	  f"Python 3.11 to 3.13 is needed, found {v[0]}.{v[1]}; name one with: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
@@ -26,11 +30,17 @@ browser: setup
 	  echo "note: chromium or chromedriver is missing (Debian: apt-get install chromium chromium-driver)"
 
 # The test processes share the cores.
-test test-slow: export TF_NUM_INTRAOP_THREADS ?= 1
-test test-slow: export OMP_NUM_THREADS ?= 1
+test test-jax test-slow: export TF_NUM_INTRAOP_THREADS ?= 1
+test test-jax test-slow: export OMP_NUM_THREADS ?= 1
 
 test: setup
 	$(PYTEST) -m "not slow"
+
+# XLA's optimisations would take longer than the tests.
+test-jax: export KERAS_BACKEND := jax
+test-jax: export XLA_FLAGS ?= --xla_backend_optimization_level=0
+test-jax: setup
+	$(PYTEST) -m "not slow" $(TESTS_ON_JAX)
 
 test-slow: setup browser
 	$(PYTEST) -m slow

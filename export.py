@@ -5,6 +5,7 @@ Without --data, they are compared on synthetic clips.
 
 import argparse
 
+from utils.runtime.backend import require_tensorflow
 from utils.runtime.errors import UserError
 from utils.settings import cli
 from utils.settings.argument_types import existing_model
@@ -41,6 +42,7 @@ def check(args: argparse.Namespace) -> DataOptions | None:
 
 def main() -> None:
     args = parse_arguments()
+    require_tensorflow("export.py")
     data, options = check(args), options_of(ExportOptions, args)
     check_export(args.recognizer, options, data, args.class_names, args.config)
     from utils.export.packages import require_packages

@@ -1,6 +1,7 @@
 """Layers between clips and the images that they consist of, among them the temporal shift.
 
-They are registered with Keras. Saved models that contain them load once this module is imported.
+They are registered with Keras. Saved models that contain them load once this module is imported. They define their
+output shapes, because JAX cannot infer them while the number of clips is unknown.
 """
 
 import keras
@@ -17,6 +18,10 @@ class FramesToBatch(keras.layers.Layer):
     def call(self, clips):
         return ops.reshape(clips, (-1, *clips.shape[2:]))
 
+    def compute_output_shape(self, input_shape):
+        batch, frames, *image_shape = input_shape
+        return (None if batch is None else batch * frames, *image_shape)
+
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class BatchToFrames(keras.layers.Layer):
@@ -28,6 +33,10 @@ class BatchToFrames(keras.layers.Layer):
 
     def call(self, images):
         return ops.reshape(images, (-1, self.frames, *images.shape[1:]))
+
+    def compute_output_shape(self, input_shape):
+        batch, *image_shape = input_shape
+        return (None if batch is None else batch // self.frames, self.frames, *image_shape)
 
     def get_config(self):
         return {**super().get_config(), "frames": self.frames}
@@ -54,6 +63,9 @@ class TemporalShift(keras.layers.Layer):
         following, preceding = padded[:, 2:, :, :count], padded[:, :-2, :, count : 2 * count]
         mixed = ops.concatenate([following, preceding, clips[:, :, :, 2 * count :]], axis=-1)
         return ops.reshape(mixed, (-1, height, width, channels))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
 
     def get_config(self):
         return {**super().get_config(), "frames": self.frames}

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from utils.runtime.backend import check_backend, is_jax
 from utils.runtime.errors import UserError
 
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless")
@@ -47,7 +48,9 @@ def cores() -> int:
 
 
 def threads() -> int:
-    """Return the number of threads that TensorFlow uses within an operation on the CPU."""
+    """Return the number of threads that TensorFlow or JAX uses within an operation on the CPU."""
+    if is_jax():
+        return cores()  # XLA has no setting for it
     import tensorflow as tf
 
     wanted = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
@@ -57,31 +60,54 @@ def threads() -> int:
 
 
 def start_tensorflow() -> None:
-    """Import TensorFlow and Keras without start-up messages, and let GPU memory grow on demand."""
+    """Import TensorFlow and Keras without start-up messages, and let GPU memory grow on demand.
+
+    If Keras computes with JAX, TensorFlow only feeds batches and leaves the GPUs to JAX. Raises UserError for any other
+    backend, and if JAX is not installed.
+    """
+    check_backend()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with native_output_held_back():
         import keras  # noqa: F401 - imported for its start-up messages
         import tensorflow as tf
         from absl import logging
 
-        for gpu in tf.config.list_physical_devices("GPU"):
+        if is_jax():
+            tf.config.set_visible_devices([], "GPU")
+        for gpu in tf.config.get_visible_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
     tf.get_logger().setLevel("ERROR")  # several models in one process cause warnings about retracing
     logging.set_verbosity(logging.ERROR)  # Keras warns that .h5 is a legacy format whenever one is saved
 
 
 def has_gpu() -> bool:
-    """Return whether TensorFlow sees a GPU."""
+    """Return whether the backend of Keras sees a GPU."""
+    if is_jax():
+        return bool(gpu_details())
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))
 
 
 def gpu_details() -> list[dict]:
-    """Return TensorFlow's details of each GPU: its name and its CUDA compute capability, where known."""
+    """Return the details of each GPU: `device_name` and its CUDA `compute_capability`, two numbers, where known."""
+    if is_jax():
+        return _gpu_details_of_jax()
     import tensorflow as tf
 
     return [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+
+
+def _gpu_details_of_jax() -> list[dict]:
+    import jax
+
+    found = []
+    for device in jax.local_devices():
+        if device.platform == "gpu":
+            parts = str(getattr(device, "compute_capability", "")).split(".")  # "8.6"
+            known = {"compute_capability": tuple(map(int, parts))} if len(parts) == 2 else {}
+            found.append({"device_name": device.device_kind, **known})
+    return found
 
 
 def compute_capability() -> float | None:
@@ -91,8 +117,11 @@ def compute_capability() -> float | None:
 
 
 def jit_compile() -> bool | str:
-    """Return the value for Keras' `jit_compile`: "auto" on a GPU; False on a CPU, where XLA slows Conv3D 20-fold."""
-    return "auto" if has_gpu() else False
+    """Return the value for Keras' `jit_compile`: "auto" on a GPU; False on a CPU, where XLA slows Conv3D 20-fold.
+
+    JAX always computes with XLA; without compilation it would be slower still.
+    """
+    return "auto" if is_jax() or has_gpu() else False
 
 
 def training_devices(requested: int | str) -> list[str]:
@@ -165,11 +194,12 @@ def keras_downloads() -> Path:
 
 
 def installed_versions() -> dict[str, str]:
-    """Return the version of each of PACKAGES that is installed under that name.
+    """Return the version of each of PACKAGES that is installed under that name, and that of JAX if Keras uses it.
 
     Variants such as tensorflow-cpu or opencv-python are not found.
     """
-    found = {name: list(importlib.metadata.distributions(name=name)) for name in PACKAGES}
+    packages = (*PACKAGES, "jax") if is_jax() else PACKAGES
+    found = {name: list(importlib.metadata.distributions(name=name)) for name in packages}
     return {name: distributions[0].version for name, distributions in found.items() if distributions}
 
 

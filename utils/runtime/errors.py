@@ -25,9 +25,10 @@ def first_line(error: Exception) -> str:
 
 
 def out_of_memory(error: Exception) -> str | None:
-    """Describe in one line what did not fit into memory, for an error of Python, NumPy or TensorFlow; else None."""
+    """Describe in one line what did not fit into memory, for an error of Python, NumPy or the backend; else None."""
     text = " ".join(str(error).split())
     pattern = r"Unable to allocate .{,120}|OOM when allocating tensor with shape\[[^]]*\]|array is too big"
+    pattern += "|(?<=RESOURCE_EXHAUSTED: ).{,120}"
     found = re.search(pattern, text)
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if not found and not kinds & {"MemoryError", "ResourceExhaustedError"}:

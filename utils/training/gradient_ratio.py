@@ -1,14 +1,15 @@
 """The ratio of the gradient norms of a Distiller's two loss terms, measured in the first steps of each epoch."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from models.distiller import DistillationLoss, Distiller
+from utils.runtime.backend import is_jax
 from utils.training.replicas import parts_of, run_on_replicas, sum_over_replicas
+from utils.training.steps import on_each_batch
 
 MOST_STEPS = 8  # measured per epoch; each takes nearly three times as long as an ordinary step
 
@@ -20,19 +21,59 @@ def gradient_norms(distiller: Distiller, clips, targets: Mapping) -> list:
     respect to all trainable weights of the student. The dropout masks are those of the next training step: the states
     of the seed generators, and of layers such as batch normalisation, are restored.
     """
-    student, loss = distiller.student, distiller.distillation_loss
+    import tensorflow as tf
+
+    student = distiller.student
     changing = student.non_trainable_variables
     before = [tf.identity(variable.value) for variable in changing]
     targets = distiller.with_teacher_logits(clips, targets)
     with tf.GradientTape(persistent=True) as tape:
-        logits = distiller(clips, training=True)
-        soft = (1 - loss.alpha) * DistillationLoss(loss.temperature, alpha=0.0)(targets, logits)
-        hard = loss.alpha * DistillationLoss(loss.temperature, alpha=1.0)(targets, logits)
-    gradients = [sum_over_replicas(tape.gradient(term, student.trainable_variables)) for term in (soft, hard)]
+        terms = soft_and_hard(distiller, targets, distiller(clips, training=True))
+    gradients = [sum_over_replicas(tape.gradient(term, student.trainable_variables)) for term in terms]
     norms = [tf.linalg.global_norm(each) for each in gradients]
     for variable, value in zip(changing, before):
         variable.assign(value)
     return norms
+
+
+def gradient_norms_with_jax(distiller: Distiller, trainable: list, others: list, clips, targets: Mapping) -> list:
+    """Return the same norms for the values `trainable` and `others` of the variables of the distiller."""
+    import jax
+
+    def terms(trainable):
+        variables = distiller.trainable_variables + distiller.non_trainable_variables
+        with keras.StatelessScope(state_mapping=list(zip(variables, [*trainable, *others]))):
+            given = distiller.with_teacher_logits(clips, targets)
+            return soft_and_hard(distiller, given, distiller(clips, training=True))
+
+    _, gradients = jax.vjp(terms, trainable)
+    squares = [sum(keras.ops.sum(part**2) for part in gradients(term)[0]) for term in ((1.0, 0.0), (0.0, 1.0))]
+    return [keras.ops.sqrt(square) for square in squares]
+
+
+def soft_and_hard(distiller: Distiller, targets: Mapping, logits) -> tuple:
+    """Return the two terms of the loss with their weights, averaged over the batch."""
+    loss = distiller.distillation_loss
+    soft = (1 - loss.alpha) * DistillationLoss(loss.temperature, alpha=0.0)(targets, logits)
+    return soft, loss.alpha * DistillationLoss(loss.temperature, alpha=1.0)(targets, logits)
+
+
+def compiled_norms(distiller: Distiller) -> Callable:
+    """Return a compiled function of (clips, targets, state of the step, see `on_each_batch`) to the two norms."""
+    if is_jax():
+        import jax
+
+        norms_of = jax.jit(lambda *arguments: gradient_norms_with_jax(distiller, *arguments))
+        return lambda clips, targets, state: norms_of(state[0], state[1], clips, targets)
+    import tensorflow as tf
+
+    norms_of = tf.function(lambda *batch: run_on_replicas(functools.partial(gradient_norms, distiller), *batch))
+    return lambda clips, targets, _: [norm for norm, *_ in norms_of(clips, targets)]  # equal in all replicas
+
+
+def has_label(labels) -> bool:
+    """Return whether any of the labels `(B,)` is not -1."""
+    return bool(keras.ops.any(keras.ops.greater_equal(labels, 0)))
 
 
 class GradientRatio(keras.callbacks.Callback):
@@ -47,20 +88,16 @@ class GradientRatio(keras.callbacks.Callback):
     def __init__(self, model: Distiller):
         super().__init__()
         self.norms: list[list[float]] = []
-        self._norms_of = tf.function(lambda *batch: run_on_replicas(functools.partial(gradient_norms, model), *batch))
-        model.make_train_function()
-        step = model.train_function
+        norms_of = compiled_norms(model)
 
-        def measured_step(iterator):
-            clips, targets = batch = next(iter(iterator))
+        def measured(iterator, state):
+            clips, targets = batch = next(iterator)
             if not self.is_complete:
-                self.norms.append([float(norm) for norm, *_ in self._norms_of(clips, targets)])
-                self.is_complete = len(self.norms) == MOST_STEPS or any(
-                    np.any(labels >= 0) for labels in parts_of(targets["labels"])
-                )
-            return step([batch])
+                self.norms.append([float(norm) for norm in norms_of(clips, targets, state)])
+                self.is_complete = len(self.norms) == MOST_STEPS or any(map(has_label, parts_of(targets["labels"])))
+            return batch
 
-        model.train_function = measured_step
+        on_each_batch(model, measured)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.norms, self.is_complete = [], False

@@ -12,6 +12,7 @@ from utils.networks.precision import is_mixed
 from utils.runtime.errors import UserError
 from utils.settings.options import TrainingOptions
 from utils.splits.protocols import Split
+from utils.training.steps import attach_values
 
 PROBE_CLIPS = 8  # validation clips whose scores are compared
 CONFIRMING_CLIPS = 64  # compared as well before a network counts as dead
@@ -163,11 +164,13 @@ class Guard(keras.callbacks.Callback):
             self.report("finite", f"the {name} is {loss} {where}: {early if is_first else self.cause()}")
 
     def check_weights(self, where: str) -> None:
+        attach_values(self.model)
         path = non_finite_variable(self.model.trainable_variables)
         if path is not None:
             self.report("finite", f"{path} is not finite {where}, nor was its gradient: {self.cause()}")
 
     def check_scores(self, where: str) -> None:
+        attach_values(self.model)
         if is_constant(self.scores(self.probe)) and is_constant(self.scores(self.more_clips)):
             remedy = f"try --learning_rate {self.options.learning_rate / 10:g}, or --initialisation data"
             self.report("constant", f"all clips have the same scores {where}: the network's units are dead; {remedy}")

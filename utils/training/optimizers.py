@@ -4,7 +4,6 @@ import functools
 from collections.abc import Sequence
 
 import keras
-import tensorflow as tf
 
 from utils.settings.options import TrainingOptions
 from utils.training.replicas import replicated, update_each_copy
@@ -42,7 +41,7 @@ class TwoRateAdam(keras.optimizers.Adam):
 
 
 def shrink(variable, *, rate) -> None:
-    variable.assign_sub(variable * tf.cast(rate, variable.dtype))
+    variable.assign_sub(variable * keras.ops.cast(rate, variable.dtype))
 
 
 def optimizer(options: TrainingOptions, steps_per_epoch: int, slow: Sequence = ()):

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from utils.runtime.progress import duration
 from utils.settings.options import TrainingOptions
+from utils.training.steps import on_each_batch
 
 BAR = "{percentage:3.0f} %|{bar:20}| {desc}"
 
@@ -23,16 +24,14 @@ class WaitClock:
 
     def __init__(self, model):
         self.seconds = 0.0
-        model.make_train_function()
-        step = model.train_function
 
-        def timed_step(iterator):
+        def timed(iterator, state):
             start = time.perf_counter()
             batch = next(iterator)
             self.seconds += time.perf_counter() - start
-            return step([batch])
+            return batch
 
-        model.train_function = timed_step
+        on_each_batch(model, timed)
 
 
 @contextlib.contextmanager

@@ -219,9 +219,11 @@ class TrainingState:
                 f"{self._place} is an unfinished training with {'; '.join(differences)}; "
                 f"use another --output_path, or {REMEDY}"
             )
-        for package, version in installed_versions().items():
-            if header.versions.get(package) != version:
-                print(f"note: {self.path} was started with {package} {header.versions.get(package)}, now {version}")
+        versions = installed_versions()
+        for package in dict.fromkeys([*versions, *header.versions]):
+            before, now = header.versions.get(package, "none"), versions.get(package, "none")
+            if before != now:
+                print(f"note: {self.path} was started with {package} {before}, now {now}")
 
 
 @contextlib.contextmanager

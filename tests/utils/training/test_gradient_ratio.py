@@ -6,9 +6,10 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from keras import ops
 
 from models.distiller import Distiller
+from tests.gradients import IS_JAX
 from utils.data.batches import RowReader
 from utils.settings.options import TrainingOptions
 from utils.splits.protocols import Split
@@ -31,31 +32,60 @@ def student(**last):
     return keras.Sequential([keras.Input((5,)), *layers, keras.layers.Dense(CLASSES, **last)])
 
 
+def written_out(distiller, targets, logits):
+    """Return the two terms, soft and hard, with the weights, as sums over the batch divided by its size."""
+    alpha, temperature = distiller.distillation_loss.alpha, distiller.distillation_loss.temperature
+    labels = ops.one_hot(targets["labels"], CLASSES)  # zeros for -1
+    entropy = -ops.sum(labels * ops.log_softmax(logits), axis=1)
+    hard = alpha * ops.sum(entropy * targets.get("label_weights", 1.0)) / logits.shape[0]
+    p = ops.softmax(targets["teacher_logits"] / temperature)
+    distance = ops.sum(p * (ops.log(p) - ops.log_softmax(logits / temperature)))
+    return (1 - alpha) * temperature**2 * distance / logits.shape[0], hard
+
+
+def norm(gradients):
+    return ops.sqrt(sum(ops.sum(ops.square(part)) for part in gradients))
+
+
 class Watched(Distiller):
     """Collects the gradient norms of both terms and the number of labels in each training step.
 
-    The terms are written out here, with the weights, the batch and the dropout masks of the step.
+    The terms are written out above; batch, weights and dropout masks are those of the step.
     """
 
-    def train_step(self, data):
+    def train_step(self, *arguments):
+        step = self.norms_with_jax if IS_JAX else self.norms_with_tensorflow
+        step(*arguments)
+        return super().train_step(*arguments)
+
+    def keep(self, *found):
+        self.steps.append([float(value) for value in found])
+
+    def norms_with_tensorflow(self, data):
+        import tensorflow as tf
+
         clips, targets = data
-        alpha, temperature = self.distillation_loss.alpha, self.distillation_loss.temperature
         state = self.student.non_trainable_variables
         before = [tf.identity(variable.value) for variable in state]
         with tf.GradientTape(persistent=True) as tape:
-            logits = self.student(clips, training=True)
-            labels = tf.one_hot(targets["labels"], CLASSES)  # zeros for -1
-            entropy = -tf.reduce_sum(labels * tf.nn.log_softmax(logits), axis=1)
-            hard = alpha * tf.reduce_sum(entropy * targets.get("label_weights", 1.0)) / clips.shape[0]
-            p = tf.nn.softmax(targets["teacher_logits"] / temperature)
-            distance = tf.reduce_sum(p * (tf.math.log(p) - tf.nn.log_softmax(logits / temperature)))
-            soft = (1 - alpha) * temperature**2 * distance / clips.shape[0]
-        norms = [tf.linalg.global_norm(tape.gradient(term, self.student.trainable_weights)) for term in (soft, hard)]
+            terms = written_out(self, targets, self.student(clips, training=True))
+        norms = [norm(tape.gradient(term, self.student.trainable_weights)) for term in terms]
         for variable, value in zip(state, before):
             variable.assign(value)
-        labelled = tf.math.count_nonzero(targets["labels"] >= 0)
-        tf.py_function(lambda *found: self.steps.append([float(value) for value in found]), [*norms, labelled], [])
-        return super().train_step(data)
+        tf.py_function(self.keep, [*norms, tf.math.count_nonzero(targets["labels"] >= 0)], [])
+
+    def norms_with_jax(self, state, data):
+        import jax
+
+        clips, targets = data
+
+        def term(number):
+            return lambda trainable: written_out(
+                self, targets, self.student.stateless_call(trainable, state[1], clips, training=True)[0]
+            )[number]
+
+        norms = [norm(jax.grad(term(number))(state[0])) for number in (0, 1)]
+        jax.debug.callback(self.keep, *norms, ops.count_nonzero(targets["labels"] >= 0), ordered=True)
 
 
 def fitted(labels, options=OPTIONS, *, alpha=0.1, temperature=4.0, split=SPLIT, model=None):
