@@ -50,7 +50,7 @@ def test_help_shows_every_default_and_no_none(shown_help):
     assert "(default: None)" not in text
     assert "(default: False)" not in text
     assert "frames.npy written by video_to_frames.py (required)" in text
-    for default in ("step (default: 8)", "clips (default: 50)", "clips (default: 100)", "rate (default: 0.0003)"):
+    for default in ("together (default: 8)", "clips (default: 50)", "clips (default: 100)", "rate (default: 0.0003)"):
         assert default in text
     for default in ("(default: 112)", "(default: fc8)", "teacher (default: 0.1)", "(default: 10.0)"):
         assert default in text
