@@ -53,20 +53,9 @@ def run_isolated(
 
     Raises RuntimeError if a worker process does not start.
     """
-    run = _Run(function, enumerate(tasks), seconds_allowed, (initializer, arguments), check)
-    try:
-        run.start(workers)
-        next_index = 0
-        while True:
-            run.assign()
-            while next_index in run.finished:
-                yield run.finished.pop(next_index)
-                next_index += 1
-            if not run.running:
-                return
-            run.collect()
-    finally:
-        run.close()
+    with contextlib.closing(Isolated(function, seconds_allowed, (initializer, arguments), check)) as processes:
+        processes.start(workers)
+        yield from processes.run(tasks)
 
 
 class _Worker:
@@ -100,14 +89,14 @@ class _Worker:
 
 
 @dataclass
-class _Run:
-    """The state of one call of run_isolated."""
+class Isolated:
+    """The processes of `run_isolated`; they can run several iterables of tasks, one after the other."""
 
     function: Callable
-    waiting: Iterator[tuple[int, tuple]]  # (index, task)
     seconds_allowed: float
     preparation: tuple  # initializer and its arguments
     check: Callable[[], None]
+    waiting: Iterator[tuple[int, tuple]] = field(default_factory=lambda: iter(()))  # (index, task)
     workers: list[_Worker] = field(default_factory=list)
     losses: Counter[int] = field(default_factory=Counter)  # by index
     finished: dict[int, object] = field(default_factory=dict)  # results by index, not yet yielded
@@ -122,7 +111,20 @@ class _Run:
         for slot in range(workers):
             self._await_start(slot)
 
-    def assign(self) -> None:
+    def run(self, tasks: Iterable[tuple]) -> Iterator[object]:
+        """Yield `function(*task)` or `Lost` for each task, in order. The previous call must have been exhausted."""
+        self.waiting, next_index = enumerate(tasks), 0
+        self.losses.clear()
+        while True:
+            while next_index in self.finished:
+                yield self.finished.pop(next_index)
+                next_index += 1
+            self._assign()  # after the results have made room
+            if not self.running:
+                return
+            self._collect()
+
+    def _assign(self) -> None:
         """Fill the workers' queues, shortest first, up to UNYIELDED tasks in all."""
         for length in range(QUEUED):
             for worker in self.workers:
@@ -132,7 +134,7 @@ class _Run:
                         return
                     self._submit(worker, index, task)
 
-    def collect(self) -> None:
+    def _collect(self) -> None:
         """Wait until a task ends or its time is up, and collect the results of all tasks that have ended."""
         busy = [worker for worker in self.workers if worker.queue]
         self._wait([worker.queue[0][2] for worker in busy], until=min(worker.deadline for worker in busy))
@@ -169,7 +171,7 @@ class _Run:
     def _submit(self, worker: _Worker, index: int, task: tuple) -> None:
         try:
             future = worker.executor.submit(self.function, *task)
-        except BrokenProcessPool as error:  # the worker has just died; `collect` replaces it
+        except BrokenProcessPool as error:  # the worker has just died; `_collect` replaces it
             future = Future()
             future.set_exception(error)
         if not worker.queue:
@@ -216,6 +218,13 @@ class _Run:
                 self.workers[slot].close()
                 self.workers[slot] = _Worker(self.preparation)
         raise RuntimeError("a worker process does not start; see its error messages above")
+
+
+def silence() -> None:
+    """Discard what this process writes to stdout and stderr from now on, native code included."""
+    discarded = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(discarded, 1)
+    os.dup2(discarded, 2)
 
 
 def _prepare_process(initializer: Callable, arguments: tuple) -> None:

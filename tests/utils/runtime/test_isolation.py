@@ -21,7 +21,7 @@ import pytest
 from utils.runtime import isolation
 from utils.runtime.devices import memory_of_tree
 from utils.runtime.interruption import between_steps
-from utils.runtime.isolation import Lost, run_isolated
+from utils.runtime.isolation import Isolated, Lost, run_isolated
 
 ROOT = Path(__file__).parents[3]
 
@@ -95,6 +95,21 @@ def test_closing_early_ends_the_workers(tmp_path):
     with contextlib.closing(run_isolated(misbehave, tasks, workers=2, seconds_allowed=600)) as results:
         assert next(results) == "a"
     assert not workers_alive()
+
+
+def test_results_that_come_all_at_once(monkeypatch):
+    """A run whose results were waiting for a slow one would end with the videos before it."""
+
+    class Slow(Isolated):
+        def _collect(self):
+            concurrent.futures.wait([future for worker in self.workers for _, _, future in worker.queue])
+            super()._collect()
+
+    monkeypatch.setattr(isolation, "UNYIELDED", 2)
+    with contextlib.closing(Slow(double, 600, (int, ()), lambda: None)) as processes:
+        processes.start(2)
+        for count in (9, 4):  # the processes are used again
+            assert [value for value, _ in processes.run((k,) for k in range(count))] == [2 * k for k in range(count)]
 
 
 def wait_for(path):
