@@ -47,6 +47,8 @@ def check_together(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
     models = [source for source in sources if source.suffix != SCORES_SUFFIX]
     if args.cache is not None and (args.teacher_mode == "live" or len(models) != 1):
         parser.error(f"--cache: must go with --teacher cached and one model as --source, got {len(models)}")
+    if args.scheduler is not None and (args.teacher_mode == "live" or not models or args.alpha == 1):
+        parser.error(f"--scheduler: must go with --teacher cached and a model as --source, got {args.scheduler}")
     arguments.check_source_scores(parser, args.source_scores, sources)
     if args.teacher_mode == "live" and sources and (len(sources) > 1 or not models):
         parser.error("--teacher live: must have one model as --source, got " + " ".join(map(str, sources)))

@@ -16,7 +16,8 @@ TESTS_ON_JAX := tests/models tests/jax tests/utils/training/test_optimizers.py t
 .PHONY: setup browser test test-jax test-slow lint audit demo bench torture clean
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: requirements.txt requirements-export.txt requirements-jax.txt requirements-video.txt requirements-dev.txt
+REQUIREMENTS := $(addprefix requirements, .txt -cluster.txt -dev.txt -export.txt -jax.txt -video.txt)
+$(VENV)/.ready: $(REQUIREMENTS)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
 	  f"Python 3.11 to 3.13 is needed, found {v[0]}.{v[1]}; name one with: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
@@ -52,7 +53,8 @@ lint: setup
 
 # Asks PyPI for known vulnerabilities; --strict fails for packages that it cannot ask for.
 audit: setup
-	$(VENV)/bin/pip-audit --strict --progress-spinner off --requirement requirements-video.txt --requirement requirements-export.txt
+	$(VENV)/bin/pip-audit --strict --progress-spinner off --requirement requirements-video.txt --requirement requirements-export.txt \
+	  --requirement requirements-cluster.txt
 
 demo: setup
 	$(PY) reproduce.py --output_path demo

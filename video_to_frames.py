@@ -2,10 +2,10 @@
 
 import argparse
 
-from utils.settings.argument_types import existing_folder, output_folder, positive_float, positive_int
+from utils.settings.argument_types import existing_folder, output_folder, positive_float, positive_int, scheduler
 from utils.settings.arguments import add_recipe_argument
 from utils.settings.cli import ArgumentParser, run
-from utils.settings.options import SHORT_VIDEOS
+from utils.settings.options import SCHEDULER, SHORT_VIDEOS
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -35,11 +35,15 @@ def parse_arguments() -> argparse.Namespace:
     control = parser.add_argument_group("run")
     control.add_argument("--workers", type=positive_int, help="processes that read videos, by default one per core")
     control.add_argument("--video_timeout", type=positive_float, default=60.0, help="time limit per video in seconds")
+    control.add_argument("--scheduler", type=scheduler, help=SCHEDULER)
     control.add_argument(
         "--overwrite", action="store_true", help="start over instead of resuming, and replace existing arrays"
     )
     control.add_argument("--dataset_report", action="store_true", help="also write dataset_report.png, an overview")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.workers is not None and args.scheduler not in (None, "local"):
+        parser.error(f"--workers: must not go with the workers of --scheduler {args.scheduler}, got {args.workers}")
+    return args
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import hashlib
 
 import numpy as np
 
-from utils.data.clips import ClipDataset
+from utils.data.clips import ClipDataset, FrameFile
 
 SAMPLED_CLIPS = 64
 
@@ -25,10 +25,16 @@ def sampled_fingerprint(dataset: ClipDataset, *, whole_clips: bool = False) -> d
     views.json, that of all frames of these clips.
     """
     fingerprint = dataset.fingerprint()
+    frames = sample_digest(dataset.frames, whole_clips=whole_clips)
+    return {name: fingerprint[name] for name in ("shape", "labels", "paths")} | {"frames": frames}
+
+
+def sample_digest(frames: FrameFile, *, whole_clips: bool = False) -> str:
+    """Return the SHA-256 of a sample of a frames.npy, see `sampled_fingerprint`."""
     sha = hashlib.sha256()
-    for row in np.unique(np.linspace(0, len(dataset) - 1, SAMPLED_CLIPS).astype(int)):
-        sha.update(dataset.frames.read(row, None if whole_clips else np.array([0])))
-    return {name: fingerprint[name] for name in ("shape", "labels", "paths")} | {"frames": sha.hexdigest()}
+    for row in np.unique(np.linspace(0, frames.shape[0] - 1, SAMPLED_CLIPS).astype(int)):
+        sha.update(frames.read(row, None if whole_clips else np.array([0])))
+    return sha.hexdigest()
 
 
 def same_arrays(known: dict, dataset: ClipDataset) -> bool:

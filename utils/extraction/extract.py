@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.extraction.discovery import FoundVideo, find_videos
+from utils.extraction.reading import read_here, read_on_cluster
 from utils.extraction.state import (
     ExtractionState,
     VideoOutcome,
@@ -25,12 +26,11 @@ from utils.extraction.state import (
 )
 from utils.extraction.tables import ExtractionSummary, filled_up, write_short, write_skipped, write_times
 from utils.extraction.video import VideoInfo, read_clip_and_info
-from utils.extraction.worker import prepare_worker, read_one
-from utils.runtime.devices import cores, memory_of_tree
+from utils.runtime.devices import memory_of_tree
 from utils.runtime.errors import UserError
 from utils.runtime.files import exclusive_lock, require_free_space, write_text
 from utils.runtime.interruption import between_steps
-from utils.runtime.isolation import Lost, run_isolated
+from utils.runtime.isolation import Lost
 from utils.runtime.progress import progress
 
 SECONDS_BETWEEN_MEMORY_SAMPLES = 1.0
@@ -45,6 +45,7 @@ def extract(
     frame_width: int,
     workers: int | None = None,
     video_timeout: float = 60.0,
+    scheduler: str | None = None,
     overwrite: bool = False,
     follow_links: bool = False,
     short_videos: str = "skip",
@@ -59,9 +60,10 @@ def extract(
     `short_videos` is for videos of fewer than `sequence_length` frames, see `video.frame_numbers`.
 
     The same call resumes an interrupted run. A complete data set is left unchanged unless `overwrite` is true.
-    `workers` is the number of processes, by default one per core. `reader` is replaced in tests.
-    Raises UserError if no video can be read, if the disk is full, if `output_path` is in use by another run, or if it
-    holds an extraction with other settings and `overwrite` is false.
+    `workers` is the number of processes, by default one per core. With `scheduler`, the address of a Dask scheduler or
+    "local", the videos are read on its workers; this process writes the arrays. `reader` is replaced in tests.
+    Raises UserError if no video can be read, if the disk is full, if `output_path` is in use by another run, if it
+    holds an extraction with other settings and `overwrite` is false, or if the cluster fails (see `run_on_cluster`).
     """
     input_path, output_path = Path(input_path), Path(output_path)
     clip_shape = (sequence_length, frame_height, frame_width, 3)
@@ -95,7 +97,9 @@ def extract(
         with contextlib.closing(ExtractionState(output_path, settings, clip_shape)) as state, _progress_kept(state):
             state.require_order([video.path for video in videos])
             continued = len(state.outcomes)
-            _read_all(input_path, videos, state, workers or cores(), video_timeout, reader)
+            read = partial(read_on_cluster, scheduler, input_path) if scheduler else read_here
+            options = {"reader": reader, "workers": workers, "seconds_allowed": video_timeout}
+            _read_all(input_path, videos, state, partial(read, state, **options))
             _require_rows(input_path, output_path, state.outcomes)
             return _save(output_path, state, continued, short_videos)
 
@@ -111,36 +115,20 @@ def _progress_kept(state: ExtractionState) -> Iterator[None]:
 
 
 def _read_all(
-    input_path: Path,
-    videos: list[FoundVideo],
-    state: ExtractionState,
-    workers: int,
-    video_timeout: float,
-    reader: Callable,
+    input_path: Path, videos: list[FoundVideo], state: ExtractionState, read: Callable[..., Iterator[object]]
 ) -> None:
-    """Read the videos that have no outcome yet, and add their outcomes to `state` in order.
+    """Read the videos that have no outcome yet with `read`, and add their outcomes to `state` in order.
 
-    A worker writes its clip to the row that it will have if every video before it yields a clip. `state` moves it if
-    one does not.
+    A clip is written to the row that it will have if every video before it yields a clip. `state` moves it if one does
+    not.
     """
     remaining = videos[len(state.outcomes) :]
-    wanted = [video.path for video in remaining if video.problem is None]
-    tasks = ((str(input_path / path), state.offset(row)) for row, path in enumerate(wanted, start=state.rows))
+    wanted = [str(input_path / video.path) for video in remaining if video.problem is None]
     last = sampled = time.monotonic()
     memory, row = memory_of_tree(), state.rows
     with (
         between_steps() as check,
-        contextlib.closing(
-            run_isolated(
-                read_one,
-                tasks,
-                workers=min(workers, len(wanted)),
-                seconds_allowed=video_timeout,
-                initializer=prepare_worker,
-                arguments=(state.frames_path, state.clip_shape, reader),
-                check=check,
-            )
-        ) as results,
+        contextlib.closing(read(wanted, check=check)) as results,
         progress(len(videos), done=len(state.outcomes), unit="videos") as advance,
     ):
         for video in remaining:

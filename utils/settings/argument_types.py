@@ -218,6 +218,13 @@ def output_weights(text: str) -> Path:
     return path
 
 
+def scheduler(text: str) -> str:
+    """Return the address of a Dask scheduler, or "local"."""
+    if text != "local" and not re.fullmatch(r"(tcp|tls)://(\[[^\s\[\]]+\]|[^\s/:]+):[0-9]{1,5}", text):
+        raise Error(f"must be local or an address like tcp://host:8786, got {text}")
+    return text
+
+
 def input_size(text: str) -> tuple[int, int]:
     """Return (height, width) in pixels from SIDE or HEIGHTxWIDTH."""
     try:
@@ -247,6 +254,7 @@ METAVARS = {
     "SIZE": (input_size,),
     "NAME": (student,),
     "WEIGHTS": (student_weights,),
+    "ADDRESS": (scheduler,),
 }
 
 

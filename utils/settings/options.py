@@ -20,6 +20,7 @@ from utils.settings.argument_types import (
     output_stem,
     positive_float,
     positive_int,
+    scheduler,
     seed,
     share,
     student,
@@ -39,6 +40,7 @@ INPUT_SCALES = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.
 SCORE_KINDS = ("auto", "probabilities", "logits")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 SHORT_VIDEOS = ("skip", "repeat", "hold")  # what to do with videos of fewer frames than a clip
+SCHEDULER = "Dask scheduler whose workers do this, e.g. tcp://host:8786, or local to start one"
 TRAINED_TEACHERS = ("scratch", "sports1m")  # of reproduce.py
 
 # Metadata of fields that are not part of the key of a trained network, see `weight_settings`:
@@ -222,6 +224,7 @@ class DistillationOptions:
     cache: Path | None = setting(
         None, ".npy for the logits, by default next to the teacher", type=output_scores, key=NO_EFFECT
     )
+    scheduler: str | None = setting(None, SCHEDULER, type=scheduler, key=NO_EFFECT)
     temperature: float = setting(10.0, "distillation temperature", type=positive_float)
     alpha: float = setting(0.1, "weight of the hard loss; 1 means no teacher", type=share)
     labels_per_class: int | None = setting(

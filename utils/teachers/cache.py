@@ -7,6 +7,7 @@ FILE.json holds the key of the logits. During the computation FILE.parts holds t
 import contextlib
 import shutil
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from utils.runtime.files import (
 from utils.runtime.progress import progress
 from utils.runtime.run_log import begin_log
 from utils.runtime.schemas import Count, Schema, Sha256, read_checked
+from utils.teachers.cluster import logits_on_cluster
 from utils.teachers.question import Question, differences, key_digest
 from utils.teachers.teacher import Teacher
 
@@ -36,12 +38,15 @@ PART = 256  # clips per part; a kill loses at most one part
 COMPARED_CLIPS = 8
 
 
-def cached_logits(teacher: Teacher, question: Question, *, cache: Path | None = None) -> np.ndarray:
+def cached_logits(
+    teacher: Teacher, question: Question, *, cache: Path | None = None, scheduler: str | None = None
+) -> np.ndarray:
     """Return the logits of a network, `(N, views + 1, C)`, memory-mapped; compute what the cache does not hold.
 
     `cache` is the .npy that the user named; None chooses a file in NAME.scores next to the teacher. Logits for fewer
     views are extended. Logits with another key are never used: a file that the user named is rejected, other files are
-    recomputed, and the difference is printed.
+    recomputed, and the difference is printed. `scheduler` is the address of a Dask scheduler whose workers compute the
+    logits, or "local"; None uses this machine.
     """
     key, last_view = question.key(), question.views.views
     path = cache or teacher.path.with_suffix(".scores") / f"{key_digest(key)}.npy"
@@ -57,7 +62,7 @@ def cached_logits(teacher: Teacher, question: Question, *, cache: Path | None = 
                 f"computing the logits of {teacher.path} for {len(question.rows(0))} clips, views {first} to "
                 f"{last_view}; cached in {path}"
             )
-            compute(path, key, stored, teacher, question)
+            compute(path, key, stored, teacher, question, scheduler)
         stored = read_logits(path, key, named=True)
     else:
         print(f"teacher logits read from {path}")
@@ -127,7 +132,14 @@ def is_complete(path: Path, shape: tuple[int, int]) -> bool:
     return part.shape == shape and part.dtype == np.float32
 
 
-def compute(path: Path, key: dict, stored: np.ndarray | None, teacher: Teacher, question: Question) -> None:
+def compute(
+    path: Path,
+    key: dict,
+    stored: np.ndarray | None,
+    teacher: Teacher,
+    question: Question,
+    scheduler: str | None = None,
+) -> None:
     """Compute the views missing from `stored`, part by part, and write all views to `path`."""
     first = 0 if stored is None else stored.shape[1]
     shape = (question.dataset.row_count, question.views.views + 1, len(question.dataset.class_names))
@@ -140,14 +152,16 @@ def compute(path: Path, key: dict, stored: np.ndarray | None, teacher: Teacher, 
     sizes = {(view, start): len(question.rows(view)[start : start + PART]) for view, start in work}
     missing = [part for part in work if not is_complete(part_path(parts, *part), (sizes[part], shape[-1]))]
     if missing:
-        network = faster(teacher.load(question.dataset), question)
+        network = teacher.load(question.dataset)
         begin_log()
         write_json(parts / "key.json", key)
         done = len(work) - len(missing)
-        with progress(len(work), done=done, unit=f"parts of up to {PART} clips") as advance:
+        with (
+            progress(len(work), done=done, unit=f"parts of up to {PART} clips") as advance,
+            contextlib.closing(computed(parts, network, teacher, question, missing, scheduler)) as results,
+        ):
             try:
-                for view, start in missing:
-                    compute_part(parts, network, question, view, start)
+                for _ in results:
                     done += 1
                     advance()
             except KeyboardInterrupt:
@@ -180,12 +194,30 @@ def part_path(parts: Path, view: int, start: int) -> Path:
     return parts / f"view_{view}_from_{start}.npy"
 
 
-def compute_part(parts: Path, network: Recognizer, question: Question, view: int, start: int) -> None:
-    """Compute and write one part. Raises UserError if a logit is not finite."""
-    rows = question.rows(view)[start : start + PART]
-    logits = network.logits(question.dataset, rows, view=view, options=question.views)
-    if not np.isfinite(logits).all():
-        row = rows[~np.isfinite(logits).all(axis=1)][0]
-        raise UserError(f"--source: {network.path} must output finite logits, but those for clip {row} are not")
-    with written_beside(part_path(parts, view, start)) as temporary:
-        np.save(temporary, logits, allow_pickle=False)
+def computed(
+    parts: Path,
+    network: Recognizer,
+    teacher: Teacher,
+    question: Question,
+    missing: Sequence[tuple[int, int]],
+    scheduler: str | None,
+) -> Iterator[None]:
+    """Compute and write the `missing` parts, (view, start); yield after each. Raises UserError for infinite logits."""
+    rows = [question.rows(view)[start : start + PART] for view, start in missing]
+    quick = faster(network, question)
+
+    def write(index: int, logits: np.ndarray) -> None:
+        if not np.isfinite(logits).all():
+            row = rows[index][~np.isfinite(logits).all(axis=1)][0]
+            raise UserError(f"--source: {network.path} must output finite logits, but those for clip {row} are not")
+        with written_beside(part_path(parts, *missing[index])) as temporary:
+            np.save(temporary, logits, allow_pickle=False)
+
+    if scheduler:
+        bfloat16 = quick.model is not network.model
+        views = [(view, part) for (view, _), part in zip(missing, rows)]
+        yield from logits_on_cluster(scheduler, teacher, question, views, bfloat16=bfloat16, receive=write)
+        return
+    for index, (view, _) in enumerate(missing):
+        write(index, quick.logits(question.dataset, rows[index], view=view, options=question.views))
+        yield

@@ -26,7 +26,8 @@ def teacher_logits(teachers: Sequence[Teacher], question: Question, distillation
     found = []
     for teacher in teachers:
         if teacher.is_network:
-            found.append(cached_logits(teacher, question, cache=distillation.cache))
+            options = {"cache": distillation.cache, "scheduler": distillation.scheduler}
+            found.append(cached_logits(teacher, question, **options))
         else:
             found.append(read_scores(teacher.path, question, teacher.scores))
         print_accuracy(str(teacher.path), found[-1][:, 0], question.data)

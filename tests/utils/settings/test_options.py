@@ -29,7 +29,7 @@ KINDS = {
 EVERYWHERE = {"help", "config"}
 ONLY_IN_SCRIPT = {  # arguments that are no field of a dataclass in options.py
     "video_to_frames.py": "input_path output_path sequence_length frame_height frame_width workers video_timeout "
-    "overwrite dataset_report follow_links short_videos",  # parameters of `extract`
+    "scheduler overwrite dataset_report follow_links short_videos",  # parameters of `extract`
     "KD_training.py": "write_views",  # trains nothing
     "eval.py": "recognizer channels input_scale batch_size views flip calibrate force fail_on_leak "
     "output_path",  # parameters of `evaluate`
@@ -43,7 +43,7 @@ ONLY_IN_SCRIPT = {  # arguments that are no field of a dataclass in options.py
 NO_ARGUMENT = {  # fields that the grid of reproduce.py sets itself
     "Teacher_training.py": "backbone_rate",  # of students
     "reproduce.py": "width input_frames epochs initial_weights seed max_minutes tensorboard task teacher_mode source "
-    "cache temperature alpha source_channels source_input_scale",
+    "cache scheduler temperature alpha source_channels source_input_scale",
 }
 OTHER_DEFAULT = {  # the script's default differs from that of the field
     ("eval.py", "split"): None,  # of the record
@@ -75,6 +75,7 @@ SAMPLES = {  # text of another value than the default, by type of argument
     argument_types.output_scores: "out/scores.npy",
     argument_types.output_stem: "out/history",
     argument_types.output_video: "out/video.mp4",
+    argument_types.scheduler: "tcp://127.0.0.1:8786",
     argument_types.student: "compact3d_gap",
     argument_types.student_weights: "file.h5",
     argument_types.view_count: "3",
