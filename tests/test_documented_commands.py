@@ -31,7 +31,7 @@ from utils.settings.argument_types import EXPORTED_SUFFIXES
 from utils.synthetic.dataset import render_dataset
 
 PAGES = (PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md")))
-COMMAND = re.compile(r"(\$ )?(\w+=\S+ )*(python3?|pip|make|source|bash|git|\./?\S+)( |$)")
+COMMAND = re.compile(r"(\$ )?(\w+=\S+ )*(python3?|pip|dask|make|source|bash|git|\./?\S+)( |$)")
 SIDE, WIDTH = 32, 0.05
 
 # Scripts that run, with the arguments that make them small; the last of equal arguments counts.
@@ -71,6 +71,7 @@ PARSED = {
     "benchmarks/report_page.py": "draws 101 classes for half a minute; tests/utils/report runs its parts",
     "benchmarks/predict.py": "times the full-width student for minutes",
     "benchmarks/rejection.py": "trains three students for minutes",
+    "benchmarks/scaling.py": "starts clusters and computes teacher logits for minutes",
     "benchmarks/split_gap.py": "trains the full-width student twice",
     "benchmarks/synthetic_frames.py": "renders hundreds of videos and trains networks",
     "examples/efficientnet_lite0_weights.py": "needs PyTorch; tests/examples runs it",
@@ -231,7 +232,8 @@ def check_python(script: str, arguments: list[str], request) -> None:
             request.getfixturevalue("demo")
         weights = ["--weights", "sports1m.h5"] if "--task" in arguments else []  # instead of a download
         weights += ["--width", "1"] if "--student_weights" in arguments else []  # pretrained networks have one width
-        if arguments[-2:] == ["--input", "0"]:  # a camera
+        without = [["--input", "0"], ["--scheduler", "tcp://host:8786"]]  # a camera, a cluster
+        if arguments[-2:] in without:
             parse_only(script, arguments, folder, monkeypatch)
             return
         with eager_functions():  # other tests run these stages with graphs
@@ -261,6 +263,13 @@ def check_pip(words: list[str]) -> None:
         assert package.replace("[and-cuda]", "") in (PROJECT / "requirements.txt").read_text().split()
 
 
+def check_dask(command: str, arguments: list[str]) -> None:
+    """Check that a command of Dask accepts the arguments; benchmarks/dask_cluster.py runs similar ones."""
+    cli = pytest.importorskip(f"distributed.cli.dask_{command}", reason="distributed is not installed")
+    context = cli.main.make_context(command, arguments)
+    assert context.args == []
+
+
 @pytest.mark.parametrize(
     "command",
     [pytest.param(text, id=f"{page.name}: {text[:60]}") for page, text in COMMANDS if text not in (*SHELL, *EXAMPLE)],
@@ -272,6 +281,8 @@ def test_documented_command(command, request):
         check_make(words[1:], request)
     elif words[0] == "pip":
         check_pip(words[1:])
+    elif words[0] == "dask":
+        check_dask(words[1], words[2:])
     elif words[:2] == ["python", "-m"]:
         check_python(f"{words[2].replace('.', '/')}/__main__.py", words[3:], request)
     elif words[0] == "python":
