@@ -13,6 +13,7 @@ from utils.settings.options import (
     TrainingOptions,
     ViewOptions,
 )
+from utils.settings.process_options import add_process_arguments, process_options, together
 from utils.settings.setting import add_setting, add_settings
 
 IN_OTHER_GROUPS = ("student", "student_weights", "mixing", "unlabelled", "fail_on_leak")
@@ -35,7 +36,9 @@ def parse_arguments() -> argparse.Namespace:
         type=output_folder,
         help="write the views at --input_size for a teacher of another framework, and train nothing",
     )
+    add_process_arguments(parser)
     args = parser.parse_args()
+    args.processes = process_options(parser, args)
     check_together(parser, args)
     settle_frame_student(args, width=args.width)
     return args
@@ -72,7 +75,8 @@ def main() -> None:
     cli.start_tensorflow()
     from utils.stages.training import train_student
 
-    train_student(**inputs, **training)
+    with together(args.processes):
+        train_student(**inputs, **training)
 
 
 if __name__ == "__main__":

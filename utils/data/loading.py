@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils.data.clips import ClipDataset, open_clips, with_unlabelled
+from utils.runtime import processes
 from utils.runtime.errors import UserError
 from utils.runtime.files import digest
 from utils.runtime.run_log import log_only
@@ -36,7 +37,8 @@ def load(data: DataOptions, input_shape: tuple[int, int, int, int], unlabelled: 
     )
     for part in dataset.unlabelled:
         print(f"{len(part)} unlabelled clips: {part.frames.path}")
-    log_only(f"arrays: {json.dumps(dataset.fingerprint())}")
+    with processes.main_first("hash"):  # which it stores for the others
+        log_only(f"arrays: {json.dumps(dataset.fingerprint())}")
     for note in split.notes:
         print(f"note: {note}")
     return SplitDataset(dataset, split)

@@ -18,6 +18,7 @@ from pathlib import Path
 from utils.runtime.errors import UserError, out_of_memory
 from utils.runtime.files import disk_error
 from utils.runtime.interruption import SIGNALS, raise_interrupted
+from utils.runtime.joining import leave
 from utils.settings.argument_types import MODEL_SUFFIXES, existing_file, input_size, input_size_text, metavar_of
 
 LONGEST_ERROR = 500  # characters
@@ -190,6 +191,14 @@ def run(main: Callable[[], None]) -> None:
     reader of the output has ended, the exit code is 141, without a message. Characters that cannot be encoded, as in
     some file names, are printed as escapes.
     """
+    try:
+        _run(main)
+    except BaseException as error:
+        leave(error)
+        raise
+
+
+def _run(main: Callable[[], None]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

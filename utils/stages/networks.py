@@ -11,6 +11,7 @@ from utils.networks.initial_weights import ARGUMENT, set_initial_weights, unknow
 from utils.networks.memory import weights_within_memory
 from utils.networks.recognizer import check_format
 from utils.networks.student_builders import builder_of
+from utils.runtime import processes
 from utils.runtime.devices import strategy_scope
 from utils.runtime.errors import as_user_error
 from utils.runtime.files import file_fingerprint
@@ -44,7 +45,8 @@ def build_student(
 ):
     """Build the student. Raises UserError also if the file format of the output cannot hold it."""
     builder = builder_of(distillation, is_pretrained=training.initial_weights is not None)
-    student = build(builder, loaded, network, training)
+    with processes.main_first("pretrained weights"):  # which may be downloaded
+        student = build(builder, loaded, network, training)
     check_format(student, output.output_path)
     return student
 

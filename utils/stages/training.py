@@ -22,6 +22,7 @@ from utils.networks.recognizer import save_recognizer
 from utils.networks.records import make_record
 from utils.networks.stated_cost import cost_of_model
 from utils.networks.student_builders import student_files, teacher_code
+from utils.runtime import processes
 from utils.runtime.devices import strategy_scope, training_devices
 from utils.runtime.errors import as_user_error, first_line
 from utils.runtime.files import file_fingerprint, replaced_together
@@ -107,7 +108,8 @@ def fine_tune(
     The outputs of the frozen layers are computed once per clip, for view 0. Returns the model and its history.
     """
     model = build(build_c3d, loaded, network, training, block_dropout=0.0, sports1m_preprocessing=True)
-    file = sports1m.weights_file(teacher.weights)
+    with processes.main_first("weights"):
+        file = sports1m.weights_file(teacher.weights)
     with as_user_error(f"--weights {file} does not fit --width {network.width} and --input_size"):
         set_sports1m_weights(model, sports1m.read_weights(file))
     with as_user_error("--unfreeze"):
@@ -255,6 +257,8 @@ def finish(
     (utils/networks/calibration.py), the cost of the network and the time that training clips span, if they are known.
     """
     path = output.output_path
+    if not processes.is_main():
+        return Trained(path, {}, history)  # process 0 writes the files
     training = next(group for group in options if isinstance(group, TrainingOptions))
     row = kept_epoch(history, keep=training.keep, epochs=training.epochs)
     history_path, _, _ = history_paths(output.log_stem)

@@ -1,6 +1,7 @@
 """Keras callbacks of the fit loop: the epoch log with early stopping and resuming, TensorBoard."""
 
 import importlib.util
+import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from utils.runtime import processes
 from utils.runtime.devices import strategy_scope
 from utils.runtime.errors import UserError
 from utils.runtime.progress import duration
@@ -64,7 +66,8 @@ class EpochLog(keras.callbacks.Callback):
             self.kept_weights = [variable.numpy() for variable in own_variables(self.model)]
         is_best = best_epoch(history) == epoch and bool(has_finite_losses(history)[epoch])
         print(epoch_line(self.epochs[-1], self.options.epochs, is_best=is_best), flush=True)
-        self.state.ending, reason = ending_after(history, self.options, seconds=time.perf_counter() - self.train_start)
+        seconds = time.perf_counter() - self.train_start
+        self.state.ending, reason = of_main(ending_after(history, self.options, seconds=seconds))
         if reason:
             print(f"note: stopped after epoch {epoch + 1}: {reason}")
             self.model.stop_training = True
@@ -87,6 +90,12 @@ def ending_after(history: np.ndarray, options: TrainingOptions, *, seconds: floa
         minutes = f"--max_minutes {options.max_minutes:g}"
         return Ending.OUT_OF_TIME, f"epoch {len(history) + 1} of {options.epochs} would exceed {minutes}"
     return None, ""
+
+
+def of_main(ending: tuple[Ending | None, str]) -> tuple[Ending | None, str]:
+    """Return the result of `ending_after` of process 0, whose clock decides."""
+    kind, reason = json.loads(processes.value_of_main("ending", json.dumps(ending)))
+    return Ending(kind) if kind else None, reason
 
 
 def epoch_line(epoch: Mapping[str, float], epochs: int, *, is_best: bool) -> str:
@@ -121,4 +130,4 @@ def tensorboard(folder: Path | None) -> list[keras.callbacks.Callback]:
     """Return the TensorBoard callback for scalars, if asked for. Raises UserError if the package is not installed."""
     if folder and importlib.util.find_spec("tensorboard") is None:
         raise UserError("--tensorboard needs the package tensorboard, which is not installed: pip install tensorboard")
-    return [keras.callbacks.TensorBoard(str(folder), write_graph=False)] if folder else []
+    return [keras.callbacks.TensorBoard(str(folder), write_graph=False)] if folder and processes.is_main() else []

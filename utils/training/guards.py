@@ -9,6 +9,7 @@ import numpy as np
 from models.distiller import Distiller
 from utils.data.batches import RowReader
 from utils.networks.precision import is_mixed
+from utils.runtime import processes
 from utils.runtime.errors import UserError
 from utils.settings.options import TrainingOptions
 from utils.splits.protocols import Split
@@ -154,7 +155,8 @@ class Guard(keras.callbacks.Callback):
         return self.reader.read(rows, np.zeros(len(rows), np.int64))
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
-        return np.asarray(self.model(self.inputs(rows), training=False))
+        scores = np.asarray(self.model(self.inputs(rows), training=False))
+        return processes.array_of_main(scores)  # other machines may round otherwise
 
     def check_loss(self, name: str, loss: float, where: str) -> None:
         if not math.isfinite(loss):

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from tqdm import tqdm
 
+from utils.runtime import processes
 from utils.runtime.progress import duration
 from utils.settings.options import TrainingOptions
 from utils.training.steps import on_each_batch
@@ -40,7 +41,7 @@ def progress_bar(options: TrainingOptions, steps: int, clock: WaitClock, *, firs
 
     The bar is erased when its epoch ends. The time left is for all epochs, at the average speed of this run.
     """
-    if sys.stderr is None or not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty() or not processes.is_main():
         yield []
         return
     import keras

@@ -12,12 +12,25 @@ def on_each_batch(model, fetch: Callable[[Iterator, tuple | None], object]) -> N
     model, of the optimiser and of the metrics. During an epoch the variables themselves have no values with JAX. With
     TensorFlow it is None.
     """
+    if is_jax():
+        _wrap_when_made(model, fetch)
+        return
     model.make_train_function()
     step = model.train_function
-    if is_jax():
-        model.train_function = lambda state, iterator: step(state, iter([fetch(iterator, state)]))
-    else:
-        model.train_function = lambda iterator: step([fetch(iter(iterator), None)])
+    model.train_function = lambda iterator: step([fetch(iter(iterator), None)])
+
+
+def _wrap_when_made(model, fetch: Callable) -> None:
+    """Wrap the step of JAX when `fit` makes it, after it has built the variables of the optimiser and the metrics."""
+    make = model.make_train_function
+
+    def make_wrapped(force: bool = False) -> None:
+        if model.train_function is None or force:
+            make(force)
+            step = model.train_function
+            model.train_function = lambda state, iterator: step(state, iter([fetch(iterator, state)]))
+
+    model.make_train_function = make_wrapped
 
 
 def attach_values(model) -> None:

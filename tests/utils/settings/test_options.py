@@ -7,7 +7,7 @@ import typing
 import pytest
 
 from tests.scripts import run_script
-from utils.settings import argument_types, cli, export_options, options, prediction_options
+from utils.settings import argument_types, cli, export_options, options, prediction_options, process_options
 from utils.synthetic.actions import Look
 
 TRAINING = (
@@ -16,8 +16,8 @@ TRAINING = (
 )
 KINDS = {
     "video_to_frames.py": (),
-    "Teacher_training.py": (*TRAINING, options.TeacherOptions),
-    "KD_training.py": (*TRAINING, options.DistillationOptions),
+    "Teacher_training.py": (*TRAINING, options.TeacherOptions, process_options.ProcessOptions),
+    "KD_training.py": (*TRAINING, options.DistillationOptions, process_options.ProcessOptions),
     "eval.py": (options.DataOptions,),
     "predict.py": (prediction_options.PredictionOptions, prediction_options.TimelineOptions),
     "export.py": (export_options.ExportOptions,),
@@ -63,6 +63,7 @@ SAMPLES = {  # text of another value than the default, by type of argument
     None: "text",
     float: "0.25",
     argument_types.clip_norm: "0.25",
+    argument_types.coordinator_address: "localhost:1234",
     argument_types.device_count: "all",
     argument_types.existing_file: "file.npy",
     argument_types.existing_folder: "folder",
