@@ -153,12 +153,13 @@ class _Run:
     def close_when_idle(self) -> None:
         """Wait until the run is closed, or close it after a time without tasks."""
         while not self.closed:
-            with self.changed:
-                self.changed.wait_for(lambda: self.closed, SECONDS_IDLE)
             with _lock:
-                if not self.users and time.monotonic() - self.last_used >= SECONDS_IDLE:
+                idle = 0.0 if self.users else time.monotonic() - self.last_used
+                if idle >= SECONDS_IDLE:
                     _runs.pop(self.job.name, None)
                     break
+            with self.changed:
+                self.changed.wait_for(lambda: self.closed, SECONDS_IDLE - idle)
         self.close()
 
     def _require_open(self) -> None:
