@@ -48,7 +48,7 @@ class Returned:
 
 @dataclass(frozen=True)
 class Failed:
-    """The exception of a call; `worker_died` if Dask gave the call up because its worker died or was restarted."""
+    """The exception of a call; `worker_died` if its worker died or was restarted, or the connection to it broke."""
 
     call: int
     error: Exception
@@ -177,17 +177,18 @@ class Connection:
             _by_value(), PROJECT, content, workers=[address], allow_other_workers=False, pure=False
         )
         try:
-            if error := await future.exception():
-                raise error
-            await self._room.acquire()
-            try:
-                value = await self._client.gather(future, direct=True)
-            except BaseException:
-                self._room.release()
-                raise
-            self.events.put(Returned(number, value))
-        except Exception as error:
-            self.events.put(Failed(number, error, isinstance(error, (KilledWorker, CancelledError))))
+            if (error := await future.exception()) is None:
+                await self._room.acquire()
+                try:
+                    value = await self._client.gather(future, direct=True)
+                except BaseException:
+                    self._room.release()
+                    raise
+                self.events.put(Returned(number, value))
+            else:
+                self.events.put(Failed(number, error, isinstance(error, (KilledWorker, CancelledError))))
+        except Exception as error:  # an OSError is one of the connection to the scheduler or the worker
+            self.events.put(Failed(number, error, isinstance(error, (OSError, CancelledError))))
         finally:
             future.release()
             del self._calls[number]

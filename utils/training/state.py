@@ -152,9 +152,13 @@ class TrainingState:
 
     def save(self, model, history: Sequence[Mapping], kept: Sequence[np.ndarray] | None) -> None:
         """Replace the saved state; `kept` is None if the model's current values are those to keep."""
-        self.history = list(history)
-        if self.path is None or not processes.is_main():
+        if self.path is None:
             return
+        if processes.is_main():
+            self._write(model, history, kept)
+        self.history = list(history)  # last: what is saved, if the write fails
+
+    def _write(self, model, history: Sequence[Mapping], kept: Sequence[np.ndarray] | None) -> None:
         header = {
             "format": FORMAT,
             "settings": self.settings,
