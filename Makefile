@@ -38,13 +38,14 @@ test: setup
 	$(PYTEST) -m "not slow"
 
 # XLA's optimisations would take longer than the tests.
-test-jax: export KERAS_BACKEND := jax
-test-jax: export XLA_FLAGS ?= --xla_backend_optimization_level=0
+XLA_FLAGS_OF_TESTS := --xla_backend_optimization_level=0
+
 test-jax: setup
-	$(PYTEST) -m "not slow" $(TESTS_ON_JAX)
+	KERAS_BACKEND=jax XLA_FLAGS=$(XLA_FLAGS_OF_TESTS) $(PYTEST) -m "not slow" $(TESTS_ON_JAX)
 
 test-slow: setup browser
 	$(PYTEST) -m slow
+	KERAS_BACKEND=jax XLA_FLAGS=$(XLA_FLAGS_OF_TESTS) $(PYTEST) -m slow tests/jax
 
 lint: setup
 	$(VENV)/bin/ruff check .
@@ -54,7 +55,7 @@ lint: setup
 # Asks PyPI for known vulnerabilities; --strict fails for packages that it cannot ask for.
 audit: setup
 	$(VENV)/bin/pip-audit --strict --progress-spinner off --requirement requirements-video.txt --requirement requirements-export.txt \
-	  --requirement requirements-cluster.txt
+	  --requirement requirements-cluster.txt --requirement requirements-jax.txt
 
 demo: setup
 	$(PY) reproduce.py --output_path demo

@@ -114,8 +114,11 @@ def weights(path):
 
 
 def assert_equal_trainings(folder, one, other, *, exactly=False):
-    """Assert that histories, except for times, and weights are equal, up to the rounding of sums by default."""
-    tolerance = {"rtol": 0, "atol": 0} if exactly else {"rtol": 1e-4, "atol": 1e-6}
+    """Assert that histories, except for times, and weights are equal, up to the rounding of float32 by default.
+
+    The soft loss has absolute errors of 1e-6 where student and teacher nearly agree.
+    """
+    tolerance = {"rtol": 0, "atol": 0} if exactly else {"rtol": 1e-4, "atol": 5e-6}
     histories = [np.load(folder / f"{name}_history.npy") for name in (one, other)]
     names = [name for name in histories[0].dtype.names if name not in ("seconds", "clips_per_second", "wait_share")]
     for name in names:
@@ -134,11 +137,11 @@ def test_a_teacher_is_that_of_one_process(teacher, arrays, folder):
     assert_equal_trainings(folder, "teacher", "of_two")
 
 
-STUDENTS = {
+STUDENTS = {"cached": ["--labels_per_class", "3", "--source", "teacher.keras"]}
+SLOWER = {
     "alone": ["--alpha", "1", "--class_weights", "balanced"],
-    "cached": ["--labels_per_class", "3", "--source", "teacher.keras"],
+    "live": ["--teacher", "live", "--source", "teacher.keras", "--weight_decay", "0.01"],
 }
-SLOWER = {"live": ["--teacher", "live", "--source", "teacher.keras", "--weight_decay", "0.01"]}
 
 
 @pytest.mark.parametrize("kind", [*STUDENTS, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOWER)])
