@@ -9,6 +9,7 @@ import pytest
 from tests.scripts import PROJECT
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("marker", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
 def test_trainings_on_two_devices(marker):
     """Trainings with --devices would differ from those on one device."""

@@ -18,9 +18,10 @@ from utils.runtime.errors import UserError
 from utils.runtime.interruption import Interrupted
 from utils.settings.options import TrainingOptions
 from utils.splits.protocols import Split
+from utils.training import fit as fit_module
 from utils.training.fit import fit, set_seeds
 from utils.training.optimizers import optimizer
-from utils.training.replicas import SEED_DISTANCE, SEED_STATE, ReplicatedLossScale, SeedPerReplica
+from utils.training.replicas import SEED_DISTANCE, SEED_STATE, ReplicatedLossScale, SeedPerReplica, evenly_batched
 from utils.training.state import TrainingState
 
 ROWS, CLASSES, SIZE = 61, 3, 5
@@ -150,6 +151,25 @@ def test_replicas_draw_different_dropout_masks():
     np.testing.assert_array_equal(first, np.asarray(expected)[0] > 0)
 
 
+def test_trainings_use_these_masks(monkeypatch):
+    """Both devices would use the masks of the first."""
+    settings = {"kind": "labels", "build": lambda: network(dropout=0.5), "epochs": 1}
+    weights, _ = trained(2, **settings)
+    monkeypatch.setattr(fit_module, "seed_per_replica", lambda strategy: [])
+    equal_masks, _ = trained(2, **settings)
+    assert not np.allclose(weights[0], equal_masks[0], rtol=1e-3)
+
+
+@pytest.mark.parametrize(("clips", "batch_size", "sizes"), [(11, 4, [4, 4, 3]), (3, 2, [3]), (9, 4, [3, 3, 3])])
+def test_each_device_gets_clips_in_each_validation_batch(clips, batch_size, sizes):
+    """A device without clips runs kernels on empty batches, which not all of them support."""
+    options = replace(OPTIONS, batch_size=batch_size, devices=2)
+    batches = tf.data.Dataset.range(clips).batch(batch_size)
+    found = [batch.tolist() for batch in evenly_batched(batches, options, clips=clips).as_numpy_iterator()]
+    assert [len(batch) for batch in found] == sizes
+    assert np.concatenate(found).tolist() == list(range(clips))
+
+
 class Killed(BaseException):
     """Ends a training at once."""
 
@@ -171,7 +191,7 @@ def resumed(folder, devices, **changes):
     return found
 
 
-@pytest.mark.parametrize("devices", [(2, 2, 2), (1, 2, 1), (2, 1, 2)], ids=str)
+@pytest.mark.parametrize("devices", [(2, 2, 2), (1, 2, 1), pytest.param((2, 1, 2), marks=pytest.mark.slow)], ids=str)
 def test_a_killed_training_resumes_on_as_many_devices_or_others(tmp_path, devices):
     """A machine with fewer GPUs could not continue a training, or the optimiser and dropout would start anew."""
     build = (lambda: network(dropout=0.5)) if devices == (2, 2, 2) else network
@@ -240,7 +260,7 @@ def test_hopeless_training_is_reported():
 
 
 def test_each_device_needs_a_validation_clip():
-    """A device without clips runs kernels on empty batches, which not all of them support."""
+    """The batches of the test above could not be made."""
     split = replace(SPLIT, validation=np.array([46]))
     with pytest.raises(UserError, match=r"^--devices: must be at most the number of validation clips, 1, got 2$"):
         trained(2, split=split)

@@ -1,12 +1,11 @@
 """Adam with decoupled weight decay, a schedule, and a smaller learning rate for pretrained layers."""
 
-import functools
 from collections.abc import Sequence
 
 import keras
 
 from utils.settings.options import TrainingOptions
-from utils.training.replicas import replicated, update_each_copy
+from utils.training.replicas import replicated
 
 WARM_UP_SHARE = 0.1
 NOT_DECAYED = ["bias", "gamma", "beta"]
@@ -37,11 +36,7 @@ class TwoRateAdam(keras.optimizers.Adam):
         for variable in variables:
             if self._use_weight_decay(variable):
                 rate = self.learning_rate * self.weight_decay * self.rate_factor(variable)
-                update_each_copy(variable, functools.partial(shrink, rate=rate))
-
-
-def shrink(variable, *, rate) -> None:
-    variable.assign_sub(variable * keras.ops.cast(rate, variable.dtype))
+                variable.assign_sub(variable * keras.ops.cast(rate, variable.dtype))
 
 
 def optimizer(options: TrainingOptions, steps_per_epoch: int, slow: Sequence = ()):

@@ -141,18 +141,6 @@ def parts_of(batch) -> tuple:
     return tf.distribute.get_strategy().experimental_local_results(batch)
 
 
-def update_each_copy(variable, update: Callable) -> None:
-    """Call `update` with a variable, or with its copy on each device; called in a replica."""
-    if replica_count() == 1:
-        update(variable)
-        return
-
-    def update_copies(strategy):
-        strategy.extended.update(variable.value, update, group=False)
-
-    tf.distribute.get_replica_context().merge_call(update_copies)
-
-
 class SummedGradients:
     """Mixin of optimisers that sums the gradients over the replicas before they are clipped.
 
