@@ -151,6 +151,7 @@ def test_replicas_draw_different_dropout_masks():
     np.testing.assert_array_equal(first, np.asarray(expected)[0] > 0)
 
 
+@pytest.mark.slow
 def test_trainings_use_these_masks(monkeypatch):
     """Both devices would use the masks of the first."""
     settings = {"kind": "labels", "build": lambda: network(dropout=0.5), "epochs": 1}
@@ -191,7 +192,9 @@ def resumed(folder, devices, **changes):
     return found
 
 
-@pytest.mark.parametrize("devices", [(2, 2, 2), (1, 2, 1), pytest.param((2, 1, 2), marks=pytest.mark.slow)], ids=str)
+@pytest.mark.parametrize(
+    "devices", [(1, 2, 1), *(pytest.param(each, marks=pytest.mark.slow) for each in ((2, 1, 2), (2, 2, 2)))], ids=str
+)
 def test_a_killed_training_resumes_on_as_many_devices_or_others(tmp_path, devices):
     """A machine with fewer GPUs could not continue a training, or the optimiser and dropout would start anew."""
     build = (lambda: network(dropout=0.5)) if devices == (2, 2, 2) else network
