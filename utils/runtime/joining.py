@@ -13,6 +13,7 @@ import re
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -21,12 +22,13 @@ from collections.abc import Callable, Iterator
 from utils.runtime.errors import UserError
 from utils.runtime.processes import Group, ProcessLost, wait_for_main
 
-HEARTBEAT_TIMEOUT = 30  # seconds without a sign of life after which a process counts as lost
+HEARTBEAT_TIMEOUT = 45  # seconds without a sign of life after which a process counts as lost
 FAREWELL_SECONDS = 5  # for the others to read why this process ends
 ENDED = "ended"  # prefix of the keys under which processes state why they end
 LOST = re.compile(r"gloo|nccl|coordination|heartbeat|connection (reset|closed|refused)|unavailable", re.I)
 _leaving = threading.Lock()  # held by the thread that prints why this process ends
 _keep: list = []  # the handler of SIGABRT, which must not be freed
+_native = None  # the file that holds what native code prints
 
 
 @contextlib.contextmanager
@@ -40,7 +42,7 @@ def processes_joined(address: str, count: int, number: int, *, timeout: int) -> 
     _check_address(host, int(port), listens=number == 0)
     message = [f"--coordinator {address}: not all {count} processes have joined within {timeout} s"]
     _hide_native_output(quiet=number != 0)
-    _replace_abort(lambda: message[0] if message else str(ProcessLost()))
+    _replace_abort(lambda: message[0] if message else str(ProcessLost(_fatal_error())))
     _initialise(address, count, number, timeout)
     message.clear()
     threading.Thread(target=_watch, daemon=True).start()
@@ -85,6 +87,8 @@ def _check_address(host: str, port: int, *, listens: bool) -> None:
 
 def _hide_native_output(*, quiet: bool) -> None:
     """Hide what native code prints from now on; with `quiet`, what Python prints to stdout as well."""
+    global _native
+    _native = tempfile.TemporaryFile("ab+", buffering=0)  # noqa: SIM115 - open until the process ends
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     hidden = os.open(os.devnull, os.O_WRONLY)
@@ -92,7 +96,14 @@ def _hide_native_output(*, quiet: bool) -> None:
     sys.stderr = open(os.dup(2), "w", **settings)  # noqa: SIM115 - open until the process ends
     sys.stdout = open(hidden if quiet else os.dup(1), "w", **settings)  # noqa: SIM115
     for number in (1, 2):
-        os.dup2(hidden, number)
+        os.dup2(_native.fileno(), number)
+
+
+def _fatal_error() -> Exception | None:
+    """Return the error for which JAX aborts the process, as its C++ log states it."""
+    _native.seek(0)
+    found = re.search(rb"absl::Status: (.*)", _native.read())
+    return RuntimeError(found[1].decode(errors="replace")) if found else None
 
 
 def _replace_abort(message: Callable[[], str]) -> None:
@@ -124,6 +135,7 @@ def _initialise(address: str, count: int, number: int, timeout: int) -> None:
         shutdown_timeout_seconds=10 * HEARTBEAT_TIMEOUT,
     )
     Group.number, Group.count, Group.client = number, count, distributed.global_state.client
+    jax.devices()  # the processes tell each other their devices; JAX limits the time between them to two minutes
 
 
 def _watch() -> None:
@@ -145,7 +157,7 @@ def _part(error: BaseException) -> None:
     if isinstance(error, Exception) and not isinstance(error, UserError) and LOST.search(str(error)):
         time.sleep(2)  # _watch ends this process if the other one has stated why it ended
         _leaving.acquire()
-        raise ProcessLost from None
+        raise ProcessLost(error) from None
     _leaving.acquire()
     if isinstance(error, ProcessLost):
         return

@@ -8,9 +8,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-import numpy as np
-
-from utils.runtime.errors import UserError
+from utils.runtime.errors import UserError, first_line
 
 POLL_SECONDS = 0.2
 
@@ -24,10 +22,11 @@ class Group:
 
 
 class ProcessLost(UserError):
-    """Another process was killed, has crashed or cannot be reached; the run can be resumed."""
+    """Another process was killed, has crashed or cannot be reached, as `cause` shows; the run can be resumed."""
 
-    def __init__(self):
-        super().__init__(f"another process was killed, has crashed or cannot be reached: {Group.saved()}")
+    def __init__(self, cause: Exception | None = None):
+        reason = f" ({first_line(cause)[:160]})" if cause else ""
+        super().__init__(f"another process was killed, has crashed or cannot be reached{reason}: {Group.saved()}")
 
 
 def count() -> int:
@@ -90,11 +89,6 @@ def array_of_main(values):
     return multihost_utils.broadcast_one_to_all(values)
 
 
-def flag_of_main(value: bool) -> bool:
-    """Return a truth value of process 0, see `array_of_main`."""
-    return bool(array_of_main(np.int32(value)))
-
-
 def _new_key(what: str) -> str:
     """Return a key that is new in each use; all processes use the names in the same order."""
     Group.uses[what] = Group.uses.get(what, 0) + 1
@@ -108,5 +102,5 @@ def _value_of(key: str) -> str:
             return Group.client.key_value_try_get(key)
         except Exception as error:
             if "NOT_FOUND" not in str(error):
-                raise ProcessLost from None
+                raise ProcessLost(error) from None
         time.sleep(POLL_SECONDS)

@@ -34,6 +34,7 @@ def replicated(model) -> Iterator[None]:
     Variables that are created in the block, such as those of the optimiser, are on all devices from the start.
     """
     distribution = keras.distribution.DataParallel(auto_shard_dataset=False)
+    print(f"training on {distribution.num_model_replicas} devices of {processes.count()} processes")
     variables = list({id(variable): variable for variable in model.variables + model.metrics_variables}.values())
     values = processes.array_of_main([np.asarray(variable) for variable in variables])
     with distribution.scope():

@@ -154,8 +154,9 @@ class TrainingState:
         """Replace the saved state; `kept` is None if the model's current values are those to keep."""
         if self.path is None:
             return
-        if processes.is_main():
-            self._write(model, history, kept)
+        with processes.main_first("save"):
+            if processes.is_main():
+                self._write(model, history, kept)
         self.history = list(history)  # last: what is saved, if the write fails
 
     def _write(self, model, history: Sequence[Mapping], kept: Sequence[np.ndarray] | None) -> None:
