@@ -59,6 +59,7 @@ SMALL_DEMO += (
 # Scripts that only parse their arguments, with the reason.
 PARSED = {
     "benchmarks/ablations.py": "trains 14 students per seed",
+    "benchmarks/capacity.py": "trains networks for minutes; tests/benchmarks runs its parts",
     "benchmarks/distillation.py": "times full-width networks for minutes",
     "benchmarks/extraction.py": "times the reading of videos; `make bench` runs it",
     "benchmarks/input.py": "times the full-width student for minutes and writes large files",
