@@ -56,11 +56,11 @@ def processes_joined(address: str, count: int, number: int, *, timeout: int) -> 
 
 
 def leave(error: BaseException) -> None:
-    """End a process that has joined others, after `error` ended its work; return if it is alone.
+    """End a process that has joined others, or waits for them, after `error` ended its work; return if it is alone.
 
     The interpreter would wait for the other processes.
     """
-    if Group.client is None:
+    if _native is None:
         return
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
@@ -101,6 +101,8 @@ def _hide_native_output(*, quiet: bool) -> None:
 
 def _fatal_error() -> Exception | None:
     """Return the error for which JAX aborts the process, as its C++ log states it."""
+    if _native is None:  # all work is done
+        return None
     _native.seek(0)
     found = re.search(rb"absl::Status: (.*)", _native.read())
     return RuntimeError(found[1].decode(errors="replace")) if found else None
@@ -126,16 +128,32 @@ def _initialise(address: str, count: int, number: int, timeout: int) -> None:
     logging.getLogger("jax").setLevel(logging.ERROR)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.config.update("jax_enable_preemption_service", False)  # it would take over SIGTERM
-    jax.distributed.initialize(
-        address,
-        count,
-        number,
-        initialization_timeout=timeout,
-        heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT,
-        shutdown_timeout_seconds=10 * HEARTBEAT_TIMEOUT,
-    )
+    settings = {
+        "initialization_timeout": timeout,
+        "heartbeat_timeout_seconds": HEARTBEAT_TIMEOUT,
+        "shutdown_timeout_seconds": 10 * HEARTBEAT_TIMEOUT,
+    }
+    _interruptibly(lambda: jax.distributed.initialize(address, count, number, **settings))
     Group.number, Group.count, Group.client = number, count, distributed.global_state.client
     jax.devices()  # the processes tell each other their devices; JAX limits the time between them to two minutes
+
+
+def _interruptibly(work: Callable[[], None]) -> None:
+    """Do `work` in another thread, so that Python handles signals while native code waits."""
+    errors: list[Exception] = []
+
+    def guarded() -> None:
+        try:
+            work()
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=guarded, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.2)
+    if errors:
+        raise errors[0]
 
 
 def _watch() -> None:
@@ -191,7 +209,8 @@ def _exit(code: int) -> None:
 def _finish() -> None:
     import jax
 
-    Group.client = None
+    global _native
+    Group.client = _native = None
     with contextlib.suppress(Exception):  # all files are written
         jax.distributed.shutdown()
     Group.number, Group.count = 0, 1
