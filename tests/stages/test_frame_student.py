@@ -56,6 +56,7 @@ def train(data, folder, name="student.keras", *, width=0.1, frames=2, training=N
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eager")
 def test_a_resumed_training_equals_an_uninterrupted_one(data, tmp_path, capsys):
     """Weights would differ if the statistics of the normalisation or the dropout seeds were lost."""
@@ -77,6 +78,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(data, tmp_path, capsys):
     assert results["parameters"] == one.count_params()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["cached", "live"])
 def test_a_student_learns_from_a_teacher_with_another_input(data, teacher, tmp_path, mode):
     """Frames and sizes of teacher and student differ."""

@@ -107,6 +107,7 @@ def test_a_student_of_percentages_learns_logarithms(data, inputs, tmp_path, fitt
     assert trained.record["arguments"]["source_scores"] == "logits"
 
 
+@pytest.mark.slow
 def test_a_resumed_training_equals_an_uninterrupted_one(data, inputs, tmp_path):
     """A resumed student would differ, or be continued with other clips."""
     distillation = DistillationOptions(labels_per_class=2, **inputs)

@@ -88,8 +88,6 @@ CASES = {
     "alone": {"kind": "alone"},
     "cached": {"kind": "cached", "labels": FEW, "class_weights": "balanced", "clip_norm": 0.1},
     "live": {"kind": "live", "weight_decay": 0.5, "backbone_rate": 0.1},
-}
-SLOW_CASES = {
     "all labels": {"kind": "labels"},
     "clipped gradients": {"kind": "labels", "clip_norm": 0.1},
     "all labels and logits": {"kind": "cached", "class_weights": "balanced"},
@@ -104,14 +102,14 @@ SLOW_CASES = {
 
 
 @pytest.mark.filterwarnings("error::UserWarning")
-@pytest.mark.parametrize("case", [*CASES, *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW_CASES)])
+@pytest.mark.parametrize("case", CASES)
 def test_two_devices_train_the_network_of_one(case):
     """More devices would change what is learnt: the size of the gradients, the threshold of clipping, or the clips."""
-    one, two = (trained(devices, **(CASES | SLOW_CASES)[case]) for devices in (1, 2))
+    one, two = (trained(devices, **CASES[case]) for devices in (1, 2))
     assert_equal(two, one)
 
 
-@pytest.mark.parametrize("kind", ["cached", pytest.param("labels", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["cached", "labels"])
 def test_batch_normalisation_uses_the_whole_batch(kind):
     """Each device would normalise by its own clips, and the moving averages would be those of the first device."""
     built = []
@@ -151,7 +149,6 @@ def test_replicas_draw_different_dropout_masks():
     np.testing.assert_array_equal(first, np.asarray(expected)[0] > 0)
 
 
-@pytest.mark.slow
 def test_trainings_use_these_masks(monkeypatch):
     """Both devices would use the masks of the first."""
     settings = {"kind": "labels", "build": lambda: network(dropout=0.5), "epochs": 1}
@@ -192,9 +189,7 @@ def resumed(folder, devices, **changes):
     return found
 
 
-@pytest.mark.parametrize(
-    "devices", [(1, 2, 1), *(pytest.param(each, marks=pytest.mark.slow) for each in ((2, 1, 2), (2, 2, 2)))], ids=str
-)
+@pytest.mark.parametrize("devices", [(1, 2, 1), (2, 1, 2), (2, 2, 2)], ids=str)
 def test_a_killed_training_resumes_on_as_many_devices_or_others(tmp_path, devices):
     """A machine with fewer GPUs could not continue a training, or the optimiser and dropout would start anew."""
     build = (lambda: network(dropout=0.5)) if devices == (2, 2, 2) else network

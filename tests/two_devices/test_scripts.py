@@ -34,9 +34,7 @@ def run(folder, name, devices, arguments):
     return printed, recognizer.model.get_weights(), recognizer.record
 
 
-@pytest.mark.parametrize(
-    "name", ["baseline", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cached", "live", "teacher"))]
-)
+@pytest.mark.parametrize("name", ["baseline", "cached", "live", "teacher"])
 def test_networks_and_records_equal_those_of_one_device(folder, name):
     """The network or its validation, calibration and cost would depend on the number of devices."""
     if name in ("cached", "live"):
@@ -74,7 +72,6 @@ def test_impossible_devices_are_refused(folder, arguments, error):
     assert not (folder / "new").exists()
 
 
-@pytest.mark.slow
 def test_reproduce_trains_its_cells_on_both_devices(folder):
     """--devices would be accepted, and all cells trained on one device; or finished cells would be trained again."""
     widths = ["--teacher_width", "0.05", "--student_width", "0.05", "--student_frames", "16", "--input_size", "32"]

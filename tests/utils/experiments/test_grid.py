@@ -44,6 +44,7 @@ TRAINING = {
     "patience": (3, ALL),
     "max_minutes": (5.0, set()),
     "precision": ("float32", ALL),
+    "devices": (2, set()),
     "keep_going": (True, set()),
     "tensorboard": (Path("logs"), set()),
     "initial_weights": (Path("old.keras"), set()),  # not an argument of reproduce.py
@@ -58,6 +59,7 @@ DISTILLATION = {
     "source_channels": ("bgr", {"alone", "distilled"}),
     "source_input_scale": ("0..1", {"alone", "distilled"}),
     "cache": (Path("c.npy"), set()),
+    "scheduler": ("local", set()),
     "fail_on_leak": (True, set()),
 }
 VARIED = {"source", "temperature", "alpha"}  # set by the grid
