@@ -5,8 +5,8 @@
 
 A stage takes its start-up time plus its work divided by its rate; docs/scale.md states the work. The second form reads
 real videos with small networks (C3D of width 0.25 and a student of width 0.5, 48x48 pixels), fits both numbers to the
-two smallest of --sizes, and predicts the others. Weights are random, since they do not affect speed. The last line is
-JSON.
+two smallest of --sizes, and predicts the others. Videos are repeated if there are fewer. Weights are random, since they
+do not affect speed. The last line is JSON.
 """
 
 import argparse
@@ -22,7 +22,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils.runtime.devices import start_tensorflow
-from utils.runtime.errors import UserError
 
 SET_SIZES = {"UCF101": 13_320, "Kinetics-400": 306_245, "10 million clips": 10_000_000}
 SET_CLASSES = {"UCF101": 101, "Kinetics-400": 400, "10 million clips": 700}
@@ -110,11 +109,12 @@ def speeds_of(measured: Sequence[tuple[Sizes, Mapping[str, float]]]) -> dict[str
     return speeds
 
 
-def link_videos(videos: Sequence[str], source: Path, target: Path) -> None:
-    """Make class folders with links to the videos, whose paths are relative to `source`."""
+def link_videos(videos: Sequence[str], source: Path, target: Path, count: int) -> None:
+    """Make class folders with `count` links to the videos, evenly chosen; each copy of a video has another name."""
     shutil.rmtree(target, ignore_errors=True)
-    for video in videos:
-        link = target / video
+    for number in range(count):
+        video = videos[number * len(videos) // count]
+        link = target / Path(video).with_stem(f"{Path(video).stem}_{number}")
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to((source / video).resolve())
 
@@ -191,9 +191,7 @@ def check(source: Path, folder: Path, wanted: Sequence[int]) -> list[dict]:
     found = [video.path for video in find_videos(source) if video.problem is None]
     measured, rows = [], []
     for count in sorted(wanted):
-        if count > len(found):
-            raise UserError(f"--sizes {count}: {source} has {len(found)} videos")
-        link_videos([found[k * len(found) // count] for k in range(count)], source, folder / "videos")
+        link_videos(found, source, folder / "videos", count)
         sizes, seconds = measure(folder / "videos", folder / "run")
         predicted = seconds_of(sizes, speeds_of(measured[:2])) if len(measured) > 1 else {}
         measured.append((sizes, seconds))
@@ -247,12 +245,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input_path", type=Path, help="class folders of videos, to check the prediction")
     parser.add_argument("--output_path", type=Path, default=Path("bench/capacity"), help="folder for all output")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[60, 150, 300, 500], help="numbers of videos")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[250, 500, 1000, 2000], help="numbers of videos")
     parser.add_argument("--decoding", type=float, default=48.0, help="UCF101 videos read per second and core")
     parser.add_argument("--teacher", type=float, default=5.6, help="clips per second of the teacher")
     parser.add_argument("--student", type=float, default=17.8, help="training clips per second of the student")
     parser.add_argument("--hashing", type=float, default=1e9, help="bytes per second")
-    parser.add_argument("--leak_hashes", type=float, default=200.0, help="clips per second")
+    parser.add_argument("--leak_hashes", type=float, default=800.0, help="clips per second")
     parser.add_argument("--pairs", type=float, default=1e5, help="pairs of clips per second")
     parser.add_argument("--clip_bytes", type=int, default=16 * 112 * 112 * 3, help="bytes of a stored clip")
     parser.add_argument("--views", type=int, default=8, help="augmented views with teacher logits")
