@@ -237,6 +237,7 @@ def check_python(script: str, arguments: list[str], request) -> None:
         weights += ["--width", "1"] if "--student_weights" in arguments else []  # pretrained networks have one width
         without = [["--input", "0"], ["--scheduler", "tcp://host:8786"]]  # a camera, a cluster
         if arguments[-2:] in without:
+            provide_models(arguments, folder)
             parse_only(script, arguments, folder, monkeypatch)
             return
         with eager_functions():  # other tests run these stages with graphs
@@ -273,9 +274,14 @@ def check_dask(command: str, arguments: list[str]) -> None:
     assert context.args == []
 
 
+def documented(page: Path, text: str):
+    """Return a command as a parameter; those of the README run with the other tests, the rest are slow."""
+    marks = [] if page.name == "README.md" else [pytest.mark.slow]
+    return pytest.param(text, id=f"{page.name}: {text[:60]}", marks=marks)
+
+
 @pytest.mark.parametrize(
-    "command",
-    [pytest.param(text, id=f"{page.name}: {text[:60]}") for page, text in COMMANDS if text not in (*SHELL, *EXAMPLE)],
+    "command", [documented(page, text) for page, text in COMMANDS if text not in (*SHELL, *EXAMPLE)]
 )
 def test_documented_command(command, request):
     """A command copied from a page would fail."""

@@ -82,6 +82,7 @@ def test_logits_and_losses_of_equal_views_are_equal(data, source):
         assert stored_log[name] == pytest.approx(live_log[name], rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [40], indirect=True, ids=["another size"])
 def test_students_agree_after_an_epoch(data, source, tmp_path):
     """--teacher live and cached would train different students from the same views."""

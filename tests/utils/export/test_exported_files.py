@@ -141,6 +141,7 @@ def logits(frame_student, tmp_path_factory):
     return run_export(frame_student, folder, with_data=False, formats=formats, output="logits")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FLOATS[:3])
 def test_logits_of_a_student_of_frames(logits, name):
     """Temporal shift, whose frames are folded into the batch, would mix the frames of different clips."""

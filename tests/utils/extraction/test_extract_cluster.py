@@ -140,6 +140,7 @@ def test_a_lost_worker_and_a_poison_video(videos, whole, tmp_path, capfd):
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_goes_away(videos, whole, tmp_path):
     """Hours of reading would be lost with the cluster."""
     with dask_cluster(tmp_path / "dask", workers=2) as cluster:
@@ -152,6 +153,7 @@ def test_a_scheduler_that_goes_away(videos, whole, tmp_path):
     assert digests(tmp_path / "out") == whole
 
 
+@pytest.mark.slow
 def test_ctrl_c_on_a_local_cluster(videos, whole, tmp_path, monkeypatch, capfd):
     """Processes would stay behind, or the rows of finished videos be lost."""
     monkeypatch.setenv("MAIN_PROCESS", str(os.getpid()))
