@@ -6,21 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.utils.extraction.small_videos import write_video
 from utils.extraction.extract import extract
 from utils.extraction.video import read_clip
 from utils.runtime.devices import memory_of_tree
 from utils.runtime.errors import UserError
 
 SMALL = {"sequence_length": 4, "frame_height": 20, "frame_width": 24}
-
-
-def write_video(path, frame_count, level=0):
-    """A video of 48x36 pixels whose frame k has the grey level `level` + 4k."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (48, 36))
-    for k in range(frame_count):
-        writer.write(np.full((36, 48, 3), level + 4 * k, np.uint8))
-    writer.release()
 
 
 def read_table(path):

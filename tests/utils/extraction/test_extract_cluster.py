@@ -10,14 +10,13 @@ import sys
 import threading
 from pathlib import Path
 
-import cv2
-import numpy as np
 import psutil
 import pytest
 
 from benchmarks.dask_cluster import dask_cluster
 from benchmarks.kill_extraction import digests
 from tests.scripts import PROJECT, run_script
+from tests.utils.extraction.small_videos import write_classes
 from utils.extraction.extract import extract
 from utils.extraction.video import read_clip_and_info
 from utils.runtime import dask_connection
@@ -30,21 +29,10 @@ SMALL = {"sequence_length": 4, "frame_height": 20, "frame_width": 24, "video_tim
 CRASHES = "crashed its process 2 times"
 
 
-def write_video(path, frame_count, level):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (48, 36))
-    for k in range(frame_count):
-        writer.write(np.full((36, 48, 3), level + 4 * k, np.uint8))
-    writer.release()
-
-
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     """A folder of two classes with twenty videos each; one video is too short."""
-    folder = tmp_path_factory.mktemp("source")
-    for k in range(40):
-        write_video(folder / "ab"[k % 2] / f"{k:02}.avi", 3 if k == 2 else 8, level=5 * k)
-    return folder
+    return write_classes(tmp_path_factory.mktemp("source"), 40)
 
 
 @pytest.fixture(scope="module")
