@@ -3,7 +3,10 @@
 import warnings
 from pathlib import Path
 
+import numpy as np
+
 from models import LITE0
+from utils.networks.model_file import ModelFileError, check_arrays, memory_limit
 from utils.runtime.devices import keras_downloads
 from utils.runtime.errors import UserError, first_line
 from utils.runtime.files import digest, file_fingerprint
@@ -46,14 +49,21 @@ def weights_file(backbone: str, weights: str | Path) -> Path | None:
 
 
 def set_backbone_weights(network, backbone: str, weights: str | Path) -> None:
-    """Set the weights of an image network. Raises UserError if they cannot be downloaded or are of another network."""
+    """Set the weights of an image network.
+
+    Raises UserError if they cannot be downloaded, are of another network, are not all finite or not stored in the file.
+    """
     path = weights_file(backbone, weights)
     if path is None:
         network.set_weights(downloaded(backbone).get_weights())
         return
     try:
+        check_arrays(path, memory_limit(path))
         with warnings.catch_warnings(action="error"):  # Keras only warns of layers that a file does not contain
             network.load_weights(path)
+        for variable in network.variables:
+            if not np.isfinite(variable).all():
+                raise ModelFileError(f"its weights {variable.path} hold NaN or infinite values")
     except Exception as error:  # Keras raises many types for a file that holds no weights, or those of another network
         raise UserError(
             f"--student_weights: {path} must hold the weights of {backbone} without its classifier "

@@ -1,5 +1,6 @@
 """--student_weights: files, downloads, and errors of one line."""
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -59,6 +60,24 @@ def test_weights_of_another_network_are_rejected_in_one_line(lite0, tmp_path):
         ) as raised:
             student_builder(f"frames:{backbone}", weights=file)(3, **SIZE)
         assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("flaw", ["NaN or infinite values", "is a link to data elsewhere"])
+def test_a_damaged_or_hostile_file_is_rejected(lite0, tmp_path, flaw):
+    """A student would be trained from NaN, or with numbers of another file of the user."""
+    path, _ = lite0
+    file = tmp_path / "copy.weights.h5"
+    file.write_bytes(path.read_bytes())
+    with h5py.File(file, "r+") as weights:
+        names = []
+        weights.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        if "NaN" in flaw:
+            weights[names[0]][...] = np.nan
+        else:
+            del weights[names[0]]
+            weights[names[0]] = h5py.ExternalLink(str(path), names[0])
+    with pytest.raises(UserError, match=rf"^--student_weights: .* must hold the weights of .* \(its .* {flaw}\)$"):
+        student_builder("frames:efficientnet_lite0", weights=file)(3, **SIZE)
 
 
 def test_weights_of_keras_applications_are_set(tmp_path, monkeypatch):
