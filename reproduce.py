@@ -23,12 +23,12 @@ RECIPES = Path(__file__).parent / "recipes"
 
 def make_parser() -> cli.ArgumentParser:
     parser = cli.ArgumentParser(
-        f"{__doc__} Uses built-in synthetic videos, or your own with --videos or --data. Finished trainings are kept: "
+        f"{__doc__} Uses built-in synthetic videos, or your own with --videos or --data. Finished runs are kept: "
         "rerun the same command to resume, or rerun it with more seeds or temperatures to train the missing networks."
     )
     arguments.add_recipe_argument(parser, default="; by default recipes/demo.yaml, or default.yaml for your own data")
     parser.add_argument("--output_path", type=output_folder, default="demo", help="folder for all output")
-    parser.add_argument("--dry_run", action="store_true", help="list the trainings with an estimate of their time")
+    parser.add_argument("--dry_run", action="store_true", help="list the training runs with an estimate of their time")
     add_setting(
         parser,
         DistillationOptions,
@@ -66,7 +66,7 @@ def make_parser() -> cli.ArgumentParser:
 
 def add_grid_arguments(parser: argparse.ArgumentParser) -> None:
     """Teachers, folds, seeds and the settings of distillation."""
-    grid = parser.add_argument_group("grid of trainings")
+    grid = parser.add_argument_group("grid of training runs")
     grid.add_argument("--folds", type=positive_int, nargs="+", help=f"only these folds of --split {REPEATED_PROTOCOLS}")
     seeds = {"default": [TrainingOptions.seed], "help": "training seeds, one training each"}
     add_setting(grid, TrainingOptions, "seed", called="seeds", nargs="+", **seeds)

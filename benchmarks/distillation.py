@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--input_size", type=size, default="112", help="SIDE or HEIGHTxWIDTH, pixels")
     parser.add_argument("--teacher_width", type=width, default=1.0, help="multiplies the number of filters of C3D")
     parser.add_argument("--student_width", type=width, default=1.0, help="multiplies that of the student")
-    parser.add_argument("--rounds", type=count, default=3, help="trainings alone and on cached logits")
+    parser.add_argument("--rounds", type=count, default=3, help="training runs alone and on cached logits")
     parser.add_argument("--short", action="store_true", help="narrow networks, small frames")
     parser.add_argument("--role", choices=ROLES, help=argparse.SUPPRESS)  # for the processes of `run`
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)

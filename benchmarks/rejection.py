@@ -1,10 +1,10 @@
-"""Measure calibration on unseen groups, and how many clips of foreign classes the rejection threshold rejects.
+"""Measure calibration on unseen groups, and how many clips of unknown classes the rejection threshold rejects.
 
     python benchmarks/rejection.py --data frames.npy --annotations labels.npy --known 6
 
-The first --known classes are those of the recogniser, the others are foreign. Trains a student without a teacher on
+The first --known classes are those of the recogniser, the others are unknown. Trains a student without a teacher on
 each part of --split fold:N, which calibrates it on its validation clips, and tests it on the test clips of the part and
-on all clips of the foreign classes. Finished trainings are kept in --output_path. Prints a table with a row per
+on all clips of the unknown classes. Finished runs are kept in --output_path. Prints a table with a row per
 training and one for all of them, writes rejection.json, and prints its content as the last line.
 """
 
@@ -21,9 +21,9 @@ from benchmarks.common import run_logged
 from utils.runtime.errors import UserError
 from utils.settings import argument_types, cli
 
-KNOWN, FOREIGN = "known", "foreign"
+KNOWN, UNKNOWN = "known", "unknown"
 HEADER = ["test", "accuracy", "validation clips", "temperature", "ECE", "ECE calibrated", "threshold"]
-HEADER += ["own clips kept", "correct kept", "wrong rejected", "foreign rejected"]
+HEADER += ["known clips kept", "correct kept", "wrong rejected", "unknown rejected"]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -41,7 +41,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def write_parts(args: argparse.Namespace) -> tuple[str, ...]:
-    """Write the arrays of the known and of the foreign classes; return the names of all classes."""
+    """Write the arrays of the known and of the unknown classes; return the names of all classes."""
     from utils.data.clips import open_clips
 
     dataset = open_clips(args.data, args.annotations)
@@ -50,7 +50,7 @@ def write_parts(args: argparse.Namespace) -> tuple[str, ...]:
         raise UserError(f"--known must be from 2 to {len(names) - 1} and --data have paths, got {args.known}")
     for part, rows in (
         (KNOWN, np.flatnonzero(dataset.labels < args.known)),
-        (FOREIGN, np.flatnonzero(dataset.labels >= args.known)),
+        (UNKNOWN, np.flatnonzero(dataset.labels >= args.known)),
     ):
         folder = args.output_path / part
         if not (folder / "video_file_paths.npy").exists():
@@ -89,20 +89,20 @@ def measure(args: argparse.Namespace, model: Path) -> dict[str, np.ndarray]:
 
     recognizer = load_recognizer(model, argument="--output_path")
     calibration = recorded_calibration(recognizer.record, what=str(model))
-    own, foreign = (open_clips(*arrays(args, part)) for part in (KNOWN, FOREIGN))
+    known, unknown = (open_clips(*arrays(args, part)) for part in (KNOWN, UNKNOWN))
     rows = recorded_split(recognizer.record).test
-    logits = recognizer.logits(own, rows).astype(np.float64)
-    others = recognizer.logits(foreign, np.arange(len(foreign))).astype(np.float64)
+    logits = recognizer.logits(known, rows).astype(np.float64)
+    others = recognizer.logits(unknown, np.arange(len(unknown))).astype(np.float64)
 
     def kept(scores):
         return softmax(scores / calibration.temperature, axis=1).max(axis=1) >= calibration.threshold
 
     return {
-        "labels": own.labels[rows],
+        "labels": known.labels[rows],
         "logits": logits,
         "calibrated": logits / calibration.temperature,
         "kept": kept(logits),
-        "foreign_kept": kept(others),
+        "unknown_kept": kept(others),
         "calibration": calibration.model_dump(),
     }
 
@@ -115,14 +115,14 @@ def summary(found: dict) -> dict:
     correct = correct_predictions(labels, logits)
     return {
         "test_clips": len(labels),
-        "foreign_clips": len(found["foreign_kept"]),
+        "unknown_clips": len(found["unknown_kept"]),
         "accuracy": accuracy(labels, logits),
         "calibration_error": calibration_error(labels, logits),
         "calibration_error_calibrated": calibration_error(labels, found["calibrated"]),
-        "own_kept": float(kept.mean()),
+        "known_kept": float(kept.mean()),
         "correct_kept": float(kept[correct].mean()) if correct.any() else None,
         "wrong_rejected": float(1 - kept[~correct].mean()) if not correct.all() else None,
-        "foreign_rejected": float(1 - found["foreign_kept"].mean()),
+        "unknown_rejected": float(1 - found["unknown_kept"].mean()),
     }
 
 
@@ -135,7 +135,7 @@ def table_row(name: str, row: dict) -> list[str]:
     if calibration:
         shown = [f"{calibration['clips']}", f"{calibration['temperature']:.2f}", f"{calibration['threshold']:.2f}"]
     errors = [percent("calibration_error"), percent("calibration_error_calibrated")]
-    shares = [percent(key) for key in ("own_kept", "correct_kept", "wrong_rejected", "foreign_rejected")]
+    shares = [percent(key) for key in ("known_kept", "correct_kept", "wrong_rejected", "unknown_rejected")]
     return [name, percent("accuracy"), *shown[:2], *errors, shown[2], *shares]
 
 
@@ -152,11 +152,11 @@ def main() -> None:
         f"part {fold} of {args.folds}": summary(part) | {"calibration": part["calibration"]}
         for fold, part in enumerate(found, start=1)
     }
-    keys = ("labels", "logits", "calibrated", "kept", "foreign_kept")
+    keys = ("labels", "logits", "calibrated", "kept", "unknown_kept")
     rows["all"] = summary({key: np.concatenate([part[key] for part in found]) for key in keys})
     print(markdown_table(HEADER, [table_row(name, row) for name, row in rows.items()]))
-    print(f"\nknown: {', '.join(names[: args.known])}; foreign: {', '.join(names[args.known :])}")
-    results = {"known": names[: args.known], "foreign": names[args.known :], "rows": rows}
+    print(f"\nknown: {', '.join(names[: args.known])}; unknown: {', '.join(names[args.known :])}")
+    results = {"known": names[: args.known], "unknown": names[args.known :], "rows": rows}
     write_json(args.output_path / "rejection.json", results)
     print(json.dumps(results))
 

@@ -3,7 +3,7 @@
     python benchmarks/timeline.py --recognizer student.keras --videos weizmann --people ido ira moshe
 
 The videos are joined from clips of --people, whom the model must not have seen: each part shows one clip, played again
-until it is --part_seconds long. In every other video, parts of foreign classes lie between them: class folders in
+until it is --part_seconds long. In every other video, parts of unknown classes lie between them: class folders in
 --videos that the model does not have. The last line is JSON. --output_path also writes timeline.png, truth above
 answer.
 """
@@ -55,13 +55,13 @@ def make_video(path: Path, parts: list[tuple[str, Path]], seconds: float) -> tup
 def make_videos(folder: Path, args: argparse.Namespace, classes: tuple[str, ...]) -> dict[Path, tuple[Segment, ...]]:
     """Write --number videos; return their true segments."""
     clips = sorted(path for path in args.videos.glob("*/*") if path.name.split("_")[0] in args.people)
-    own = [(path.parent.name, path) for path in clips if path.parent.name in classes]
-    foreign = [(NO_ACTION, path) for path in clips if path.parent.name not in classes]
+    known = [(path.parent.name, path) for path in clips if path.parent.name in classes]
+    unknown = [(NO_ACTION, path) for path in clips if path.parent.name not in classes]
     rng, found = np.random.default_rng(args.seed), {}
     for number in range(args.number):
-        parts = [own[k] for k in rng.permutation(len(own))[: args.parts]]
+        parts = [known[k] for k in rng.permutation(len(known))[: args.parts]]
         if number % 2:
-            parts = [part for each in parts for part in (each, foreign[rng.integers(len(foreign))])]
+            parts = [part for each in parts for part in (each, unknown[rng.integers(len(unknown))])]
         path = folder / f"{number}.avi"
         found[path] = make_video(path, parts, args.part_seconds)
     return found
@@ -100,7 +100,7 @@ def matches(truth: list[Segment], answer: list[Segment]) -> int:
 
 
 def scores(truths: list[tuple[Segment, ...]], answers: list[Timeline]) -> dict[str, float]:
-    """Return frame accuracy within actions, segment F1, and the rejected share of foreign and of own frames."""
+    """Return frame accuracy within actions, segment F1, and the rejected share of unknown and of known frames."""
     true, given, found, wanted, shown = [], [], 0, 0, 0
     for segments, timeline in zip(truths, answers):
         times = np.arange(0, segments[-1].end, STEP)
@@ -109,12 +109,12 @@ def scores(truths: list[tuple[Segment, ...]], answers: list[Timeline]) -> dict[s
         actions, answered = merged(segments), merged(timeline.segments)
         found, wanted, shown = found + matches(actions, answered), wanted + len(actions), shown + len(answered)
     true, given = np.concatenate(true), np.concatenate(given)
-    is_own = true != NO_ACTION
+    is_known = true != NO_ACTION
     return {
-        "frame_accuracy": float((true == given)[is_own].mean()),
+        "frame_accuracy": float((true == given)[is_known].mean()),
         "segment_f1": 2 * found / (wanted + shown),
-        "foreign_rejected": float((given == NO_ACTION)[~is_own].mean()),
-        "own_rejected": float((given == NO_ACTION)[is_own].mean()),
+        "unknown_rejected": float((given == NO_ACTION)[~is_known].mean()),
+        "known_rejected": float((given == NO_ACTION)[is_known].mean()),
     }
 
 
@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--videos", type=Path, required=True, help="class folders of videos PERSON_CLASS.avi")
     parser.add_argument("--people", nargs="+", required=True, help="people whom the model has not seen")
     parser.add_argument("--number", type=int, default=6, help="number of videos")
-    parser.add_argument("--parts", type=int, default=9, help="parts of own classes per video")
+    parser.add_argument("--parts", type=int, default=9, help="parts of known classes per video")
     parser.add_argument("--part_seconds", type=float, default=8.0, help="shortest duration of a part")
     parser.add_argument("--seed", type=int, default=0, help="seed of the order of parts")
     parser.add_argument("--window", type=float, help="seconds, by default as predict.py")
@@ -181,7 +181,7 @@ def main() -> None:
         truths = list(videos.values())
         answers = {way: [timeline_of(pair[0], path, pair[1]) for path in videos] for way, pair in ways.items()}
     results = {way: scores(truths, found) for way, found in answers.items()}
-    header = ["way", "frame accuracy", "segment F1", "foreign rejected", "own rejected"]
+    header = ["way", "frame accuracy", "segment F1", "unknown rejected", "known rejected"]
     print(markdown_table(header, [[way, *(f"{100 * x:.1f} %" for x in row.values())] for way, row in results.items()]))
     if args.output_path is not None:
         plot(truths, answers[AS_TRAINED], classes, args.output_path / "timeline.png")

@@ -227,7 +227,7 @@ def check_python(script: str, arguments: list[str], request) -> None:
             request.getfixturevalue("demo")
         free = plan.Cost(*[0.0 for _ in dataclasses.fields(plan.Cost)])
         monkeypatch.setattr(plan, "cost_of", lambda *_: free)
-        assert "trainings (" in run_script(script, *arguments, "--dry_run", cwd=folder)
+        assert "training runs (" in run_script(script, *arguments, "--dry_run", cwd=folder)
     elif script in PARSED:
         parse_only(script, arguments, folder, monkeypatch)
     elif script in RUN:

@@ -147,7 +147,7 @@ def test_an_extended_experiment_trains_what_is_new(demo, tmp_path):
     shutil.copytree(folder, tmp_path / "out")
     before = without_times(json.loads((folder / "results.json").read_text()))
     again = run("reproduce.py", *TINY, *SET, "--temperatures", 1, 4, "--output_path", "out", cwd=tmp_path)
-    assert "8 of 8 trainings are already there" in again
+    assert "8 of 8 training runs are finished already" in again
     assert "== training" not in again
     assert without_times(json.loads((tmp_path / "out/results.json").read_text())) == before
     sharing = ["--split", "random", "--fail_on_leak", "--output_path", "leaking"]
@@ -155,12 +155,12 @@ def test_an_extended_experiment_trains_what_is_new(demo, tmp_path):
     assert leaks.startswith("error: --fail_on_leak: ")
     seeds = ["--temperatures", 4, "--seeds", 0, 1, "--folds", 1, "--output_path", "out"]
     more = run("reproduce.py", *TINY, *SET, *seeds, cwd=tmp_path)
-    assert "3 of 6 trainings are already there" in more
+    assert "3 of 6 training runs are finished already" in more
     assert re.findall(r"^== training .*; (.*)$", more, re.M) == ["fold:1/2, seed 1"] * 3
     other = [*TINY, *SET, "--temperatures", 4, "--student_epochs", 2, "--output_path", "out"]
     plan = run("reproduce.py", *other, "--dry_run", cwd=tmp_path)
-    assert "6 trainings (4 to do, 2 tested)" in plan  # the teachers are kept
-    assert "note: 4 finished trainings are not reused: epochs is 1 there and 2 here\n" in plan
+    assert "6 training runs (4 to do, 2 tested)" in plan  # the teachers are kept
+    assert "note: 4 finished runs are not reused: epochs is 1 there and 2 here\n" in plan
     assert "about" in plan
 
 
@@ -194,7 +194,7 @@ def test_test_views(demo, tmp_path):
     before = json.loads((folder / "results.json").read_text())
     command = [*TINY, *SET, "--temperatures", 1, 4, "--output_path", "out"]
     plan = run("reproduce.py", *command, "--test_views", 3, "--no_flip", "--dry_run", cwd=tmp_path)
-    assert "8 trainings (8 to do)" in plan  # without flips, the students' views differ
+    assert "8 training runs (8 to do)" in plan  # without flips, the students' views differ
     printed = run("reproduce.py", *command, "--test_views", 3, cwd=tmp_path)
     assert "== training" not in printed
     assert "Test: mean probabilities over 3 views per clip, in all rows" in printed
@@ -232,7 +232,7 @@ def test_saved_settings_are_a_recipe(demo):
     """A table could be repeated only by a copy of the command that made it."""
     folder, _ = demo
     plan = run("reproduce.py", "--config", "out/settings.json", "--dry_run", cwd=folder.parent)
-    assert "8 trainings (8 tested)" in plan
+    assert "8 training runs (8 tested)" in plan
     fewer = ["--temperatures", 4, "--no_dry_run", "--flip", "--dry_run"]
     assert "6 trainings (6 tested)" in run("reproduce.py", "--config", "out/settings.json", *fewer, cwd=folder.parent)
 

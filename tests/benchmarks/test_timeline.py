@@ -23,8 +23,8 @@ def test_scores():
     found = scores([truth], [timeline])
     assert found["frame_accuracy"] == pytest.approx((6 + 18) / 30, abs=0.01)
     assert found["segment_f1"] == pytest.approx(2 * 2 / (2 + 3))
-    assert found["foreign_rejected"] == pytest.approx(0.5, abs=0.01)
-    assert found["own_rejected"] == pytest.approx((4 + 2) / 30, abs=0.01)
+    assert found["unknown_rejected"] == pytest.approx(0.5, abs=0.01)
+    assert found["known_rejected"] == pytest.approx((4 + 2) / 30, abs=0.01)
 
 
 def test_a_segment_is_found_once():

@@ -83,4 +83,4 @@ def test_reproduce_trains_its_cells_on_both_devices(folder):
     counts = [record["devices"] for record in records if "class_names" in record]
     assert counts == [2, 2, 2]
     printed = run_script("reproduce.py", *arrays, *grid, "--devices", "1", "--dry_run", cwd=folder)
-    assert "3 trainings (3 tested)" in printed
+    assert "3 training runs (3 tested)" in printed

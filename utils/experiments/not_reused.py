@@ -1,4 +1,4 @@
-"""Notes on finished trainings that an experiment does not reuse because their settings differ."""
+"""Notes on finished runs that an experiment does not reuse because their settings differ."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from utils.teachers.question import differences
 
 
 def print_not_reused(cells: Iterable[Cell]) -> None:
-    """Print in which settings finished trainings of the same row, fold and seed differ from cells that are missing.
+    """Print in which settings finished runs of the same row, fold and seed differ from cells that are missing.
 
     A cell is compared with its latest finished training. Cells with equal differences share a line.
     """
@@ -19,8 +19,8 @@ def print_not_reused(cells: Iterable[Cell]) -> None:
         if not cell.is_trained and (stored := latest_settings(cell)) is not None
     )
     for text, count in counts.items():
-        trainings = "1 finished training is" if count == 1 else f"{count} finished trainings are"
-        print(f"note: {trainings} not reused: {text}")
+        runs = "1 finished run is" if count == 1 else f"{count} finished runs are"
+        print(f"note: {runs} not reused: {text}")
 
 
 def latest_settings(cell: Cell) -> dict | None:

@@ -46,7 +46,7 @@ def print_plan(grid) -> None:
         left = f", about {duration(seconds)}" if seconds else ""
         print(f"{cell.fold}  seed {cell.seed}  {cell.row.name}: {state}{left}")
     print_not_reused(grid.cells)
-    print(f"{len(grid.cells)} trainings ({', '.join(f'{count} {state}' for state, count in states.items())})")
+    print(f"{len(grid.cells)} training runs ({', '.join(f'{count} {state}' for state, count in states.items())})")
     if total:
         print(f"about {duration(total)} on this machine, from {STEPS} steps of each network, without reading clips")
 

@@ -117,7 +117,7 @@ def train_missing(grid: Grid) -> None:
     """Train each cell that is not trained yet."""
     missing = [cell for cell in grid.cells if not cell.is_trained]
     if len(missing) < len(grid.cells):
-        print(f"{len(grid.cells) - len(missing)} of {len(grid.cells)} trainings are already there")
+        print(f"{len(grid.cells) - len(missing)} of {len(grid.cells)} training runs are finished already")
     print_not_reused(missing)
     for number, cell in enumerate(missing, start=1):
         heading(f"training {number} of {len(missing)}: {cell.row.name}; {cell.fold}, seed {cell.seed}")

@@ -1,4 +1,4 @@
-"""The notes on finished trainings that are not reused name the settings that differ."""
+"""The notes on finished runs that are not reused name the settings that differ."""
 
 import os
 from dataclasses import replace
@@ -20,7 +20,7 @@ TRAINED = {"validation_accuracy": 0.5, "validation_loss": 1.0, "seconds": 1.0}
 
 @pytest.fixture
 def cells(tmp_path):
-    """Two finished trainings, seeds 0 and 1."""
+    """Two finished runs, seeds 0 and 1."""
     cells = [Cell(Row("alone"), "fold:1/2", seed, SETTINGS | {"seed": seed}, tmp_path, {}) for seed in (0, 1)]
     for cell in cells:
         cell.write("trained", TRAINED)
@@ -51,7 +51,7 @@ def with_settings(cell, **changes):
 def test_differences_are_named(cells, capsys, changes, text):
     """A user would wait for trainings that seem to be finished, without knowing why they are repeated."""
     print_not_reused([with_settings(cell, **changes) for cell in cells])
-    assert capsys.readouterr().out == f"note: 2 finished trainings are not reused: {text}\n"
+    assert capsys.readouterr().out == f"note: 2 finished runs are not reused: {text}\n"
 
 
 def test_only_the_latest_training_of_a_missing_cell_counts(cells, capsys):
@@ -62,4 +62,4 @@ def test_only_the_latest_training_of_a_missing_cell_counts(cells, capsys):
     later.write("trained", TRAINED)
     os.utime(cells[0].folder / "trained.json", ns=(1, 1))
     print_not_reused([with_settings(cells[0], epochs=70)])
-    assert capsys.readouterr().out == "note: 1 finished training is not reused: epochs is 60 there and 70 here\n"
+    assert capsys.readouterr().out == "note: 1 finished run is not reused: epochs is 60 there and 70 here\n"
