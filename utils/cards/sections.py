@@ -227,9 +227,8 @@ def closed_set(record: dict, count: int) -> str:
 
 def geometry(record: dict, frames: int, height: int, width: int) -> str:
     """State the shape and duration of the clips, others of which are untested."""
-    text = (
-        f"Each clip is {frames} frames of the video, resized to {height} × {width} pixels without keeping proportions."
-    )
+    counted = "1 frame" if frames == 1 else f"{frames} frames"
+    text = f"Each clip is {counted} of the video, resized to {height} × {width} pixels without keeping proportions."
     if (seconds := record.get("clip_seconds")) is None:
         return f"{text} The duration of the training clips is unknown."
     return (

@@ -178,7 +178,8 @@ def frames_text(arguments: dict) -> str:
         return ""
     names = ("student", "student_weights", "mixing", "student_frames")
     student, weights, mixing, frames = (arguments[name] for name in names)
-    return f"{student}, weights {weights}, mixing {mixing}, {frames} frames, "
+    counted = "1 frame" if frames == 1 else f"{frames} frames"
+    return f"{student}, weights {weights}, mixing {mixing}, {counted}, "
 
 
 def interval_notes(rows: Sequence[dict]) -> str:
