@@ -74,6 +74,7 @@ PARSED = {
     "benchmarks/rejection.py": "trains three students for minutes",
     "benchmarks/scaling.py": "starts clusters and computes teacher logits for minutes",
     "benchmarks/split_gap.py": "trains the full-width student twice",
+    "benchmarks/students.py": "times full-width networks for minutes",
     "benchmarks/synthetic_frames.py": "renders hundreds of videos and trains networks",
     "examples/efficientnet_lite0_weights.py": "needs PyTorch; tests/examples runs it",
     "benchmarks/timeline.py": "needs the videos of Weizmann; tests/benchmarks runs its parts",

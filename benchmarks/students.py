@@ -1,0 +1,71 @@
+"""Cost of students of different kinds: parameters, multiply-accumulates, and time per clip relative to compact3d.
+
+    python benchmarks/students.py
+
+The networks have random weights. `predict_on_batch` takes one clip at a time, on --threads cores. Rounds alternate
+between all networks, so that other work on the machine slows all of them; medians are shown. The last line is JSON.
+"""
+
+import json
+import os
+import statistics
+import sys
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.common import in_turn
+from utils.evaluation.tables import markdown_table
+from utils.settings import cli
+from utils.settings.argument_types import positive_int
+
+LITE0 = "frames:efficientnet_lite0"
+STUDENTS = [  # student, frames, side in pixels, width, mixing; the first one is the reference
+    ("compact3d", 16, 112, 1.0, "none"),
+    ("compact3d_gap", 16, 112, 1.0, "none"),
+    ("compact3d", 16, 48, 0.5, "none"),
+    (LITE0, 1, 112, 1.0, "none"),
+    (LITE0, 4, 112, 1.0, "shift"),
+    (LITE0, 8, 112, 1.0, "shift"),
+    (LITE0, 1, 224, 1.0, "none"),
+    (LITE0, 4, 224, 1.0, "none"),
+]
+
+
+def main() -> None:
+    parser = cli.ArgumentParser(__doc__.splitlines()[0])
+    parser.add_argument("--classes", type=positive_int, default=6, help="number of classes")
+    parser.add_argument("--rounds", type=positive_int, default=5, help="rounds of 15 clips per network")
+    parser.add_argument("--threads", type=positive_int, default=1, help="cores to use")
+    args = parser.parse_args()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])  # before TensorFlow counts the cores
+    cli.start_tensorflow()
+    from utils.networks.cost import milliseconds_per_clip, multiply_accumulates
+    from utils.networks.student_builders import student_builder
+
+    networks = {}
+    for student, frames, side, width, mixing in STUDENTS:
+        build = student_builder(student, mixing=mixing)
+        shape = (frames, side, side, 3)
+        network = build(args.classes, input_shape=shape, width=width, dropout=1.0)
+        networks[student, frames, side, width, mixing] = network
+    times = in_turn({key: partial(milliseconds_per_clip, each) for key, each in networks.items()}, args.rounds)
+    rows, found = [], []
+    for key, network in networks.items():
+        ratios = [other / own for own, other in zip(times[key], times[STUDENTS[0]])]
+        found.append(
+            dict(zip(("student", "frames", "side", "width", "mixing"), key))
+            | {"parameters": network.count_params(), "multiply_accumulates": multiply_accumulates(network)}
+            | {"milliseconds": statistics.median(times[key]), "times_as_fast": statistics.median(ratios)}
+        )
+        each = found[-1]
+        numbers = [f"{each['parameters'] / 1e6:.2f}", f"{each['multiply_accumulates'] / 1e9:.2f}"]
+        rows.append([*map(str, key), *numbers, f"{each['milliseconds']:.1f}", f"{each['times_as_fast']:.1f}"])
+    header = ["student", "frames", "pixels", "width", "mixing", "parameters (millions)", "GMAC", "ms per clip"]
+    print(markdown_table([*header, "times as fast"], rows))
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    cli.run(main)
