@@ -234,7 +234,9 @@ def test_saved_settings_are_a_recipe(demo):
     plan = run("reproduce.py", "--config", "out/settings.json", "--dry_run", cwd=folder.parent)
     assert "8 training runs (8 tested)" in plan
     fewer = ["--temperatures", 4, "--no_dry_run", "--flip", "--dry_run"]
-    assert "6 trainings (6 tested)" in run("reproduce.py", "--config", "out/settings.json", *fewer, cwd=folder.parent)
+    assert "6 training runs (6 tested)" in run(
+        "reproduce.py", "--config", "out/settings.json", *fewer, cwd=folder.parent
+    )
 
 
 @pytest.fixture(scope="module")
@@ -272,7 +274,7 @@ def test_a_plan_needs_no_arrays(tmp_path):
     """--dry_run would render and extract videos first."""
     plan = run("reproduce.py", *TINY, *SET, "--dry_run", "--output_path", "plan", cwd=tmp_path)
     assert "no arrays yet: 12 videos have to be read first" in plan
-    assert "6 trainings (6 to do)" in plan
+    assert "6 training runs (6 to do)" in plan
     assert not (tmp_path / "plan").exists()
 
 
