@@ -2,10 +2,10 @@
 
 import argparse
 
-from utils.settings import arguments, cli, outputs
-from utils.settings.argument_types import SCORES_SUFFIX, output_folder
-from utils.settings.frame_students import settle_frame_student
-from utils.settings.options import (
+from utils.base import arguments, cli, outputs
+from utils.base.argument_types import SCORES_SUFFIX, output_folder
+from utils.base.frame_students import settle_frame_student
+from utils.base.options import (
     DataOptions,
     DistillationOptions,
     NetworkOptions,
@@ -13,8 +13,8 @@ from utils.settings.options import (
     TrainingOptions,
     ViewOptions,
 )
-from utils.settings.process_options import add_process_arguments, process_options, together
-from utils.settings.setting import add_setting, add_settings
+from utils.base.process_options import add_process_arguments, process_options, together
+from utils.base.setting import add_setting, add_settings
 
 IN_OTHER_GROUPS = ("student", "student_weights", "mixing", "unlabelled", "fail_on_leak")
 
@@ -63,7 +63,7 @@ def main() -> None:
     if args.write_views:
         outputs.check_views(inputs["data"], args.unlabelled, args.write_views, args.config)
         cli.start_tensorflow()
-        from utils.stages.training import write_views
+        from utils.training.stages import write_views
 
         write_views(**inputs, unlabelled=args.unlabelled, output_path=args.write_views)
         return
@@ -73,7 +73,7 @@ def main() -> None:
     kinds = ["student"] if args.alpha == 1 else ["distilled student"]
     outputs.check_training(data=inputs["data"], **training, kinds=kinds, recipe=args.config)
     cli.start_tensorflow()
-    from utils.stages.training import train_student
+    from utils.training.stages import train_student
 
     with together(args.processes):
         train_student(**inputs, **training)

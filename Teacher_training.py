@@ -2,8 +2,8 @@
 
 import argparse
 
-from utils.settings import arguments, cli, outputs
-from utils.settings.options import (
+from utils.base import arguments, cli, outputs
+from utils.base.options import (
     TASK_FROM_SCRATCH,
     TASKS_FINE_TUNING,
     DataOptions,
@@ -13,8 +13,8 @@ from utils.settings.options import (
     TrainingOptions,
     ViewOptions,
 )
-from utils.settings.process_options import add_process_arguments, process_options, together
-from utils.settings.setting import add_settings
+from utils.base.process_options import add_process_arguments, process_options, together
+from utils.base.setting import add_settings
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -54,7 +54,7 @@ def main() -> None:
         recipe=args.config,
     )
     cli.start_tensorflow()
-    from utils.stages.training import train_teacher
+    from utils.training.stages import train_teacher
 
     with together(args.processes):
         train_teacher(**settings)

@@ -2,10 +2,10 @@
 
 import argparse
 
-from utils.settings import arguments, cli, outputs
-from utils.settings.argument_types import existing_recognizer, output_folder, positive_int
-from utils.settings.options import DataOptions, DistillationOptions, ViewOptions
-from utils.settings.setting import add_setting
+from utils.base import arguments, cli, outputs
+from utils.base.argument_types import existing_recognizer, output_folder, positive_int
+from utils.base.options import DataOptions, DistillationOptions, ViewOptions
+from utils.base.setting import add_setting
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -50,7 +50,7 @@ def main() -> None:
     cli.start_tensorflow_for(args.recognizer)
     import json
 
-    from utils.stages.evaluation import evaluate
+    from utils.evaluation.run import evaluate
 
     results = evaluate(
         data,

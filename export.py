@@ -5,16 +5,16 @@ Without --data, they are compared on synthetic clips.
 
 import argparse
 
-from utils.runtime.backend import require_tensorflow
-from utils.runtime.errors import UserError
-from utils.settings import cli
-from utils.settings.argument_types import existing_model
-from utils.settings.arguments import add_recipe_argument, options_of
-from utils.settings.export_options import ExportOptions
-from utils.settings.options import DataOptions
-from utils.settings.outputs import check_export
-from utils.settings.prediction_options import PredictionOptions
-from utils.settings.setting import add_setting, add_settings
+from utils.base import cli
+from utils.base.argument_types import existing_model
+from utils.base.arguments import add_recipe_argument, options_of
+from utils.base.backend import require_tensorflow
+from utils.base.errors import UserError
+from utils.base.export_options import ExportOptions
+from utils.base.options import DataOptions
+from utils.base.outputs import check_export
+from utils.base.prediction_options import PredictionOptions
+from utils.base.setting import add_setting, add_settings
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -4,13 +4,13 @@ import argparse
 import dataclasses
 import sys
 
-from utils.runtime.errors import UserError
-from utils.settings import cli
-from utils.settings.argument_types import existing_recognizer, output_video, positive_float, positive_int
-from utils.settings.arguments import add_recipe_argument, options_of
-from utils.settings.outputs import check_prediction
-from utils.settings.prediction_options import PredictionOptions, TimelineOptions
-from utils.settings.setting import add_settings
+from utils.base import cli
+from utils.base.argument_types import existing_recognizer, output_video, positive_float, positive_int
+from utils.base.arguments import add_recipe_argument, options_of
+from utils.base.errors import UserError
+from utils.base.outputs import check_prediction
+from utils.base.prediction_options import PredictionOptions, TimelineOptions
+from utils.base.setting import add_settings
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -4,10 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from utils.settings import arguments, cli, outputs
-from utils.settings.argument_types import existing_folder, input_size, output_folder, positive_int
-from utils.settings.frame_students import settle_frame_student
-from utils.settings.options import (
+from utils.base import arguments, cli, outputs
+from utils.base.argument_types import existing_folder, input_size, output_folder, positive_int
+from utils.base.frame_students import settle_frame_student
+from utils.base.options import (
     TRAINED_TEACHERS,
     DataOptions,
     DistillationOptions,
@@ -15,8 +15,8 @@ from utils.settings.options import (
     TeacherOptions,
     TrainingOptions,
 )
-from utils.settings.setting import add_setting
-from utils.splits.folds import REPEATED_PROTOCOLS
+from utils.base.setting import add_setting
+from utils.data.folds import REPEATED_PROTOCOLS
 
 RECIPES = Path(__file__).parent / "recipes"
 

@@ -2,10 +2,10 @@
 
 import argparse
 
-from utils.settings.argument_types import existing_folder, output_folder, positive_float, positive_int, scheduler
-from utils.settings.arguments import add_recipe_argument
-from utils.settings.cli import ArgumentParser, run
-from utils.settings.options import SCHEDULER, SHORT_VIDEOS
+from utils.base.argument_types import existing_folder, output_folder, positive_float, positive_int, scheduler
+from utils.base.arguments import add_recipe_argument
+from utils.base.cli import ArgumentParser, run
+from utils.base.options import SCHEDULER, SHORT_VIDEOS
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -48,15 +48,15 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = vars(parse_arguments())
-    from utils.extraction.extract import extract
-    from utils.settings.outputs import check_extraction
+    from utils.base.outputs import check_extraction
+    from utils.video.extract import extract
 
     report_wanted, recipe = arguments.pop("dataset_report"), arguments.pop("config")
     check_extraction(arguments["input_path"], arguments["output_path"], recipe)
     summary = extract(**arguments)
     print(summary)
     if report_wanted:
-        from utils.extraction.dataset_report import write_dataset_report
+        from utils.video.dataset_report import write_dataset_report
 
         if (path := write_dataset_report(summary.output_path)) is not None:
             print(f"Report: {path}")

@@ -15,11 +15,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import read_experiment, run_logged
+from utils.base import argument_types, cli
+from utils.base.errors import UserError
+from utils.base.files import read_json, write_json
 from utils.evaluation.intervals import Interval, over_runs, paired_over_runs
 from utils.evaluation.tables import markdown_table
-from utils.runtime.errors import UserError
-from utils.runtime.files import read_json, write_json
-from utils.settings import argument_types, cli
 
 UNCHANGED = "none"
 ABLATIONS = {

@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.runtime.devices import start_tensorflow
+from utils.base.devices import start_tensorflow
 
 SET_SIZES = {"UCF101": 13_320, "Kinetics-400": 306_245, "10 million clips": 10_000_000}
 SET_CLASSES = {"UCF101": 101, "Kinetics-400": 400, "10 million clips": 700}
@@ -132,13 +132,8 @@ def measure(videos: Path, folder: Path) -> tuple[Sizes, dict[str, float]]:
     import numpy as np
 
     from models.c3d import build_c3d
-    from utils.data.loading import load
-    from utils.extraction.extract import extract
-    from utils.leaks.hashes import compute_hashes
-    from utils.leaks.near_duplicates import find_near_duplicates
-    from utils.networks.recognizer import save_model
-    from utils.runtime.files import file_fingerprint
-    from utils.settings.options import (
+    from utils.base.files import file_fingerprint
+    from utils.base.options import (
         DataOptions,
         DistillationOptions,
         NetworkOptions,
@@ -146,10 +141,15 @@ def measure(videos: Path, folder: Path) -> tuple[Sizes, dict[str, float]]:
         TrainingOptions,
         ViewOptions,
     )
-    from utils.stages.training import train_student
-    from utils.teachers.cache import cached_logits
-    from utils.teachers.question import Question
-    from utils.teachers.teacher import Teacher
+    from utils.data.clip_hashes import compute_hashes
+    from utils.data.loading import load
+    from utils.data.near_duplicates import find_near_duplicates
+    from utils.networks.recognizer import save_model
+    from utils.training.cache import cached_logits
+    from utils.training.question import Question
+    from utils.training.stages import train_student
+    from utils.training.teacher import Teacher
+    from utils.video.extract import extract
 
     shutil.rmtree(folder, ignore_errors=True)
     arrays, seconds = folder / "arrays", {}
@@ -186,7 +186,7 @@ def measure(videos: Path, folder: Path) -> tuple[Sizes, dict[str, float]]:
 
 def check(source: Path, folder: Path, wanted: Sequence[int]) -> list[dict]:
     """Measure each number of videos, and predict all but the two smallest from those two."""
-    from utils.extraction.discovery import find_videos
+    from utils.video.discovery import find_videos
 
     found = [video.path for video in find_videos(source) if video.problem is None]
     measured, rows = [], []

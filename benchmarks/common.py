@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.runtime.devices import memory_of_tree
-from utils.runtime.errors import UserError
-from utils.runtime.files import read_json
+from utils.base.devices import memory_of_tree
+from utils.base.errors import UserError
+from utils.base.files import read_json
 
 ROOT = Path(__file__).resolve().parents[1]
 

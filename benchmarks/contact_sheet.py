@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from utils.synthetic.actions import ACTIONS, Look, plan_clip, render_clip
-from utils.synthetic.stick_figure import CHANNELS
+from utils.video.actions import ACTIONS, Look, plan_clip, render_clip
+from utils.video.stick_figure import CHANNELS
 
 NAME_WIDTH = 118
 GAP = 3

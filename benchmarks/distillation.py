@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import in_turn, printed_json, write_noise_clips
-from utils.settings import argument_types, cli
+from utils.base import argument_types, cli
 
 ROLES = {
     "alone": "student alone",
@@ -36,12 +36,12 @@ SHORT = {"clips": 160, "input_size": (56, 56), "teacher_width": 0.25, "student_w
 def play(args: argparse.Namespace) -> None:
     """Perform the role of this process; print its seconds and peak memory as a line of JSON."""
     cli.start_tensorflow()
+    from utils.base import options
     from utils.data.loading import load
-    from utils.settings import options
-    from utils.stages.training import train_student
-    from utils.teachers.question import Question
-    from utils.teachers.targets import teacher_logits
-    from utils.teachers.teacher import resolve_teachers
+    from utils.training.question import Question
+    from utils.training.stages import train_student
+    from utils.training.targets import teacher_logits
+    from utils.training.teacher import resolve_teachers
 
     arrays = args.folder / ("few" if args.role == "live" else "many")
     data = options.DataOptions(arrays / "frames.npy", arrays / "labels.npy")

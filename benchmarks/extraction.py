@@ -32,12 +32,12 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import sampled_memory
+from utils.base.drawing import Display, label, save_figure
 from utils.evaluation.tables import markdown_table
-from utils.extraction.discovery import find_videos
-from utils.extraction.extract import extract
-from utils.extraction.video import sampled_indices, use_one_thread
-from utils.runtime.drawing import Display, label, save_figure
-from utils.synthetic.dataset import render_dataset
+from utils.video.discovery import find_videos
+from utils.video.extract import extract
+from utils.video.synthetic import render_dataset
+from utils.video.video import sampled_indices, use_one_thread
 
 OURS, PLAIN, DECODING = "video_to_frames.py", "plain", "decoding only"
 LENGTH, SIDE = 16, 224

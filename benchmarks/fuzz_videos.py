@@ -31,11 +31,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import sampled_memory
-from utils.extraction.discovery import find_videos
-from utils.extraction.extract import extract
-from utils.extraction.video import VideoError, read_clip
-from utils.runtime.errors import first_line
-from utils.runtime.files import read_json, write_json
+from utils.base.errors import first_line
+from utils.base.files import read_json, write_json
+from utils.video.discovery import find_videos
+from utils.video.extract import extract
+from utils.video.video import VideoError, read_clip
 
 SIZE = {"sequence_length": 16, "frame_height": 64, "frame_width": 64}
 HEADER = 2048  # bytes at the start of a file that hold most of the metadata of a container

@@ -27,10 +27,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import in_turn, printed_json
+from utils.base.devices import jit_compile, start_tensorflow
+from utils.base.options import ViewOptions
 from utils.data.clips import ClipDataset, open_clips
 from utils.evaluation.tables import markdown_table
-from utils.runtime.devices import jit_compile, start_tensorflow
-from utils.settings.options import ViewOptions
 
 INPUT_SHAPE = (16, 112, 112, 3)
 BATCH_SIZE = 8

@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from benchmarks.killing import LEFT, ROOT, TIME, Subject, attempt, kill_and_resume, shown
-from utils.runtime.errors import UserError
-from utils.runtime.files import digest, exclusive_lock, read_json, write_json
-from utils.settings import cli
-from utils.settings.argument_types import non_negative_int, output_folder, positive_float, positive_int
+from utils.base import cli
+from utils.base.argument_types import non_negative_int, output_folder, positive_float, positive_int
+from utils.base.errors import UserError
+from utils.base.files import digest, exclusive_lock, read_json, write_json
 
 RECORD, LOCK = "kills.json", "kills.lock"
 UNSAFE_KILLS = 20  # at most; the first one that is caught ends the check

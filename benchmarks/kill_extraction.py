@@ -16,12 +16,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import kill_counts, killing
-from utils.extraction import extract as extraction
-from utils.extraction.state import ARRAYS, ExtractionState, header_bytes
-from utils.runtime.files import file_fingerprint
-from utils.settings import cli
-from utils.settings.argument_types import existing_folder
-from utils.synthetic.dataset import render_dataset
+from utils.base import cli
+from utils.base.argument_types import existing_folder
+from utils.base.files import file_fingerprint
+from utils.video import extract as extraction
+from utils.video.extraction_state import ARRAYS, ExtractionState, header_bytes
+from utils.video.synthetic import render_dataset
 
 COMPARED = (*ARRAYS, "skipped_videos.csv")
 DIRECT = "written directly to the final names"

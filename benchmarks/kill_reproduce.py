@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import kill_counts, killing
 from benchmarks.killing import AFTER, BEFORE, HALF
-from utils.settings import cli
-from utils.settings.argument_types import positive_float
+from utils.base import cli
+from utils.base.argument_types import positive_float
 
 EXPERIMENT = "--classes 2 --subjects 4 --clips 1 --frame_size 32 --input_size 32 --batch_size 2 --seeds 0"
 EXPERIMENT += " --teacher_width 0.05 --student_width 0.05 --teacher_epochs 2 --student_epochs 2 --temperatures 1 4"
@@ -37,7 +37,7 @@ def outcome(folder: Path) -> dict:
 
 def hook(events: killing.Events, unsafe: str | None) -> None:
     """Count the saves; must run before another module imports `written_beside`."""
-    from utils.runtime import files
+    from utils.base import files
 
     files.written_beside = events.saves(contextlib.nullcontext if unsafe else files.written_beside)
 

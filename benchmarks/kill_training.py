@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import kill_counts, killing
 from benchmarks.common import write_noise_clips
-from utils.settings import cli
+from utils.base import cli
 
 PHASES = ("start", "epoch", "validation", "save", "end")
 TIMES = ("seconds", "clips_per_second", "wait_share")
@@ -64,9 +64,7 @@ def prepare(folder: Path, model: str) -> list:
 
 def hook(events: killing.Events, unsafe: str | None) -> None:
     """Count the events of PHASES and the file operations on the cached logits."""
-    from utils.stages import training as stages
-    from utils.teachers import cache
-    from utils.training import callbacks, fit
+    from utils.training import cache, callbacks, fit, stages
     from utils.training import state as training_state
 
     def audited(event: str, _) -> None:

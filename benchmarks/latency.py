@@ -23,11 +23,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import ROOT, in_turn, printed_json, run_logged
+from utils.base.argument_types import existing_model, positive_int, student
+from utils.base.devices import cores, hardware, jit_compile, start_tensorflow
+from utils.base.errors import UserError
+from utils.base.files import file_fingerprint
 from utils.evaluation.tables import markdown_table
-from utils.runtime.devices import cores, hardware, jit_compile, start_tensorflow
-from utils.runtime.errors import UserError
-from utils.runtime.files import file_fingerprint
-from utils.settings.argument_types import existing_model, positive_int, student
 
 CLASSES, INPUT_SHAPE = 101, (16, 112, 112, 3)
 FILES = {  # exported files: format, precision, name in the table

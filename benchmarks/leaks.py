@@ -19,8 +19,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.runtime.files import write_json
-from utils.settings import argument_types, cli
+from utils.base import argument_types, cli
+from utils.base.files import write_json
 
 
 def encoded(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -71,10 +71,10 @@ def plant(folder: Path, path: str, *, seed: list[int]) -> None:
 def run(videos: Path, folder: Path, split_seed: int, *, frame_size: tuple[int, int], group_pattern: str | None) -> dict:
     """Return the counts of one split: copies planted, copies found by kind, false alarms, seconds."""
     from utils.data.clips import open_clips
-    from utils.extraction.extract import extract
-    from utils.leaks.finder import LeakFinder
-    from utils.leaks.report import NEAR
-    from utils.splits.protocols import make_split
+    from utils.data.leak_finder import LeakFinder
+    from utils.data.leak_report import NEAR
+    from utils.data.protocols import make_split
+    from utils.video.extract import extract
 
     for action in sorted(entry for entry in videos.iterdir() if entry.is_dir()):
         (folder / "mixed" / action.name).mkdir(parents=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.settings import argument_types, cli
+from utils.base import argument_types, cli
 
 ROLES = {"teacher": "teacher", "alone": "student alone", "distilled": "distilled"}
 STAGES = (
@@ -39,7 +39,7 @@ def main() -> None:
     cli.start_tensorflow()
     from PIL import Image
 
-    from utils.runtime.files import written_beside
+    from utils.base.files import written_beside
 
     pixels = io.BytesIO()
     draw(*test_clips(args.experiment, args.seed)).savefig(pixels, dpi=200)
@@ -56,11 +56,11 @@ def test_clips(experiment: Path, seed: int) -> tuple[list[dict], dict[str, float
     """
     import numpy as np
 
+    from utils.base.errors import UserError
     from utils.data.clips import open_clips
-    from utils.extraction.video import read_clip
     from utils.networks.recognizer import load_recognizer
-    from utils.networks.records import recorded_split
-    from utils.runtime.errors import UserError
+    from utils.runs.records import recorded_split
+    from utils.video.video import read_clip
 
     if not (experiment / "videos" / "synthetic.json").is_file():
         raise UserError(f"--experiment: {experiment} must hold synthetic videos of reproduce.py, found none")

@@ -22,11 +22,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import in_turn
-from utils.extraction.video import opened_video, read_clip_and_info
+from utils.base.devices import jit_compile, memory_of_tree, start_tensorflow
+from utils.base.options import ViewOptions
+from utils.base.prediction_options import PredictionOptions, TimelineOptions
 from utils.prediction.inputs import find_inputs
-from utils.runtime.devices import jit_compile, memory_of_tree, start_tensorflow
-from utils.settings.options import ViewOptions
-from utils.settings.prediction_options import PredictionOptions, TimelineOptions
+from utils.video.video import opened_video, read_clip_and_info
 
 INPUT_SHAPE = (16, 112, 112, 3)
 STORED_SHAPE = (16, 224, 224, 3)  # of stage 1's default arrays

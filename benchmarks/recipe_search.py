@@ -20,11 +20,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import run_logged
+from utils.base import argument_types, cli
+from utils.base.array_files import open_array
+from utils.base.drawing import Display, label, save_figure
+from utils.data.folds import protocols
 from utils.evaluation.tables import markdown_table
-from utils.runtime.array_files import open_array
-from utils.runtime.drawing import Display, label, save_figure
-from utils.settings import argument_types, cli
-from utils.splits.folds import protocols
 
 CONFIGURATIONS = {
     "published": "--initialisation random --schedule constant --learning_rate 1e-4 --clip_norm none --views 0",

@@ -18,8 +18,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import run_logged
-from utils.runtime.errors import UserError
-from utils.settings import argument_types, cli
+from utils.base import argument_types, cli
+from utils.base.errors import UserError
 
 KNOWN, UNKNOWN = "known", "unknown"
 HEADER = ["test", "accuracy", "validation clips", "temperature", "ECE", "ECE calibrated", "threshold"]
@@ -83,9 +83,9 @@ def measure(args: argparse.Namespace, model: Path) -> dict[str, np.ndarray]:
     from scipy.special import softmax
 
     from utils.data.clips import open_clips
-    from utils.networks.calibration import recorded_calibration
     from utils.networks.recognizer import load_recognizer
-    from utils.networks.records import recorded_split
+    from utils.runs.calibration import recorded_calibration
+    from utils.runs.records import recorded_split
 
     recognizer = load_recognizer(model, argument="--output_path")
     calibration = recorded_calibration(recognizer.record, what=str(model))
@@ -143,8 +143,8 @@ def main() -> None:
     args = parse_arguments()
     args.output_path = args.output_path.resolve()
     cli.start_tensorflow()
+    from utils.base.files import write_json
     from utils.evaluation.tables import markdown_table
-    from utils.runtime.files import write_json
 
     names = write_parts(args)
     found = [measure(args, train(args, fold)) for fold in range(1, args.folds + 1)]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.settings import argument_types, cli
+from utils.base import argument_types, cli
 
 UCF101 = (
     "ApplyEyeMakeup ApplyLipstick Archery BabyCrawling BalanceBeam BandMarching BaseballPitch Basketball "
@@ -45,7 +45,7 @@ def main() -> None:
     )
     parser.add_argument("--clips", type=argument_types.positive_int, default=3783, help="number of test clips")
     args = parser.parse_args()
-    from utils.report.evaluation_page import write_evaluation_page
+    from utils.evaluation.evaluation_page import write_evaluation_page
 
     report = made_up_report(args.output_path, UCF101.split(), args.clips)
     started = time.perf_counter()
@@ -66,14 +66,14 @@ def made_up_report(
     import numpy as np
 
     from utils.data.clips import ClipDataset, FrameFile
+    from utils.data.groups import groups_or_reason
+    from utils.evaluation.evaluation_report import EvaluationReport
+    from utils.evaluation.protocol import Conditions
     from utils.evaluation.results import comparisons, scores_of
     from utils.evaluation.seen import Seen
     from utils.evaluation.tables import names_of
     from utils.evaluation.testing import ChosenClips, Predictions
     from utils.networks.recognizer import Recognizer
-    from utils.report.evaluation_report import EvaluationReport
-    from utils.report.protocol import Conditions
-    from utils.splits.groups import groups_or_reason
 
     generator = np.random.default_rng(0)
     folder.mkdir(parents=True, exist_ok=True)

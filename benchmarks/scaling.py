@@ -32,10 +32,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import printed_json, write_noise_clips
 from benchmarks.dask_cluster import dask_cluster
 from benchmarks.extraction import LENGTH, SIDE, make_set
+from utils.base.files import file_fingerprint
 from utils.evaluation.tables import markdown_table
-from utils.extraction.discovery import find_videos
-from utils.runtime.files import file_fingerprint
-from utils.synthetic.dataset import render_dataset
+from utils.video.discovery import find_videos
+from utils.video.synthetic import render_dataset
 
 EXTRACTION, LOGITS = "extraction", "teacher logits"
 WAYS = {"one machine": 0, "Dask, 1 worker": 1, "Dask, 2 workers": 2}  # workers of the cluster
@@ -44,7 +44,7 @@ TEACHER_SHAPE, CLIPS_WITH_LOGITS = (16, 56, 56, 3), 250
 
 def run_extraction(folder: Path, output: Path, scheduler: str | None, times: list[float]) -> Path:
     """Extract a folder of links to videos; return the array."""
-    from utils.extraction import extract
+    from utils.video import extract
 
     extract.progress = noting(times)
     size = {"sequence_length": LENGTH, "frame_height": SIDE, "frame_width": SIDE}
@@ -55,14 +55,14 @@ def run_extraction(folder: Path, output: Path, scheduler: str | None, times: lis
 
 def run_logits(folder: Path, output: Path, scheduler: str | None, times: list[float]) -> Path:
     """Compute the logits of the teacher in `folder` for the clips and the number of views there."""
-    from utils.runtime.devices import start_tensorflow
+    from utils.base.devices import start_tensorflow
 
     start_tensorflow()
+    from utils.base.options import DataOptions, ViewOptions
     from utils.data.loading import load
-    from utils.settings.options import DataOptions, ViewOptions
-    from utils.teachers import cache
-    from utils.teachers.question import Question
-    from utils.teachers.teacher import Teacher
+    from utils.training import cache
+    from utils.training.question import Question
+    from utils.training.teacher import Teacher
 
     cache.progress = noting(times)
     data = load(DataOptions(folder / "frames.npy", folder / "labels.npy"), TEACHER_SHAPE)
@@ -121,7 +121,7 @@ def write_teacher(folder: Path, *, width: float, views: int) -> None:
     """Write noise clips, a C3D that has not been trained, and the number of views."""
     write_noise_clips(folder, classes=2, clips=CLIPS_WITH_LOGITS // 2, size=TEACHER_SHAPE[1:3])
     (folder / "views").write_text(str(views))
-    from utils.runtime.devices import start_tensorflow
+    from utils.base.devices import start_tensorflow
 
     start_tensorflow()
     from models.c3d import build_c3d

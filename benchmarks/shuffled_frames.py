@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import read_experiment
-from utils.settings import argument_types, cli
+from utils.base import argument_types, cli
 
 ORDERS = ("as filmed", "shuffled", "backwards")
 
@@ -30,7 +30,7 @@ def main() -> None:
     from utils.evaluation.metrics import accuracy
     from utils.evaluation.tables import markdown_table
     from utils.networks.recognizer import load_recognizer
-    from utils.networks.records import recorded_split
+    from utils.runs.records import recorded_split
 
     settings, data, annotations, lines = read_experiment(args.experiment)
     dataset, found = open_clips(data, annotations), {}

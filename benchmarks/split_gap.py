@@ -11,8 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.settings import argument_types, arguments, cli
-from utils.settings.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions
+from utils.base import argument_types, arguments, cli
+from utils.base.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions
 
 SPLITS = {"random": "random: sources on both sides", "group": "group: sources never seen"}
 
@@ -29,11 +29,11 @@ def main() -> None:
     cli.start_tensorflow()
     from dataclasses import replace
 
+    from utils.base.drawing import save_figure
+    from utils.base.files import write_json
     from utils.evaluation.figures import AccuracyBars
-    from utils.runtime.drawing import save_figure
-    from utils.runtime.files import write_json
-    from utils.stages.evaluation import evaluate
-    from utils.stages.training import train_student
+    from utils.evaluation.run import evaluate
+    from utils.training.stages import train_student
 
     data = arguments.options_of(DataOptions, args)
     folder, results = args.output_path, {}

@@ -16,9 +16,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import in_turn
+from utils.base import cli
+from utils.base.argument_types import positive_int
 from utils.evaluation.tables import markdown_table
-from utils.settings import cli
-from utils.settings.argument_types import positive_int
 
 LITE0 = "frames:efficientnet_lite0"
 STUDENTS = [  # student, frames, side in pixels, width, mixing; the first one is the reference

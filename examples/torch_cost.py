@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from utils.networks.stated_cost import Cost, cost_of_weights
+from utils.runs.cost import Cost, cost_of_weights
 
 
 def torch_cost(forward: Callable, example, weights: Iterable) -> Cost:

@@ -25,8 +25,8 @@ from examples.written_views import (
     require_size,
     write_scores,
 )
-from utils.settings import cli
-from utils.settings.argument_types import existing_file
+from utils.base import cli
+from utils.base.argument_types import existing_file
 
 FRAMES = 16  # of mvit_v2_s; the other networks accept them as well
 

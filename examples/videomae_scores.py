@@ -24,7 +24,7 @@ from examples.written_views import (
     require_size,
     write_scores,
 )
-from utils.settings import cli
+from utils.base import cli
 
 
 def parse_arguments() -> argparse.Namespace:

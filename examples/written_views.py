@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from examples.torch_cost import linear_cost, torch_cost
-from utils.networks.stated_cost import Cost, cost_of_weights
-from utils.runtime.array_files import open_array
-from utils.runtime.errors import UserError, first_line
-from utils.runtime.files import write_json, written_beside
-from utils.runtime.outputs import Input
-from utils.runtime.progress import progress
-from utils.settings import cli, outputs
-from utils.settings.argument_types import existing_folder, output_scores, positive_int
-from utils.teachers.views_file import read_views_file
+from utils.base import cli, outputs
+from utils.base.argument_types import existing_folder, output_scores, positive_int
+from utils.base.array_files import open_array
+from utils.base.checked_outputs import Input
+from utils.base.errors import UserError, first_line
+from utils.base.files import write_json, written_beside
+from utils.base.progress import progress
+from utils.runs.cost import Cost, cost_of_weights
+from utils.training.views_file import read_views_file
 
 Predict = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 

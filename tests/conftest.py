@@ -9,7 +9,7 @@ import pytest
 
 from tests.scripts import eager_functions
 from utils.data.clips import open_clips
-from utils.splits.protocols import make_split
+from utils.data.protocols import make_split
 
 # Jobs in the background of a shell ignore these signals; some tests send them.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.runtime.files import file_fingerprint, write_json
+from utils.base.files import file_fingerprint, write_json
 
 SHAPE = (16, 32, 32, 3)
 NAMES = ("a", "b", "c")

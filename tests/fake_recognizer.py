@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 from utils.networks.recognizer import Recognizer
-from utils.networks.record_schema import digest_of_rows
-from utils.networks.records import split_record
+from utils.runs.record_schema import digest_of_rows
+from utils.runs.records import split_record
 
 
 @dataclass

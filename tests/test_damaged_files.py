@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.scripts import run_script as run
-from utils.runtime.files import write_json
+from utils.base.files import write_json
 
 pytestmark = pytest.mark.usefixtures("eager")
 

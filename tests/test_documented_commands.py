@@ -21,14 +21,14 @@ from models.c3d import WEIGHT_LAYERS, build_c3d
 from models.efficientnet_lite import build_efficientnet_lite0
 from tests.exported_files import write_exported
 from tests.scripts import PROJECT, eager_functions, run_script
+from utils.base.argument_types import EXPORTED_SUFFIXES
 from utils.data.clips import open_clips
 from utils.evaluation.metrics import accuracy
 from utils.experiments import plan
-from utils.extraction.extract import extract
 from utils.networks.backbone_weights import LITE0_FILE
 from utils.networks.recognizer import load_recognizer, save_model
-from utils.settings.argument_types import EXPORTED_SUFFIXES
-from utils.synthetic.dataset import render_dataset
+from utils.video.extract import extract
+from utils.video.synthetic import render_dataset
 
 PAGES = (PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md")))
 COMMAND = re.compile(r"(\$ )?(\w+=\S+ )*(python3?|pip|dask|make|source|bash|git|\./?\S+)( |$)")
@@ -43,8 +43,8 @@ RUN = {
     "eval.py": [],
     "predict.py": [],
     "export.py": ["--format", "saved_model", "--no_int8", "--no_measure", "--overwrite"],
-    "utils/cards/__main__.py": [],
-    "utils/leaks/__main__.py": [],
+    "utils/cards.py": [],
+    "utils/leaks.py": [],
     "benchmarks/overview_picture.py": [],
     "benchmarks/shuffled_frames.py": [],
 }
@@ -69,7 +69,7 @@ PARSED = {
     "benchmarks/latency.py": "times full-width networks for minutes",
     "benchmarks/leaks.py": "encodes copies of real videos for minutes",
     "benchmarks/recipe_search.py": "trains for hours",
-    "benchmarks/report_page.py": "draws 101 classes for half a minute; tests/utils/report runs its parts",
+    "benchmarks/report_page.py": "draws 101 classes for half a minute; tests/utils/evaluation runs its parts",
     "benchmarks/predict.py": "times the full-width student for minutes",
     "benchmarks/rejection.py": "trains three students for minutes",
     "benchmarks/scaling.py": "starts clusters and computes teacher logits for minutes",
@@ -242,7 +242,7 @@ def check_python(script: str, arguments: list[str], request) -> None:
             parse_only(script, arguments, folder, monkeypatch)
             return
         with eager_functions():  # other tests run these stages with graphs
-            provide_models(arguments, folder, needs_record=script == "utils/cards/__main__.py")
+            provide_models(arguments, folder, needs_record=script == "utils/cards.py")
             run_script(script, *arguments, *RUN[script], *weights, cwd=folder)
         if "--output" in arguments:
             assert (folder / arguments[arguments.index("--output") + 1]).exists()

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 
 from tests.utils.experiments.test_grid import make_experiment
+from utils.base.errors import UserError
+from utils.base.options import DataOptions, DistillationOptions, TrainingOptions, ViewOptions
+from utils.data.clip_hashes import hashes_of_all
 from utils.data.clips import open_clips, with_unlabelled
 from utils.data.loading import SplitDataset
+from utils.data.protocols import make_split
 from utils.data.sampled import sampled_fingerprint
 from utils.evaluation.testing import with_seen_unlabelled
 from utils.experiments.grid import make_grid
-from utils.leaks.hashes import hashes_of_all
-from utils.networks.records import make_record, same_clips
-from utils.runtime.errors import UserError
-from utils.settings.options import DataOptions, DistillationOptions, TrainingOptions, ViewOptions
-from utils.splits.protocols import make_split
-from utils.stages import training as stages
-from utils.teachers.exchange import read_scores
-from utils.teachers.question import Question
+from utils.runs.records import make_record, same_clips
+from utils.training import stages
+from utils.training.exchange import read_scores
+from utils.training.question import Question
 from utils.training.state import settings_of
 
 

@@ -11,13 +11,12 @@ import pytest
 from tests.conftest import write_arrays
 from tests.scripts import eager_functions
 from tests.scripts import run_script as run
+from utils.base import outputs
+from utils.base.files import write_json
+from utils.base.options import DataOptions, ViewOptions
 from utils.data.loading import load
-from utils.evaluation import figures
-from utils.report import experiment_page
-from utils.runtime.files import write_json
-from utils.settings import outputs
-from utils.settings.options import DataOptions, ViewOptions
-from utils.teachers.question import Question
+from utils.evaluation import experiment_page, figures
+from utils.training.question import Question
 
 pytestmark = pytest.mark.usefixtures("eager")  # `make demo` in test_documented_commands.py runs with graphs
 

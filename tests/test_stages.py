@@ -15,9 +15,9 @@ from tests.keras2_file import answer_by_numpy, write_keras2_student
 from tests.scripts import PROJECT
 from tests.scripts import run_script as run
 from utils.data.clips import open_clips
-from utils.networks.calibration import fit_calibration
 from utils.networks.recognizer import load_recognizer
-from utils.training.history import TIMING_FIELDS
+from utils.runs.calibration import fit_calibration
+from utils.runs.history import TIMING_FIELDS
 
 SMALL = ["--input_size", "32", "--width", "0.1", "--batch_size", "4"]
 
@@ -281,8 +281,7 @@ def test_real_videos_to_a_test_accuracy(shared_data, tmp_path):
 @pytest.mark.slow
 def test_the_full_width_networks_train_a_step(make_arrays, tmp_path):
     """Networks of the published size could not be built, trained, saved or loaded."""
-    from utils.networks.recognizer import load_recognizer
-    from utils.settings.options import (
+    from utils.base.options import (
         DataOptions,
         DistillationOptions,
         NetworkOptions,
@@ -290,7 +289,8 @@ def test_the_full_width_networks_train_a_step(make_arrays, tmp_path):
         TeacherOptions,
         TrainingOptions,
     )
-    from utils.stages.training import train_student, train_teacher
+    from utils.networks.recognizer import load_recognizer
+    from utils.training.stages import train_student, train_teacher
 
     folder = make_arrays(classes=2, groups=3, clips=1, height=112, width=112)
     data = DataOptions(folder / "frames.npy", folder / "labels.npy")

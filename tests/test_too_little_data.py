@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from tests.scripts import run_script as run
+from utils.base.errors import UserError
+from utils.data.folds import protocols
+from utils.data.protocols import make_split
 from utils.experiments import arrays as experiment_arrays
-from utils.runtime.errors import UserError
-from utils.splits.folds import protocols
-from utils.splits.protocols import make_split
 
 ARRAYS = ["--data", "arrays/frames.npy", "--annotations", "arrays/labels.npy"]
 COMMANDS = {

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.scripts import PROJECT
-from utils.settings import argument_types as types
+from utils.base import argument_types as types
 
 ARRAYS = "--data arrays/frames.npy --annotations arrays/labels.npy"
 SMALL = "--input_size 32 --width 0.05 --batch_size 2 --epochs 1"
@@ -22,8 +22,8 @@ VALID = {
     "export.py": f"{ARRAYS} --recognizer models/teacher.keras --output_path new/exported --no_measure",
     "predict.py": "--recognizer models/teacher.keras --input videos",
     "reproduce.py": f"{ARRAYS} --sources given=models/teacher.keras --output_path new/experiment --dry_run",
-    "utils/cards/__main__.py": "--recognizer models/teacher.keras",
-    "utils/leaks/__main__.py": f"{ARRAYS} --output_path new/leaks",
+    "utils/cards.py": "--recognizer models/teacher.keras",
+    "utils/leaks.py": f"{ARRAYS} --output_path new/leaks",
     "examples/image_teacher.py": f"{ARRAYS} --output_path new/scores.npy",
     "examples/torchvision_scores.py": "--views_path views --output_path new/scores.npy",
     "examples/videomae_scores.py": "--views_path views --output_path new/scores.npy",

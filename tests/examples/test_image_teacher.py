@@ -10,15 +10,15 @@ from examples import image_features, linear_probe
 from examples.image_features import view_features, view_images
 from examples.image_teacher import write_scores
 from tests.scripts import run_script
+from utils.base.errors import UserError
+from utils.base.files import read_json, write_json
+from utils.base.options import DataOptions, ViewOptions
 from utils.data.clips import open_clips
 from utils.data.labels import few_labels
 from utils.data.loading import SplitDataset, load, split_of
-from utils.networks.stated_cost import cost_of_weights, stated_cost
-from utils.runtime.errors import UserError
-from utils.runtime.files import read_json, write_json
-from utils.settings.options import DataOptions, ViewOptions
-from utils.teachers.exchange import read_scores
-from utils.teachers.question import Question
+from utils.runs.cost import cost_of_weights, stated_cost
+from utils.training.exchange import read_scores
+from utils.training.question import Question
 
 SIZE = {"frames": 4, "side": 20, "clip_frames": 16}
 

@@ -13,13 +13,13 @@ import pytest
 from examples import written_views
 from examples.written_views import make_parser, network_costs, normalised, require_size, write_scores
 from tests.scripts import run_script
+from utils.base.errors import UserError
+from utils.base.files import write_json
+from utils.base.options import DataOptions, ViewOptions
 from utils.data.loading import load
-from utils.networks.stated_cost import cost_of_weights, stated_cost
-from utils.runtime.errors import UserError
-from utils.runtime.files import write_json
-from utils.settings.options import DataOptions, ViewOptions
-from utils.teachers import exchange
-from utils.teachers.question import Question
+from utils.runs.cost import cost_of_weights, stated_cost
+from utils.training import exchange
+from utils.training.question import Question
 
 SCRIPTS = ("examples/videomae_scores.py", "examples/torchvision_scores.py")
 COSTS = (cost_of_weights(20, 300), cost_of_weights(10, 200))

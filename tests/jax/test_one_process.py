@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(keras.config.backend() != "jax", reason="KERAS_B
 def teacher(arrays, folder):
     """The path of a trained teacher."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("utils.stages.training.build_c3d", tiny.build_c3d)
+        patch.setattr("utils.training.stages.build_c3d", tiny.build_c3d)
         path = folder / "teacher.keras"
         run_script("Teacher_training.py", *tiny.arguments_of(arrays, output_path=path), "--epochs", "3", cwd=folder)
     return path

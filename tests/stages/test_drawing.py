@@ -8,13 +8,13 @@ import re
 import numpy as np
 import pytest
 
+from utils.base import outputs
+from utils.base.files import file_fingerprint
+from utils.base.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions
+from utils.evaluation import run as evaluation
 from utils.networks.recognizer import load_recognizer
-from utils.runtime.files import file_fingerprint
-from utils.settings import outputs
-from utils.settings.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions
-from utils.stages import evaluation
-from utils.stages import training as stages
-from utils.training.history import TrainingCurves
+from utils.runs.history import TrainingCurves
+from utils.training import stages
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -40,7 +40,7 @@ def settings(make_arrays):
 def test_any_name_of_a_model_and_of_a_class(settings, tmp_path, name):
     """A training or a test would end in a formula parser or an encoder, before its results are saved."""
     output = OutputOptions(tmp_path / f"{name}.keras", tmp_path / f"{name}_history")
-    with contextlib.redirect_stdout(io.StringIO()) as printed:  # tests/utils/settings/test_cli.py tests what encodes it
+    with contextlib.redirect_stdout(io.StringIO()) as printed:  # tests/utils/base/test_cli.py tests what encodes it
         stages.train_student(**settings, output=output)
         found = evaluation.evaluate(settings["data"], [output.output_path], output_path=tmp_path / "out")
     result = found["recognizers"][0]

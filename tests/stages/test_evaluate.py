@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from tests.fake_recognizer import fake_recognizer, record_of
+from utils.base.errors import UserError
+from utils.base.options import DataOptions
 from utils.data.clips import open_clips
+from utils.data.protocols import make_split
+from utils.evaluation import run as evaluation
 from utils.evaluation.metrics import calibration_error
-from utils.networks.record_schema import FORMAT
-from utils.runtime.errors import UserError
-from utils.settings.options import DataOptions
-from utils.splits.protocols import make_split
-from utils.stages import evaluation
+from utils.runs.record_schema import FORMAT
 
 PATTERN = r"_g(\d+)_"  # the same groups in all classes
 

@@ -8,10 +8,9 @@ from models import efficientnet_lite
 from models.efficientnet_lite import build_efficientnet_lite0
 from models.frames import normalisation_layers
 from tests.utils.training.test_fit import without_times
-from utils.networks.recognizer import load_recognizer
-from utils.runtime.errors import UserError
-from utils.runtime.files import file_fingerprint
-from utils.settings.options import (
+from utils.base.errors import UserError
+from utils.base.files import file_fingerprint
+from utils.base.options import (
     DataOptions,
     DistillationOptions,
     NetworkOptions,
@@ -19,8 +18,9 @@ from utils.settings.options import (
     TrainingOptions,
     ViewOptions,
 )
-from utils.stages import evaluation
-from utils.stages import training as stages
+from utils.evaluation import run as evaluation
+from utils.networks.recognizer import load_recognizer
+from utils.training import stages
 
 LITE0 = {"student": "frames:efficientnet_lite0", "mixing": "shift"}
 

@@ -10,11 +10,7 @@ import pytest
 from models.c3d import build_c3d
 from models.distiller import Distiller
 from models.student import build_student
-from utils.data.batches import clip_reader, training_batches
-from utils.data.clips import open_clips
-from utils.data.loading import SplitDataset
-from utils.networks.recognizer import save_model
-from utils.settings.options import (
+from utils.base.options import (
     DataOptions,
     DistillationOptions,
     NetworkOptions,
@@ -22,12 +18,16 @@ from utils.settings.options import (
     TrainingOptions,
     ViewOptions,
 )
-from utils.splits.protocols import make_split
-from utils.stages import training as stages
-from utils.teachers import teacher as teacher_module
-from utils.teachers.question import Question
-from utils.teachers.targets import live_teacher, teacher_logits
-from utils.teachers.teacher import resolve_teachers
+from utils.data.batches import clip_reader, training_batches
+from utils.data.clips import open_clips
+from utils.data.loading import SplitDataset
+from utils.data.protocols import make_split
+from utils.networks.recognizer import save_model
+from utils.training import stages
+from utils.training import teacher as teacher_module
+from utils.training.question import Question
+from utils.training.targets import live_teacher, teacher_logits
+from utils.training.teacher import resolve_teachers
 
 SHAPE = (16, 32, 32, 3)
 VIEWS = ViewOptions(views=2, view_seed=3, flip=False)

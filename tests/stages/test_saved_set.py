@@ -14,11 +14,9 @@ import numpy as np
 import pytest
 
 from benchmarks.killing import FILE_CALLS
-from utils.data.loading import SplitDataset
-from utils.networks.recognizer import load_recognizer
-from utils.runtime.errors import UserError
-from utils.runtime.files import remove_partial
-from utils.settings.options import (
+from utils.base.errors import UserError
+from utils.base.files import remove_partial
+from utils.base.options import (
     DataOptions,
     DistillationOptions,
     NetworkOptions,
@@ -26,8 +24,10 @@ from utils.settings.options import (
     TrainingOptions,
     ViewOptions,
 )
-from utils.stages import evaluation
-from utils.stages import training as stages
+from utils.data.loading import SplitDataset
+from utils.evaluation import run as evaluation
+from utils.networks.recognizer import load_recognizer
+from utils.training import stages
 from utils.training.state import Ending, TrainingState
 
 SHAPE = (16, 32, 32, 3)

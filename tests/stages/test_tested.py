@@ -9,9 +9,7 @@ from huggingface_hub import ModelCard
 
 from tests.scripts import eager_functions
 from tests.scripts import run_script as run
-from utils.networks.recognizer import load_recognizer
-from utils.networks.record_schema import FORMAT
-from utils.settings.options import (
+from utils.base.options import (
     DataOptions,
     DistillationOptions,
     NetworkOptions,
@@ -19,8 +17,10 @@ from utils.settings.options import (
     TrainingOptions,
     ViewOptions,
 )
-from utils.stages import evaluation
-from utils.stages.training import train_student
+from utils.evaluation import run as evaluation
+from utils.networks.recognizer import load_recognizer
+from utils.runs.record_schema import FORMAT
+from utils.training.stages import train_student
 
 ARRAYS = ["--data", "arrays/frames.npy", "--annotations", "arrays/labels.npy"]
 
@@ -64,7 +64,7 @@ def test_the_card_has_the_results_of_eval(folder):
     assert found.metric_value == round(result["top1"], 4)
     text = card.read_text()
     card.unlink()
-    run("utils/cards/__main__.py", "--recognizer", "student.keras", cwd=folder)
+    run("utils/cards.py", "--recognizer", "student.keras", cwd=folder)
     assert card.read_text() == text
 
     (folder / "student.json").write_text(json.dumps({name: before[name] for name in before if name != "cost"}))
@@ -126,7 +126,7 @@ def test_a_network_of_unknown_cost_is_saved(make_arrays, tmp_path, monkeypatch, 
     def fail(model):
         raise TypeError("planted")
 
-    monkeypatch.setattr("utils.stages.training.cost_of_model", fail)
+    monkeypatch.setattr("utils.training.stages.cost_of_model", fail)
     folder = make_arrays(height=32, width=32)
     trained = train_student(
         data=DataOptions(folder / "frames.npy", folder / "labels.npy"),
@@ -140,5 +140,5 @@ def test_a_network_of_unknown_cost_is_saved(make_arrays, tmp_path, monkeypatch, 
     assert "cost" not in trained.record
     assert np.isfinite(trained.history["loss"]).all()
     assert "| parameters" not in (tmp_path / "s.md").read_text()
-    run("utils/cards/__main__.py", "--recognizer", "s.keras", cwd=tmp_path)  # counts from the file
+    run("utils/cards.py", "--recognizer", "s.keras", cwd=tmp_path)  # counts from the file
     assert "| parameters" in (tmp_path / "s.md").read_text()

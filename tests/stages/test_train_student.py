@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from utils.networks.recognizer import load_recognizer
-from utils.runtime.errors import UserError
-from utils.settings.options import (
+from utils.base.errors import UserError
+from utils.base.options import (
     DataOptions,
     DistillationOptions,
     NetworkOptions,
@@ -15,9 +14,10 @@ from utils.settings.options import (
     TrainingOptions,
     ViewOptions,
 )
-from utils.stages import evaluation
-from utils.stages import training as stages
-from utils.training.history import TIMING_FIELDS
+from utils.evaluation import run as evaluation
+from utils.networks.recognizer import load_recognizer
+from utils.runs.history import TIMING_FIELDS
+from utils.training import stages
 from utils.training.state import Ending
 
 pytestmark = pytest.mark.usefixtures("eager")

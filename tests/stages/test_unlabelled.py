@@ -10,7 +10,7 @@ from tests.planted_clips import clip_of, copied, video, write_arrays
 from tests.scripts import eager_functions
 from tests.scripts import run_script as run
 from utils.data.clips import open_clips
-from utils.splits.protocols import make_split
+from utils.data.protocols import make_split
 
 pytestmark = pytest.mark.usefixtures("eager")
 

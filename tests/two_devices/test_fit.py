@@ -12,12 +12,12 @@ import tensorflow as tf
 
 from models.distiller import Distiller
 from tests.utils.training.test_fit import without_times
+from utils.base.devices import mirrored_strategy, strategy_scope
+from utils.base.errors import UserError
+from utils.base.interruption import Interrupted
+from utils.base.options import TrainingOptions
 from utils.data.batches import RowReader
-from utils.runtime.devices import mirrored_strategy, strategy_scope
-from utils.runtime.errors import UserError
-from utils.runtime.interruption import Interrupted
-from utils.settings.options import TrainingOptions
-from utils.splits.protocols import Split
+from utils.data.protocols import Split
 from utils.training import fit as fit_module
 from utils.training.fit import fit, set_seeds
 from utils.training.optimizers import optimizer

@@ -1,1 +1,1 @@
-"""From arrays to batches: clips, views of clips, labels, tf.data pipelines."""
+"""Arrays and splits: clips, batches, views, protocols, groups, leaks."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.runtime.devices import cores
-from utils.runtime.errors import UserError
-from utils.runtime.interruption import between_steps
-from utils.runtime.threads import read_ahead
-from utils.settings.options import ViewOptions
+from utils.base.devices import cores
+from utils.base.errors import UserError
+from utils.base.interruption import between_steps
+from utils.base.options import ViewOptions
+from utils.base.threads import read_ahead
 
 PREFETCHED = 4  # batches rendered ahead of the training step
 WHOLE_BATCH = slice(None)

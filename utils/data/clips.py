@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.base.array_files import open_array
+from utils.base.content_hash import content_digest
+from utils.base.errors import UserError, first_line
+from utils.base.files import digest, escaped
+from utils.base.options import PATHS_FILE, ViewOptions
 from utils.data.views import render, view_of, window_frames
-from utils.runtime.array_files import open_array
-from utils.runtime.content_hash import content_digest
-from utils.runtime.errors import UserError, first_line
-from utils.runtime.files import digest, escaped
-from utils.settings.options import PATHS_FILE, ViewOptions
 
 LONGEST_PATH = 4096  # characters, the limit of Linux
 
@@ -52,7 +52,7 @@ class FrameFile:
 
     @cached_property
     def content(self) -> str:
-        """The digest of all frames; see utils/runtime/content_hash.py. The first use may read the whole file."""
+        """The digest of all frames; see utils/base/content_hash.py. The first use may read the whole file."""
         what = f"{self.argument}: {self.path}"
         digest = content_digest(self._file, self.path, start=self._offset, what=what)
         self._require_unchanged()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from utils.splits.protocols import Split
+from utils.data.protocols import Split
 
 
 def balanced_label_weights(labels: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from utils.base import processes
+from utils.base.errors import UserError
+from utils.base.files import digest
+from utils.base.options import DataOptions
+from utils.base.run_log import log_only
 from utils.data.clips import ClipDataset, open_clips, with_unlabelled
-from utils.runtime import processes
-from utils.runtime.errors import UserError
-from utils.runtime.files import digest
-from utils.runtime.run_log import log_only
-from utils.settings.options import DataOptions
-from utils.splits.protocols import Split, make_split
+from utils.data.protocols import Split, make_split
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from utils.settings.options import ViewOptions
+from utils.base.options import ViewOptions
 
 VERSION = 1  # incremented when the pixels of views change, so that cached logits of the old pixels are not used
 

@@ -1,1 +1,1 @@
-"""Metrics, intervals, tables and figures of recognisers on test clips."""
+"""Tests of models and their report pages: metrics, intervals, figures, sections."""

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.base.devices import jit_compile
+from utils.base.errors import UserError
+from utils.base.files import replaced_together, write_json
 from utils.data.clips import ClipDataset
-from utils.networks.calibration import calibration_note, fit_calibration
 from utils.networks.recognizer import Recognizer
-from utils.networks.record_schema import FORMAT
-from utils.networks.records import record_path, recorded_split, same_clips
-from utils.runtime.devices import jit_compile
-from utils.runtime.errors import UserError
-from utils.runtime.files import replaced_together, write_json
+from utils.runs.calibration import calibration_note, fit_calibration
+from utils.runs.record_schema import FORMAT
+from utils.runs.records import record_path, recorded_split, same_clips
 
 
 def calibration_record(model, dataset: ClipDataset, rows: np.ndarray, *, batch_size: int) -> dict:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import false_discovery_control
 
+from utils.base.drawing import Display, label
 from utils.evaluation.intervals import paired_p_value
-from utils.runtime.drawing import Display, label
 
 COUNTED = 30  # with more recognisers, the matrix of agreements has no numbers in its cells
 SHOWN_GAINS = 15  # classes at each end of the figure; all if there are no more than twice as many

@@ -9,7 +9,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
 from scipy.spatial.distance import squareform
 from sklearn.metrics import confusion_matrix
 
-from utils.runtime.drawing import Display, label
+from utils.base.drawing import Display, label
 
 COUNTED_CLASSES = 30  # with more classes, the matrix has no numbers in its cells
 MOST_SORTED = 300  # classes; the best order of the leaves takes cubic time

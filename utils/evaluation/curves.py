@@ -12,8 +12,8 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
+from utils.base.drawing import Display, label
 from utils.evaluation.figures import add_legend, styles
-from utils.runtime.drawing import Display, label
 
 GRID = np.linspace(0, 1, 501)  # of the averaged curves
 CELLS = 500  # a drawn curve has at most one point in each cell of CELLS x CELLS

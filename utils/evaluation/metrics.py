@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
-from utils.runtime.errors import UserError
+from utils.base.errors import UserError
 
 
 @dataclass(frozen=True)

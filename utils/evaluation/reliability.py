@@ -7,9 +7,9 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.calibration import calibration_curve
 
+from utils.base.drawing import Display, label
 from utils.evaluation.figures import add_legend, styles
 from utils.evaluation.metrics import calibration_error
-from utils.runtime.drawing import Display, label
 
 BINS = 15  # of equal width, as in `calibration_error`
 

@@ -7,21 +7,21 @@ from pathlib import Path
 import numpy as np
 from scipy.special import softmax
 
+from utils.base.errors import UserError
+from utils.base.files import plain, write_csv, write_json, write_text
+from utils.base.outputs import result_names
 from utils.data.clips import ClipDataset
+from utils.data.groups import Groups
 from utils.evaluation import metrics
 from utils.evaluation.class_gains import class_gains
 from utils.evaluation.curves import class_areas, mean_areas
 from utils.evaluation.intervals import accuracy_interval, compare
 from utils.evaluation.tables import summary
 from utils.evaluation.testing import Predictions, are_comparable
-from utils.networks.calibration import recorded_calibration
 from utils.networks.cost import multiply_accumulates
 from utils.networks.recognizer import Recognizer
-from utils.networks.records import record_path
-from utils.runtime.errors import UserError
-from utils.runtime.files import plain, write_csv, write_json, write_text
-from utils.settings.outputs import result_names
-from utils.splits.groups import Groups
+from utils.runs.calibration import recorded_calibration
+from utils.runs.records import record_path
 
 TOP = 5
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.data.clips import ClipDataset
-from utils.networks.records import recorded_split, same_clips
+from utils.runs.records import recorded_split, same_clips
 
 SEEN_SETS = ("train", "validation")  # validation clips choose the epoch and the settings
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from utils.data.leak_report import short_form
 from utils.evaluation.seen import mark, seen_cell, warnings
-from utils.leaks.report import short_form
 
 
 def table(results: Sequence[dict]) -> str:

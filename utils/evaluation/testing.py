@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.base.errors import UserError
 from utils.data.clips import ClipDataset, with_unlabelled
+from utils.data.leak_finder import LeakFinder
+from utils.data.leak_report import LeakReport
+from utils.data.protocols import Split
 from utils.data.sampled import same_arrays
+from utils.data.split_checks import split_differences
 from utils.evaluation.seen import Seen, seen_clips
-from utils.leaks.finder import LeakFinder
-from utils.leaks.report import LeakReport
 from utils.networks.averaging import WHOLE_CLIP, AveragedViews, averaged_logits
 from utils.networks.recognizer import Recognizer
-from utils.networks.records import recorded_split, same_clips
-from utils.runtime.errors import UserError
-from utils.splits.checks import split_differences
-from utils.splits.protocols import Split
+from utils.runs.records import recorded_split, same_clips
 
 
 @dataclass(frozen=True)

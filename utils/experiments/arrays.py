@@ -5,20 +5,20 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.base.errors import UserError
+from utils.base.options import DataOptions
+from utils.base.progress import progress
 from utils.data.clips import ClipDataset
-from utils.extraction.discovery import find_videos
-from utils.extraction.extract import extract
-from utils.runtime.errors import UserError
-from utils.runtime.progress import progress
-from utils.settings.options import DataOptions
-from utils.synthetic.dataset import render_dataset, synthetic_paths
+from utils.video.discovery import find_videos
+from utils.video.extract import extract
+from utils.video.synthetic import render_dataset, synthetic_paths
 
 
 @dataclass(frozen=True)
 class ArrayOrigin:
     """Existing arrays if `data` is given, otherwise the user's `videos` if given, otherwise synthetic videos.
 
-    synthetic: the arguments of `utils.synthetic.dataset.render_dataset`. follow_links: see `find_videos`.
+    synthetic: the arguments of `utils.video.synthetic.render_dataset`. follow_links: see `find_videos`.
     """
 
     data: Path | None

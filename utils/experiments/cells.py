@@ -11,11 +11,11 @@ from typing import Annotated, Literal
 
 import pydantic
 
+from utils.base.errors import UserError
+from utils.base.files import write_json
+from utils.base.options import TRAINED_TEACHERS
+from utils.base.schemas import Count, NonNegative, Schema, read_checked
 from utils.networks.averaging import WHOLE_CLIP, AveragedViews
-from utils.runtime.errors import UserError
-from utils.runtime.files import write_json
-from utils.runtime.schemas import Count, NonNegative, Schema, read_checked
-from utils.settings.options import TRAINED_TEACHERS
 
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.base.argument_types import MODEL_SUFFIXES, SCORES_SUFFIX
+from utils.base.errors import UserError
+from utils.base.files import file_fingerprint
+from utils.base.options import TRAINED_TEACHERS
+from utils.data.class_scores import as_logits
 from utils.data.clips import ClipDataset
 from utils.experiments.cells import Cell
 from utils.networks.averaging import WHOLE_CLIP, AveragedViews, average, averaged_logits, mean_of_views
-from utils.networks.class_scores import as_logits
+from utils.networks.cost import cost_of_model
 from utils.networks.recognizer import load_recognizer
-from utils.networks.stated_cost import Cost, cost_of_model, stated_cost, total_cost
-from utils.runtime.errors import UserError
-from utils.runtime.files import file_fingerprint
-from utils.settings.argument_types import MODEL_SUFFIXES, SCORES_SUFFIX
-from utils.settings.options import TRAINED_TEACHERS
-from utils.teachers.score_files import open_scores, scores_fingerprint, scores_kind
+from utils.runs.cost import Cost, stated_cost, total_cost
+from utils.training.score_files import open_scores, scores_fingerprint, scores_kind
 
 
 def parse_source(text: str) -> tuple[str, tuple[str, ...]]:

@@ -9,20 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from models.c3d import CONVOLUTIONS
-from utils.data.clips import ClipDataset, FrameFile, open_clips
-from utils.data.loading import split_of
-from utils.experiments.arrays import ArrayOrigin
-from utils.experiments.cells import Cell, Row
-from utils.experiments.given_teachers import file_of_part, key_of_parts, parse_source
-from utils.networks.averaging import AveragedViews
-from utils.networks.sports1m import MD5, file_at_hand
-from utils.networks.student_builders import student_files, teacher_code
-from utils.runtime.devices import installed_versions
-from utils.runtime.files import digest, file_fingerprint, plain
-from utils.settings.argument_types import SCORES_SUFFIX
-from utils.settings.arguments import options_of
-from utils.settings.frame_students import settle_frame_student
-from utils.settings.options import (
+from utils.base.argument_types import SCORES_SUFFIX
+from utils.base.arguments import options_of
+from utils.base.devices import installed_versions
+from utils.base.files import digest, file_fingerprint, plain
+from utils.base.frame_students import settle_frame_student
+from utils.base.options import (
     TASKS_FINE_TUNING,
     DataOptions,
     DistillationOptions,
@@ -32,9 +24,17 @@ from utils.settings.options import (
     ViewOptions,
     weight_settings,
 )
-from utils.splits import folds
-from utils.splits.groups import groups_or_reason
-from utils.splits.protocols import Split
+from utils.data import folds
+from utils.data.clips import ClipDataset, FrameFile, open_clips
+from utils.data.groups import groups_or_reason
+from utils.data.loading import split_of
+from utils.data.protocols import Split
+from utils.experiments.arrays import ArrayOrigin
+from utils.experiments.cells import Cell, Row
+from utils.experiments.given_teachers import file_of_part, key_of_parts, parse_source
+from utils.networks.averaging import AveragedViews
+from utils.networks.sports1m import MD5, file_at_hand
+from utils.networks.student_builders import student_files, teacher_code
 from utils.training.state import VERSIONS
 
 SYNTHETIC = ("classes", "subjects", "clips", "clutter", "noise", "jitter", "phase_spread")

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from utils.base.files import read_json
 from utils.experiments.cells import Cell
-from utils.runtime.files import read_json
-from utils.teachers.question import differences
+from utils.training.question import differences
 
 
 def print_not_reused(cells: Iterable[Cell]) -> None:

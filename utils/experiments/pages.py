@@ -4,18 +4,18 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.base.devices import hardware
+from utils.base.run_log import command_line
 from utils.data.clips import ClipDataset
+from utils.data.groups import Groups, groups_or_reason
+from utils.evaluation.evaluation_page import write_evaluation_page
+from utils.evaluation.evaluation_report import EvaluationReport
+from utils.evaluation.protocol import Conditions
 from utils.evaluation.testing import ChosenClips, Predictions
 from utils.experiments.cells import Cell
 from utils.experiments.grid import Grid
 from utils.experiments.provenance import record_of_source, seen_by
 from utils.networks.recognizer import Recognizer
-from utils.report.evaluation_page import write_evaluation_page
-from utils.report.evaluation_report import EvaluationReport
-from utils.report.protocol import Conditions
-from utils.runtime.devices import hardware
-from utils.runtime.run_log import command_line
-from utils.splits.groups import Groups, groups_or_reason
 
 HOME = "../../report.html"  # the page of the experiment, from that of a cell
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.c3d import build_c3d
+from utils.base.errors import as_user_error
+from utils.base.options import NetworkOptions, TrainingOptions
+from utils.base.progress import duration
 from utils.data.clips import FrameFile
 from utils.experiments.not_reused import print_not_reused
 from utils.networks.memory import weights_within_memory
 from utils.networks.student_builders import builder_of
-from utils.runtime.errors import as_user_error
-from utils.runtime.progress import duration
-from utils.settings.options import NetworkOptions, TrainingOptions
 
 STEPS = 3  # timed steps of training and of inference, after a warm-up step
 
@@ -72,7 +72,7 @@ def cost_of(builder: Callable, classes: int, network: NetworkOptions, training: 
     """Measure a network: medians of a few steps on random clips."""
     import keras
 
-    from utils.runtime.devices import jit_compile
+    from utils.base.devices import jit_compile
 
     start = time.perf_counter()
     size = {"input_shape": network.input_shape, "width": network.width, "dropout": network.dropout}

@@ -5,15 +5,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from utils.base.argument_types import SCORES_SUFFIX
+from utils.base.errors import UserError
+from utils.base.files import file_fingerprint, read_json
 from utils.data.clips import ClipDataset
+from utils.data.protocols import Split
 from utils.evaluation.seen import SEEN_SETS, Seen, seen_clips, united, warnings
 from utils.experiments.cells import Cell
 from utils.networks.recognizer import read_record
-from utils.networks.records import record_path
-from utils.runtime.errors import UserError
-from utils.runtime.files import file_fingerprint, read_json
-from utils.settings.argument_types import SCORES_SUFFIX
-from utils.splits.protocols import Split
+from utils.runs.records import record_path
 
 
 class CellSeen(NamedTuple):

@@ -5,6 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.base.argument_types import SCORES_SUFFIX
+from utils.base.devices import hardware, installed_versions
+from utils.base.files import plain, write_csv, write_json, write_text
+from utils.base.frame_students import backbone_name
+from utils.base.options import TRAINED_TEACHERS
+from utils.base.run_log import command_line
+from utils.evaluation.experiment_page import FIGURES, ExperimentReport, figure_names, write_experiment_page
+from utils.evaluation.protocol import Conditions
 from utils.evaluation.seen import seen_cell, warnings
 from utils.evaluation.tables import markdown_table, percent_with_interval, points, unique
 from utils.experiments.cells import Cell
@@ -13,14 +21,6 @@ from utils.experiments.pages import link_to
 from utils.experiments.provenance import CellSeen
 from utils.networks.cost import milliseconds_per_clip
 from utils.networks.recognizer import load_recognizer
-from utils.report.experiment_page import FIGURES, ExperimentReport, figure_names, write_experiment_page
-from utils.report.protocol import Conditions
-from utils.runtime.devices import hardware, installed_versions
-from utils.runtime.files import plain, write_csv, write_json, write_text
-from utils.runtime.run_log import command_line
-from utils.settings.argument_types import SCORES_SUFFIX
-from utils.settings.frame_students import backbone_name
-from utils.settings.options import TRAINED_TEACHERS
 
 SEEN_NOTE = "Seen: test clips that are training or validation clips of the recogniser; no differences are given then."
 HEADER = ["recogniser", "validation", "seen", "test accuracy (95 % interval)", "minus student alone", "gap closed"]

@@ -4,9 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from utils.base.errors import UserError
+from utils.base.files import exclusive_lock, plain, write_json
+from utils.base.options import OutputOptions
+from utils.base.progress import progress
 from utils.data.clips import ClipDataset, open_clips, with_unlabelled
+from utils.data.leak_finder import LeakFinder
+from utils.data.leak_report import short_form
 from utils.evaluation.metrics import accuracy, correct_predictions, cross_entropy
 from utils.evaluation.results import result_of, scores_of
+from utils.evaluation.tested import store_test
 from utils.evaluation.testing import choose_test_clips, predict
 from utils.experiments.arrays import arrays, existing_arrays, expected_clips
 from utils.experiments.cells import Cell
@@ -17,16 +24,9 @@ from utils.experiments.pages import groups_of, predictions_of_given, write_cell_
 from utils.experiments.plan import print_plan
 from utils.experiments.provenance import check_given_teachers, seen_by
 from utils.experiments.report import report
-from utils.leaks.finder import LeakFinder
-from utils.leaks.report import short_form
 from utils.networks.recognizer import load_recognizer
-from utils.runtime.errors import UserError
-from utils.runtime.files import exclusive_lock, plain, write_json
-from utils.runtime.progress import progress
-from utils.settings.options import OutputOptions
-from utils.stages.tested import store_test
-from utils.stages.training import train_student, train_teacher
 from utils.training.replicas import check_devices
+from utils.training.stages import train_student, train_teacher
 
 BATCH_SIZE = 16  # clips per forward pass of tests
 

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from utils.base.errors import UserError
+from utils.base.options import DataOptions
 from utils.data.clips import ClipDataset
+from utils.data.groups import groups_or_reason
 from utils.data.loading import check_length
 from utils.data.views import whole_view
 from utils.evaluation.intervals import Interval, accuracy_interval
 from utils.networks.averaging import recorded_views
 from utils.networks.recognizer import Recognizer
-from utils.networks.records import recorded_split, same_clips
-from utils.runtime.errors import UserError
-from utils.settings.options import DataOptions
-from utils.splits.groups import groups_or_reason
-from utils.synthetic.actions import ACTIONS, Look, render_clip
+from utils.runs.records import recorded_split, same_clips
+from utils.video.actions import ACTIONS, Look, render_clip
 
 BATCH = 4  # clips per call, more than one, so that a file with a dynamic batch is tested with it
 SYNTHETIC = 16

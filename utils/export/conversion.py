@@ -11,11 +11,11 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from utils.base.devices import native_output_held_back
+from utils.base.errors import UserError, first_line, out_of_memory
+from utils.base.run_log import log_only
 from utils.networks.export_record import METADATA_KEY
 from utils.networks.runtimes.runtime import INSTALL
-from utils.runtime.devices import native_output_held_back
-from utils.runtime.errors import UserError, first_line, out_of_memory
-from utils.runtime.run_log import log_only
 
 INPUT = "clip"  # name of the input in all formats
 NO_OPERATOR = re.compile(r"'(tf\.\w+)' op is neither a custom op nor a flex op")  # of the converter to LiteRT

@@ -3,9 +3,14 @@
 from collections.abc import Collection
 from pathlib import Path
 
+from utils.base.devices import installed_versions
+from utils.base.errors import UserError
+from utils.base.export_options import EXPORT_FORMATS, ExportOptions, exported_names
+from utils.base.files import file_fingerprint
+from utils.base.prediction_options import PredictionOptions
 from utils.export.packages import RUN_BY, versions_of
 from utils.export.verification import Verification
-from utils.networks.calibration import recorded_calibration
+from utils.networks.cost import cost_of_model
 from utils.networks.export_record import (
     FORMAT,
     KIND,
@@ -17,15 +22,10 @@ from utils.networks.export_record import (
     read_export_record,
 )
 from utils.networks.recognizer import Recognizer
-from utils.networks.record_schema import ClipSeconds, Input
-from utils.networks.records import record_path
-from utils.networks.stated_cost import cost_of_model
 from utils.prediction.predictor import class_names_of
-from utils.runtime.devices import installed_versions
-from utils.runtime.errors import UserError
-from utils.runtime.files import file_fingerprint
-from utils.settings.export_options import EXPORT_FORMATS, ExportOptions, exported_names
-from utils.settings.prediction_options import PredictionOptions
+from utils.runs.calibration import recorded_calibration
+from utils.runs.record_schema import ClipSeconds, Input
+from utils.runs.records import record_path
 
 CONVERTERS = ("tf2onnx", "onnx", "nncf")
 

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from utils.runtime.files import exclusive_lock, replaced_together, written_beside
+from utils.base.files import exclusive_lock, replaced_together, written_beside
 
 
 @contextlib.contextmanager

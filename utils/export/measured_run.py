@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.base.devices import peak_memory
 from utils.export.running import open_exported
-from utils.runtime.devices import peak_memory
 
 WARM_UP, FEWEST, MOST = 2, 5, 50  # calls
 SECONDS = 3.0  # of the calls that are timed, if there are at least FEWEST

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from utils.base.errors import UserError
 from utils.networks.runtimes.runtime import package
-from utils.runtime.errors import UserError
 
 Operators = list[tuple[str, bool]]  # kind, and whether inputs and weights are 8-bit integers
 ONNX_KINDS = ("Conv", "ConvTranspose", "Gemm", "MatMul")

@@ -4,9 +4,9 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Iterable
 
+from utils.base.errors import UserError
+from utils.base.export_options import ExportOptions
 from utils.networks.runtimes.runtime import INSTALL
-from utils.runtime.errors import UserError
-from utils.settings.export_options import ExportOptions
 
 MODULES = {
     "onnx": ("onnx", "tf2onnx", "onnxruntime"),

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.base.drawing import Display, label
+from utils.base.files import plain
 from utils.evaluation.figures import add_legend, draw_with_intervals, styles
 from utils.evaluation.tables import markdown_table, percent_with_interval
 from utils.export.folder import size_in_megabytes
 from utils.export.measuring import Measurement
 from utils.export.verification import Verification
-from utils.runtime.drawing import Display, label
-from utils.runtime.files import plain
 
 
 def row_of(

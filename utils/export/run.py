@@ -6,6 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.base.devices import cores, hardware
+from utils.base.drawing import save_figure
+from utils.base.export_options import ExportOptions, exported_names
+from utils.base.files import require_free_space, write_json, write_text
+from utils.base.options import DataOptions
+from utils.base.prediction_options import PredictionOptions
+from utils.base.run_log import begin_log, run_log
 from utils.data.clips import open_clips
 from utils.export.clips import ComparisonClips, calibration_clips, clips_of_data, synthetic_clips
 from utils.export.described import described, kept_files, metadata_for
@@ -19,13 +26,6 @@ from utils.export.verification import Verification, compared, expected_probabili
 from utils.export.writing import write_files
 from utils.networks.export_record import ExportMetadata, ExportRecord
 from utils.networks.recognizer import Recognizer, load_recognizer
-from utils.runtime.devices import cores, hardware
-from utils.runtime.drawing import save_figure
-from utils.runtime.files import require_free_space, write_json, write_text
-from utils.runtime.run_log import begin_log, run_log
-from utils.settings.export_options import ExportOptions, exported_names
-from utils.settings.options import DataOptions
-from utils.settings.prediction_options import PredictionOptions
 
 EXAMPLE = Path(__file__).with_name("example.py")
 GIVEN_BY_RECORD = PredictionOptions()

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.base.errors import UserError
 from utils.networks.export_record import SAVED_MODEL
 from utils.networks.model_file import ModelFileError, load_checked
 from utils.networks.runtimes.opening import FORMATS, open_runtime
-from utils.runtime.errors import UserError
 
 Run = Callable[[np.ndarray], np.ndarray]
 

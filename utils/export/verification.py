@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from scipy.special import softmax
 
+from utils.base.errors import UserError
 from utils.evaluation.intervals import Interval
 from utils.export.clips import ComparisonClips
 from utils.export.running import Run, open_exported
-from utils.runtime.errors import UserError
 
 LARGEST_DIFFERENCE = 1e-4  # of probabilities, for float32
 LEAST_AGREEMENT = 0.99  # for int8

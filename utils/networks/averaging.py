@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import log_softmax, logsumexp
 
+from utils.base.options import ViewOptions
 from utils.data.clips import ClipDataset
 from utils.networks.recognizer import Recognizer
-from utils.settings.options import ViewOptions
 
 VIEW_DEFAULTS = ViewOptions(views=0)
 

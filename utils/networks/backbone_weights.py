@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from models import LITE0
+from utils.base.devices import keras_downloads
+from utils.base.errors import UserError, first_line
+from utils.base.files import digest, file_fingerprint
+from utils.base.frame_students import IMAGENET, NO_WEIGHTS
 from utils.networks.model_file import ModelFileError, check_arrays, memory_limit
-from utils.runtime.devices import keras_downloads
-from utils.runtime.errors import UserError, first_line
-from utils.runtime.files import digest, file_fingerprint
-from utils.settings.frame_students import IMAGENET, NO_WEIGHTS
 
 LITE0_FILE = "efficientnet_lite0.weights.h5"  # written by examples/efficientnet_lite0_weights.py
 IMAGENET_SHAPE = (224, 224, 3)

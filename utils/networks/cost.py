@@ -4,12 +4,18 @@ import time
 
 import numpy as np
 
-from utils.runtime.backend import is_jax
-from utils.runtime.devices import jit_compile
+from utils.base.backend import is_jax
+from utils.base.devices import jit_compile
+from utils.runs.cost import Cost, cost_of_weights
 
 CONVOLUTIONS = ("Conv2D", "Conv3D", "DepthwiseConv2dNative")
 LOOPS = ("scan", "while")  # of JAX: recurrent layers
 PRODUCTS = {"MatMul": "transpose_a", "BatchMatMulV2": "adj_x"}  # with the attribute that transposes the first matrix
+
+
+def cost_of_model(model) -> Cost:
+    """Return the cost of a Keras model."""
+    return cost_of_weights(model.count_params(), multiply_accumulates(model))
 
 
 def multiply_accumulates(model) -> int:

@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from utils.networks.calibration import Share
-from utils.networks.record_schema import ClipSeconds, Input, Name, check_record, require_known_format
-from utils.networks.stated_cost import Cost
-from utils.runtime.errors import UserError
-from utils.runtime.files import digest, file_fingerprint, read_json
-from utils.runtime.schemas import NonNegative, Positive, Schema, Sha256, checked, rule
-from utils.settings.argument_types import EXPORTED_SUFFIXES, QUANTISED
+from utils.base.argument_types import EXPORTED_SUFFIXES, QUANTISED
+from utils.base.errors import UserError
+from utils.base.files import digest, file_fingerprint, read_json
+from utils.base.schemas import NonNegative, Positive, Schema, Sha256, checked, rule
+from utils.runs.calibration import Share
+from utils.runs.cost import Cost
+from utils.runs.record_schema import ClipSeconds, Input, Name, check_record, require_known_format
 
 FORMAT = 1  # incremented with each new field, so that older versions of the project say that a record is newer
 KIND = "export"

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.networks.class_scores import SMALLEST_PROBABILITY, are_probabilities
+from utils.base.errors import UserError
+from utils.base.options import INPUT_SCALES
+from utils.base.strict_json import parse_json
+from utils.data.class_scores import SMALLEST_PROBABILITY, are_probabilities
 from utils.networks.export_record import (
     METADATA_KEY,
     ExportMetadata,
@@ -17,9 +20,6 @@ from utils.networks.export_record import (
 from utils.networks.model_file import ModelFileError
 from utils.networks.runtimes.opening import open_runtime
 from utils.networks.runtimes.runtime import Runtime
-from utils.runtime.errors import UserError
-from utils.runtime.strict_json import parse_json
-from utils.settings.options import INPUT_SCALES
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.base.devices import jit_compile
+from utils.base.files import require_free_space
+from utils.base.run_log import begin_log
 from utils.data.batches import RowReader, batch_loop, clip_reader, evaluation_batches
 from utils.data.clips import ClipDataset
-from utils.runtime.devices import jit_compile
-from utils.runtime.files import require_free_space
-from utils.runtime.run_log import begin_log
 
 
 @contextlib.contextmanager

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.base.errors import UserError
+from utils.base.files import file_fingerprint
 from utils.data.clips import ClipDataset
+from utils.data.earlier_split import sets_of_model
 from utils.networks.recognizer import Recognizer, load_recognizer, read_record
-from utils.networks.records import recorded_split, same_clips
-from utils.runtime.errors import UserError
-from utils.runtime.files import file_fingerprint
-from utils.splits.earlier import sets_of_model
+from utils.runs.records import recorded_split, same_clips
 
 ARGUMENT = "--initial_weights"
 CLASSIFIER = 2  # the last variables of a network: kernel (D, C) and bias (C,) of its classifier

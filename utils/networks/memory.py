@@ -4,8 +4,8 @@ import contextlib
 import math
 from collections.abc import Iterator
 
-from utils.runtime.devices import has_gpu, memory_limit
-from utils.runtime.errors import UserError
+from utils.base.devices import has_gpu, memory_limit
+from utils.base.errors import UserError
 
 COPIES = 4  # of each float32 weight in training: the weight, its gradient and two moments of Adam
 

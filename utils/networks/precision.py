@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.base.backend import is_jax
+from utils.base.devices import compute_capability, has_gpu, jit_compile
+from utils.base.errors import UserError, first_line
 from utils.networks.cost import multiply_accumulates
-from utils.runtime.backend import is_jax
-from utils.runtime.devices import compute_capability, has_gpu, jit_compile
-from utils.runtime.errors import UserError, first_line
 
 NEEDED_CAPABILITY = {"mixed_bfloat16": 8.0, "mixed_float16": 7.0}  # of GPUs with tensor cores for the format
 WRONG_ON_CPU = {

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.base.argument_types import EXPORTED_SUFFIXES
+from utils.base.devices import jit_compile
+from utils.base.errors import UserError, first_line
+from utils.base.files import file_fingerprint, read_json, replaced_together, write_json, written_beside
+from utils.base.options import INPUT_SCALES, ViewOptions
 from utils.data.batches import batch_loop, clip_batches, clip_reader
+from utils.data.class_scores import SMALLEST_PROBABILITY, are_probabilities
 from utils.data.clips import ClipDataset
-from utils.networks.class_scores import SMALLEST_PROBABILITY, are_probabilities
 from utils.networks.export_record import ExportMetadata
 from utils.networks.exported import open_exported
 from utils.networks.model_file import load_checked
-from utils.networks.record_schema import check_record
-from utils.networks.records import record_path
-from utils.runtime.devices import jit_compile
-from utils.runtime.errors import UserError, first_line
-from utils.runtime.files import file_fingerprint, read_json, replaced_together, write_json, written_beside
-from utils.settings.argument_types import EXPORTED_SUFFIXES
-from utils.settings.options import INPUT_SCALES, ViewOptions
+from utils.runs.record_schema import check_record
+from utils.runs.records import record_path
 
 
 @dataclass(frozen=True)

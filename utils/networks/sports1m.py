@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.base.devices import keras_downloads
+from utils.base.download import download, require_unchanged
+from utils.base.errors import UserError, first_line
 from utils.networks.model_file import CONFIG, CONFIG_LIMIT, ModelFileError, check_arrays, memory_limit
-from utils.runtime.devices import keras_downloads
-from utils.runtime.download import download, require_unchanged
-from utils.runtime.errors import UserError, first_line
 
 URL = "https://github.com/adamcasson/c3d/releases/download/v0.1/sports1M_weights_tf.h5"
 MD5 = "b7a93b2f9156ccbebe3ca24b41fc5402"  # the only digest that was published

@@ -12,12 +12,12 @@ from types import FunctionType
 import numpy as np
 
 from models import STUDENTS
+from utils.base.code_digest import code_digest
+from utils.base.errors import UserError
+from utils.base.frame_students import NO_MIXING, NO_WEIGHTS, backbone_name, check_frame_student
+from utils.base.options import DistillationOptions
+from utils.data.class_scores import are_probabilities
 from utils.networks.backbone_weights import set_backbone_weights, weights_fingerprint
-from utils.networks.class_scores import are_probabilities
-from utils.runtime.code_digest import code_digest
-from utils.runtime.errors import UserError
-from utils.settings.frame_students import NO_MIXING, NO_WEIGHTS, backbone_name, check_frame_student
-from utils.settings.options import DistillationOptions
 
 
 def student_builder(

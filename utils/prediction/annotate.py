@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.extraction.containers import RESTRICTIONS
-from utils.extraction.video import VideoError
+from utils.base.interruption import between_steps
+from utils.base.progress import progress
 from utils.prediction.answers import Timeline
 from utils.prediction.frames import Clock
 from utils.prediction.mp4 import Mp4Writer, audio_writer, new_mp4
 from utils.prediction.overlay import Moment, annotated, band_of, output_size
-from utils.runtime.interruption import between_steps
-from utils.runtime.progress import progress
+from utils.video.containers import RESTRICTIONS
+from utils.video.video import VideoError
 
 OPENING = {"options": RESTRICTIONS, "metadata_errors": "replace"}
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.base.devices import cores
+from utils.base.threads import read_ahead
 from utils.data.batches import batch_loop
-from utils.extraction.video import VideoError, read_clip_and_info
 from utils.prediction.answers import Answer, Unreadable
 from utils.prediction.predictor import Predictor
-from utils.runtime.devices import cores
-from utils.runtime.threads import read_ahead
+from utils.video.video import VideoError, read_clip_and_info
 
 
 def predict_videos(predictor: Predictor, paths: Sequence[str | os.PathLike]) -> Iterator[Answer | Unreadable]:

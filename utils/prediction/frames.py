@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.extraction.video import opened_video
+from utils.video.video import opened_video
 
 LONGEST_STEP = 3600.0  # seconds; a greater step between two frames is a fault of the timestamps
 

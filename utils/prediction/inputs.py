@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.extraction.discovery import VIDEO_SUFFIXES
-from utils.runtime.errors import UserError
+from utils.base.errors import UserError
+from utils.video.discovery import VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True)

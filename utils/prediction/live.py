@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.extraction.video import opencv
+from utils.base.errors import UserError
 from utils.prediction.answers import Answer
 from utils.prediction.predictor import Predictor
 from utils.prediction.timelines import Timing, batch_probabilities, sampler_for
 from utils.prediction.windows import Window
-from utils.runtime.errors import UserError
+from utils.video.video import opencv
 
 LOST_FRAMES = 3  # failed reads after which a stream is opened again
 REOPENED = 5  # times that a stream is opened again before it counts as ended

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.runtime.errors import UserError
-from utils.runtime.files import written_beside
-from utils.settings.file_kinds import ANNOTATED_MARK
+from utils.base.errors import UserError
+from utils.base.file_kinds import ANNOTATED_MARK
+from utils.base.files import written_beside
 
 TIME_BASE = Fraction(1, 90000)  # seconds; variable frame rates keep their times
 COPIED_AUDIO = ("aac", "mp3")  # codecs that players expect in MP4

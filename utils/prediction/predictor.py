@@ -15,15 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.base.argument_types import EXPORTED_SUFFIXES
+from utils.base.errors import UserError, first_line
+from utils.base.options import ViewOptions
+from utils.base.prediction_options import PredictionOptions, TimelineOptions
+from utils.data.class_scores import probabilities_of
 from utils.data.views import render, view_of, whole_view, window_frames
-from utils.extraction.video import VideoError, stored_frame
-from utils.networks.class_scores import probabilities_of
 from utils.networks.recognizer import Recognizer, load_recognizer
 from utils.prediction.answers import Answer, Timeline, Unreadable
-from utils.runtime.errors import UserError, first_line
-from utils.settings.argument_types import EXPORTED_SUFFIXES
-from utils.settings.options import ViewOptions
-from utils.settings.prediction_options import PredictionOptions, TimelineOptions
+from utils.video.video import VideoError, stored_frame
 
 VIEWED_ROW = 0  # videos have the views of the clip in this row of a data set
 

@@ -4,7 +4,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from utils.extraction.video import VideoError
+from utils.base.errors import UserError
+from utils.base.prediction_options import PredictionOptions, TimelineOptions
 from utils.prediction import tables
 from utils.prediction.annotate import annotate
 from utils.prediction.answers import Answer, Timeline, Unreadable
@@ -14,8 +15,7 @@ from utils.prediction.live import open_live
 from utils.prediction.predictor import Predictor, load_predictor
 from utils.prediction.timelines import WINDOW_SECONDS, predict_timelines, timeline_of_frames
 from utils.prediction.watch import watch
-from utils.runtime.errors import UserError
-from utils.settings.prediction_options import PredictionOptions, TimelineOptions
+from utils.video.video import VideoError
 
 
 def predict_files(

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from utils.base.prediction_options import TimelineOptions
+from utils.base.progress import progress
 from utils.data.batches import batch_loop
-from utils.extraction.video import VideoError
 from utils.prediction.answers import (
     Timeline,
     Unreadable,
@@ -20,8 +21,7 @@ from utils.prediction.answers import (
 from utils.prediction.frames import Frames, frames_of, in_background
 from utils.prediction.predictor import Predictor
 from utils.prediction.windows import WindowSampler, windows_of
-from utils.runtime.progress import progress
-from utils.settings.prediction_options import TimelineOptions
+from utils.video.video import VideoError
 
 WINDOW_SECONDS = 2.0  # if neither an argument nor the record states the length
 WINDOWS_AHEAD = 8  # sampled windows that wait for the model

@@ -14,13 +14,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from utils.base.interruption import between_steps
+from utils.base.prediction_options import TimelineOptions
 from utils.prediction.answers import NO_ACTION, Answer, Segment
 from utils.prediction.live import Camera, LiveAnswer, live_answers, open_live, pressed_keys
 from utils.prediction.overlay import Band, Moment, annotated, colours_of, output_size
 from utils.prediction.predictor import Predictor
 from utils.prediction.timelines import Timing
-from utils.runtime.interruption import between_steps
-from utils.settings.prediction_options import TimelineOptions
 
 SECONDS_BETWEEN_LINES = 1.0
 STRIP_SECONDS = 30.0  # that the timeline strip shows

@@ -1,1 +1,1 @@
-"""The fit loop: callbacks, guards, history, resumable state."""
+"""Stages 2 and 3: teachers, their targets, the fit loop and its resumable state."""

@@ -9,12 +9,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from utils.runtime import processes
-from utils.runtime.devices import strategy_scope
-from utils.runtime.errors import UserError
-from utils.runtime.progress import duration
-from utils.settings.options import TrainingOptions
-from utils.training.history import best_epoch, has_finite_losses, history_array, kept_epoch
+from utils.base import processes
+from utils.base.devices import strategy_scope
+from utils.base.errors import UserError
+from utils.base.options import TrainingOptions
+from utils.base.progress import duration
+from utils.runs.history import best_epoch, has_finite_losses, history_array, kept_epoch
 from utils.training.progress_bar import WaitClock, loss_text
 from utils.training.state import Ending, TrainingState, own_variables
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import keras
 import numpy as np
 
-from utils.runtime import processes
-from utils.runtime.errors import UserError
+from utils.base import processes
+from utils.base.errors import UserError
 
 
 def on_all_devices(fit: Callable) -> Callable:

@@ -9,20 +9,20 @@ import numpy as np
 
 from models.distiller import Distiller, is_correct
 from models.frames import backbone_variables
+from utils.base import processes
+from utils.base.devices import has_gpu, jit_compile, memory_limit, strategy_scope
+from utils.base.errors import UserError
+from utils.base.options import TrainingOptions
+from utils.base.run_log import begin_log, log_only
 from utils.data.batches import RowReader, batch_loop, evaluation_batches, padded_batches, training_batches
 from utils.data.labels import balanced_label_weights
+from utils.data.protocols import Split
 from utils.networks.precision import computing_in, training_precision
-from utils.runtime import processes
-from utils.runtime.devices import has_gpu, jit_compile, memory_limit, strategy_scope
-from utils.runtime.errors import UserError
-from utils.runtime.run_log import begin_log, log_only
-from utils.settings.options import TrainingOptions
-from utils.splits.protocols import Split
+from utils.runs.history import history_array
 from utils.training.callbacks import AfterEachStep, EpochLog, tensorboard
 from utils.training.distributed import on_all_devices, require_divisible, share_of
 from utils.training.gradient_ratio import gradient_ratio
 from utils.training.guards import Guard, HopelessTraining
-from utils.training.history import history_array
 from utils.training.optimizers import optimizer
 from utils.training.progress_bar import WaitClock, progress_bar
 from utils.training.replicas import (

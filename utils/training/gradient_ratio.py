@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from models.distiller import DistillationLoss, Distiller
-from utils.runtime.backend import is_jax
+from utils.base.backend import is_jax
 from utils.training.replicas import parts_of, run_on_replicas, sum_over_replicas
 from utils.training.steps import on_each_batch
 

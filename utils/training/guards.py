@@ -7,12 +7,12 @@ import keras
 import numpy as np
 
 from models.distiller import Distiller
+from utils.base import processes
+from utils.base.errors import UserError
+from utils.base.options import TrainingOptions
 from utils.data.batches import RowReader
+from utils.data.protocols import Split
 from utils.networks.precision import is_mixed
-from utils.runtime import processes
-from utils.runtime.errors import UserError
-from utils.settings.options import TrainingOptions
-from utils.splits.protocols import Split
 from utils.training.steps import attach_values
 
 PROBE_CLIPS = 8  # validation clips whose scores are compared

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
-from utils.settings.options import TrainingOptions
+from utils.base.options import TrainingOptions
 from utils.training.replicas import replicated
 
 WARM_UP_SHARE = 0.1

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 
 from tqdm import tqdm
 
-from utils.runtime import processes
-from utils.runtime.progress import duration
-from utils.settings.options import TrainingOptions
+from utils.base import processes
+from utils.base.options import TrainingOptions
+from utils.base.progress import duration
 from utils.training.steps import on_each_batch
 
 BAR = "{percentage:3.0f} %|{bar:20}| {desc}"

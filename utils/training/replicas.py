@@ -13,9 +13,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from utils.runtime.devices import mirrored_strategy, training_devices
-from utils.runtime.errors import UserError
-from utils.settings.options import TrainingOptions
+from utils.base.devices import mirrored_strategy, training_devices
+from utils.base.errors import UserError
+from utils.base.options import TrainingOptions
 
 SEED_STATE = "seed_generator_state"  # name of the variables of keras.random.SeedGenerator: [seed, counter]
 SEED_DISTANCE = 10**9  # between replicas; Keras draws the seeds of layers below it

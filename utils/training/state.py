@@ -20,13 +20,10 @@ from typing import Annotated, Literal
 import numpy as np
 import pydantic
 
-from utils.data.loading import SplitDataset
-from utils.data.views import VERSION as VIEW_VERSION
-from utils.networks.records import record_path, split_rows
-from utils.runtime import processes
-from utils.runtime.devices import installed_versions
-from utils.runtime.errors import UserError, first_line
-from utils.runtime.files import (
+from utils.base import processes
+from utils.base.devices import installed_versions
+from utils.base.errors import UserError, first_line
+from utils.base.files import (
     JSON_BYTES,
     digest,
     disk_error,
@@ -37,11 +34,14 @@ from utils.runtime.files import (
     require_free_space,
     written_beside,
 )
-from utils.runtime.interruption import Interrupted
-from utils.runtime.schemas import NonNegative, Schema, checked, shown
-from utils.runtime.strict_json import parse_json
-from utils.settings.options import OutputOptions, weight_settings
-from utils.training.history import history_paths
+from utils.base.interruption import Interrupted
+from utils.base.options import OutputOptions, weight_settings
+from utils.base.schemas import NonNegative, Schema, checked, shown
+from utils.base.strict_json import parse_json
+from utils.data.loading import SplitDataset
+from utils.data.views import VERSION as VIEW_VERSION
+from utils.runs.history import history_paths
+from utils.runs.records import record_path, split_rows
 
 FORMAT = 4
 # Incremented when equal settings give other weights than before, so that older states and cells are not reused.

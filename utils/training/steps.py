@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from utils.runtime.backend import is_jax
+from utils.base.backend import is_jax
 
 
 def on_each_batch(model, fetch: Callable[[Iterator, tuple | None], object]) -> None:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from utils.base.errors import UserError
 from utils.data.batches import RowReader, batch_loop, clip_batches, evaluation_batches, training_batches, views_of_epoch
-from utils.runtime.errors import UserError
 
 ROWS = np.array([1, 3, 4, 6, 7, 8, 10, 11, 12, 15])
 NUMBERS = RowReader(lambda rows, _: np.stack([np.full(2, row, np.float32) for row in rows]), (2,), np.float32)

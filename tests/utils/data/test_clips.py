@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import xxhash
 
+from utils.base.errors import UserError
+from utils.base.options import ViewOptions
 from utils.data.clips import FrameFile, class_names_of, open_clips, with_unlabelled
 from utils.data.views import whole_view, window_frames
-from utils.runtime.errors import UserError
-from utils.settings.options import ViewOptions
 
 
 def open_folder(folder):

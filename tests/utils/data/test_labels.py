@@ -9,11 +9,11 @@ from scipy.special import log_softmax
 from sklearn.utils.class_weight import compute_sample_weight
 
 from models.distiller import DistillationLoss, Distiller
+from utils.base.options import DataOptions, TrainingOptions
 from utils.data.batches import RowReader
 from utils.data.labels import balanced_label_weights, few_labels
 from utils.data.loading import load
-from utils.settings.options import DataOptions, TrainingOptions
-from utils.splits.protocols import Split
+from utils.data.protocols import Split
 from utils.training.fit import fit
 
 LABELS = np.array([0] * 10 + [1] * 4 + [2] * 2 + [0, 1, 2, 2])

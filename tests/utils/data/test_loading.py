@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from utils.base.errors import UserError
+from utils.base.options import DataOptions
 from utils.data.clips import open_clips
 from utils.data.loading import load, split_of
-from utils.runtime.errors import UserError
-from utils.settings.options import DataOptions
 
 SHAPE = (16, 32, 32, 3)
 

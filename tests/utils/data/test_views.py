@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from utils.base.options import ViewOptions
 from utils.data.clips import open_clips
 from utils.data.views import SMALLEST_SIDE, VERSION, WHOLE, View, render, view_of, whole_view, window_frames
-from utils.settings.options import ViewOptions
 
 OPTIONS = ViewOptions()
 MANY = [view_of(row, number, OPTIONS) for row in range(40) for number in range(1, 11)]

@@ -8,6 +8,7 @@ from scipy.special import softmax
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss, top_k_accuracy_score
 
+from utils.base.errors import UserError
 from utils.evaluation.metrics import (
     accuracy,
     calibration_error,
@@ -16,7 +17,6 @@ from utils.evaluation.metrics import (
     per_class,
     top_k_accuracy,
 )
-from utils.runtime.errors import UserError
 
 
 @pytest.fixture(params=range(3))

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from tests.fake_recognizer import fake_recognizer, record_of
+from utils.base.errors import UserError
 from utils.data.clips import open_clips, with_unlabelled
+from utils.data.protocols import make_split
 from utils.evaluation.testing import choose_test_clips, predict, with_seen_unlabelled
-from utils.runtime.errors import UserError
-from utils.splits.protocols import make_split
 
 
 @pytest.fixture

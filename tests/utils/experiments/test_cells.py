@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from utils.base.errors import UserError
+from utils.base.options import ViewOptions
 from utils.experiments.cells import Cell, Row
 from utils.networks.averaging import AveragedViews
-from utils.runtime.errors import UserError
-from utils.settings.options import ViewOptions
 
 SETTINGS = {"role": "alone", "arrays": {"shape": [10, 16, 32, 32, 3]}}
 TRAINED = {"validation_accuracy": 0.5, "validation_loss": 1.0, "kept_epoch": 3, "seconds": 2.0}

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from models.c3d import build_c3d
+from utils.base.errors import UserError
+from utils.base.files import write_json
+from utils.base.options import ViewOptions
 from utils.experiments.cells import Cell, Row
 from utils.experiments.given_teachers import costs_of, file_of_part, has_new_cost, logits_of
 from utils.networks.averaging import AveragedViews
 from utils.networks.cost import multiply_accumulates
 from utils.networks.recognizer import save_model
-from utils.runtime.errors import UserError
-from utils.runtime.files import write_json
-from utils.settings.options import ViewOptions
 
 STATED = {"parameters": 100, "multiply_accumulates": 1000, "megabytes": 0.25}
 UNKNOWN = dict.fromkeys(STATED)

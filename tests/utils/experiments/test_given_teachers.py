@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
+from utils.base.errors import UserError
 from utils.data.clips import open_clips
 from utils.experiments.cells import Cell, Row
 from utils.experiments.given_teachers import logits_of
-from utils.runtime.errors import UserError
 
 LOGITS = np.random.default_rng(0).normal(size=(30, 2, 3))
 ROWS = np.array([3, 9, 20])

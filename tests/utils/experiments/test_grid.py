@@ -8,13 +8,8 @@ import numpy as np
 import pytest
 
 from reproduce import make_parser
-from utils.data.clips import ClipDataset, FrameFile
-from utils.data.loading import SplitDataset
-from utils.experiments import grid as grid_module
-from utils.experiments.arrays import ArrayOrigin
-from utils.experiments.grid import Experiment, cells_of, from_arguments
-from utils.runtime.files import file_fingerprint
-from utils.settings.options import (
+from utils.base.files import file_fingerprint
+from utils.base.options import (
     DataOptions,
     DistillationOptions,
     NetworkOptions,
@@ -23,7 +18,12 @@ from utils.settings.options import (
     ViewOptions,
     weight_settings,
 )
-from utils.splits.protocols import Split
+from utils.data.clips import ClipDataset, FrameFile
+from utils.data.loading import SplitDataset
+from utils.data.protocols import Split
+from utils.experiments import grid as grid_module
+from utils.experiments.arrays import ArrayOrigin
+from utils.experiments.grid import Experiment, cells_of, from_arguments
 from utils.training import state as state_module
 from utils.training.state import settings_of
 

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from utils.base.options import DistillationOptions, TrainingOptions, ViewOptions
+from utils.data.protocols import Split
 from utils.experiments.cells import Row
 from utils.experiments.plan import Cost, estimate
-from utils.settings.options import DistillationOptions, TrainingOptions, ViewOptions
-from utils.splits.protocols import Split
 
 
 def test_unlabelled_clips_count(make_arrays):

@@ -5,12 +5,12 @@ import json
 import pytest
 
 from tests.fake_recognizer import record_of, valid_record
+from utils.base.errors import UserError
+from utils.base.files import file_fingerprint
+from utils.data.protocols import make_split
 from utils.experiments.cells import Cell, Row
 from utils.experiments.provenance import check_given_teachers, record_of_source, seen_by
-from utils.networks.records import split_record
-from utils.runtime.errors import UserError
-from utils.runtime.files import file_fingerprint
-from utils.splits.protocols import make_split
+from utils.runs.records import split_record
 
 
 @pytest.fixture

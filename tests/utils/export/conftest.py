@@ -13,13 +13,13 @@ from scipy.special import softmax
 from models.frames import build_frames
 from models.student import build_student
 from tests.conftest import write_arrays
+from utils.base.export_options import ExportOptions
+from utils.base.options import DataOptions, ViewOptions
 from utils.data.clips import ClipDataset, open_clips
+from utils.data.protocols import Split, make_split
 from utils.export.run import export
 from utils.networks.recognizer import save_recognizer
-from utils.networks.records import make_record
-from utils.settings.export_options import ExportOptions
-from utils.settings.options import DataOptions, ViewOptions
-from utils.splits.protocols import Split, make_split
+from utils.runs.records import make_record
 
 TEMPERATURE, THRESHOLD = 2.0, 0.35
 

@@ -7,11 +7,11 @@ import pytest
 
 from tests.bad_input.calls import unchanged
 from tests.conftest import write_arrays
+from utils.base.errors import UserError
+from utils.base.options import DataOptions, ViewOptions
 from utils.data.clips import open_clips
 from utils.export.clips import calibration_clips, clips_of_data, evenly, synthetic_clips
 from utils.networks.recognizer import load_recognizer
-from utils.runtime.errors import UserError
-from utils.settings.options import DataOptions, ViewOptions
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ from models.student import build_student_gap
 from tests.bad_input.calls import tree
 from tests.scripts import run_script
 from tests.utils.export.conftest import make_student, run_export
+from utils.base.errors import UserError
+from utils.base.export_options import ExportOptions
+from utils.base.prediction_options import PredictionOptions
 from utils.export import conversion, folder
 from utils.export.run import export
 from utils.networks.export_record import read_export_record
 from utils.networks.recognizer import save_model
-from utils.runtime.errors import UserError
-from utils.settings.export_options import ExportOptions
-from utils.settings.prediction_options import PredictionOptions
 
 QUICK = {"formats": ("saved_model",), "measure": False}
 SAVED_MODEL = "student_saved_model"

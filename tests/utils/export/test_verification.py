@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from utils.base.errors import UserError
 from utils.export.clips import ComparisonClips
 from utils.export.verification import check_floats, check_integers, compared
-from utils.runtime.errors import UserError
 
 CLIPS = ComparisonClips(lambda numbers: None, 200, "test clips")
 EXPECTED = np.tile([[0.7, 0.2, 0.1]], (200, 1))

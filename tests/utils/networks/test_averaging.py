@@ -5,9 +5,9 @@ import pytest
 from scipy.special import softmax
 
 from tests.fake_recognizer import FakeModel, fake_recognizer
+from utils.base.options import ViewOptions
 from utils.networks.averaging import AveragedViews, average, averaged_logits, recorded_views
 from utils.networks.recognizer import Recognizer
-from utils.settings.options import ViewOptions
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0, 20.0])

@@ -7,10 +7,10 @@ import pytest
 
 from models.efficientnet_lite import build_efficientnet_lite0
 from models.frames import application, backbone_of
+from utils.base.errors import UserError
 from utils.networks import backbone_weights
 from utils.networks.backbone_weights import LITE0_FILE, set_backbone_weights, weights_fingerprint
 from utils.networks.student_builders import student_builder
-from utils.runtime.errors import UserError
 
 SIZE = {"input_shape": (2, 32, 32, 3), "width": 1.0, "dropout": 1.0}
 

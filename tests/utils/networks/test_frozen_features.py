@@ -5,12 +5,12 @@ import pytest
 
 from models.c3d import WEIGHT_LAYERS, build_c3d, split_at
 from tests.fake_recognizer import valid_record
+from utils.base.errors import UserError
+from utils.base.options import TrainingOptions
 from utils.data.clips import open_clips
+from utils.data.protocols import make_split
 from utils.networks.frozen_features import feature_reader
 from utils.networks.recognizer import load_recognizer, save_recognizer
-from utils.runtime.errors import UserError
-from utils.settings.options import TrainingOptions
-from utils.splits.protocols import make_split
 from utils.training.fit import fit, set_seeds
 
 SHAPE = (16, 32, 32, 3)

@@ -26,11 +26,11 @@ from tests.hostile_models import (
     write_secret,
 )
 from tests.scripts import run_script
+from utils.base.errors import UserError
+from utils.base.files import file_fingerprint
 from utils.networks.recognizer import load_recognizer
-from utils.networks.records import record_path
 from utils.networks.sports1m import read_weights, weights_file
-from utils.runtime.errors import UserError
-from utils.runtime.files import file_fingerprint
+from utils.runs.records import record_path
 
 MOST_MEMORY = 400  # MB
 

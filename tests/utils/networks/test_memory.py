@@ -5,9 +5,9 @@ import pytest
 
 from models.c3d import build_c3d
 from models.student import build_student
+from utils.base.errors import UserError
 from utils.networks import memory
 from utils.networks.memory import weights_within_memory
-from utils.runtime.errors import UserError
 
 SHAPE = (16, 32, 32, 3)
 

@@ -9,13 +9,13 @@ import tensorflow as tf
 
 from models.distiller import Distiller
 from models.student import build_student
+from utils.base import devices
+from utils.base.errors import UserError
+from utils.base.options import TrainingOptions
 from utils.data.batches import RowReader
+from utils.data.protocols import Split
 from utils.networks.precision import computing_in, is_mixed, training_precision
 from utils.networks.recognizer import save_model
-from utils.runtime import devices
-from utils.runtime.errors import UserError
-from utils.settings.options import TrainingOptions
-from utils.splits.protocols import Split
 from utils.training.fit import fit, set_seeds
 
 LABELS = np.arange(40) % 2

@@ -6,9 +6,9 @@ import pytest
 
 from models.student import build_student
 from tests.fake_recognizer import valid_record
+from utils.base.errors import UserError
 from utils.networks.recognizer import load_recognizer, save_recognizer
-from utils.networks.records import record_path
-from utils.runtime.errors import UserError
+from utils.runs.records import record_path
 
 SHAPE = (16, 32, 32, 3)
 

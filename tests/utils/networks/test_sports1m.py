@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from models.c3d import WEIGHT_LAYERS, build_c3d
+from utils.base.download import digest_path
+from utils.base.errors import UserError
 from utils.networks import sports1m
 from utils.networks.sports1m import read_weights, weights_file
-from utils.runtime.download import digest_path
-from utils.runtime.errors import UserError
 
 
 def random_weights(name):

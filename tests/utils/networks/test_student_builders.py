@@ -5,13 +5,11 @@ import numpy as np
 import pytest
 
 from models import STUDENTS
+from utils.base import argument_types, cli, code_digest
+from utils.base.errors import UserError
+from utils.base.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions
 from utils.networks.student_builders import student_builder, student_code, teacher_code
-from utils.runtime import code_digest
-from utils.runtime.errors import UserError
-from utils.settings import argument_types, cli
-from utils.settings.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions
-from utils.stages import networks
-from utils.stages import training as stages
+from utils.training import networks, stages
 
 SIZE = {"input_shape": (16, 32, 32, 3), "width": 0.1, "dropout": 1.0}
 OWN = """

@@ -9,14 +9,14 @@ import pytest
 
 from models.student import build_student
 from tests.conftest import moving_square
+from utils.base.options import DataOptions, NetworkOptions, ViewOptions
+from utils.base.prediction_options import PredictionOptions
 from utils.data.clips import open_clips
-from utils.extraction.extract import extract
+from utils.data.protocols import make_split
 from utils.networks.recognizer import Recognizer, save_recognizer
-from utils.networks.records import make_record
 from utils.prediction.predictor import Member, Predictor
-from utils.settings.options import DataOptions, NetworkOptions, ViewOptions
-from utils.settings.prediction_options import PredictionOptions
-from utils.splits.protocols import make_split
+from utils.runs.records import make_record
+from utils.video.extract import extract
 
 STORED = (20, 40, 48, 3)  # frames, height, width of the arrays
 INPUT = (16, 32, 32, 3)

@@ -7,12 +7,12 @@ import av
 import numpy as np
 import pytest
 
+from utils.base.errors import UserError
+from utils.base.file_kinds import ANNOTATED
+from utils.base.outputs import check_prediction
 from utils.prediction import overlay
 from utils.prediction.annotate import annotate
 from utils.prediction.answers import NO_ACTION, Segment, Timeline
-from utils.runtime.errors import UserError
-from utils.settings.file_kinds import ANNOTATED
-from utils.settings.outputs import check_prediction
 
 NAMES = ("walk", "run")
 
@@ -99,8 +99,8 @@ def test_the_sound_is_kept(tmp_path, suffix, codec, kept):
 @pytest.mark.parametrize("angle", [90, 180, 270])
 def test_rotated_videos_are_upright(tmp_path, shared_data, angle):
     """A video of a phone would lie on its side."""
-    from utils.extraction.video import opened_video
     from utils.prediction.frames import Frames
+    from utils.video.video import opened_video
 
     source = shared_data / f"odd/decord/video_{angle}.mov"
     with opened_video(source) as capture:

@@ -5,14 +5,14 @@ import pytest
 from scipy.special import softmax
 
 from tests.utils.prediction.conftest import STORED, colour_predictor, coloured, write_video
+from utils.base.errors import UserError
+from utils.base.options import ViewOptions
+from utils.base.prediction_options import PredictionOptions
 from utils.data.clips import open_clips
 from utils.networks.recognizer import load_recognizer, save_recognizer
 from utils.prediction.answers import NO_ACTION, Unreadable
 from utils.prediction.clips import predict_videos
 from utils.prediction.predictor import load_predictor
-from utils.runtime.errors import UserError
-from utils.settings.options import ViewOptions
-from utils.settings.prediction_options import PredictionOptions
 
 
 @pytest.mark.parametrize("views", [1, 3])

@@ -12,16 +12,16 @@ import pytest
 
 from tests.exported_files import SHAPE, SUFFIXES, about_export, keras_model, write_export, write_exported
 from tests.scripts import PROJECT, run_script
+from utils.base.errors import UserError
+from utils.base.files import read_json, write_json
+from utils.base.options import ViewOptions
+from utils.base.prediction_options import PredictionOptions, TimelineOptions
 from utils.data.clips import open_clips
 from utils.networks.recognizer import load_recognizer, save_recognizer
 from utils.prediction.answers import NO_ACTION
 from utils.prediction.clips import predict_videos
 from utils.prediction.predictor import load_predictor
 from utils.prediction.timelines import timeline_of
-from utils.runtime.errors import UserError
-from utils.runtime.files import read_json, write_json
-from utils.settings.options import ViewOptions
-from utils.settings.prediction_options import PredictionOptions, TimelineOptions
 
 CALIBRATION = {"temperature": 1.7, "threshold": 0.0, "kept": 0.95, "clips": 3, "rows": "validation"}
 SECONDS = {"median": 0.8, "lower_quartile": 0.5, "upper_quartile": 1.0, "clips": 6}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from utils.base.errors import UserError
 from utils.prediction.inputs import Inputs, find_inputs
-from utils.runtime.errors import UserError
 
 
 @pytest.fixture(autouse=True)

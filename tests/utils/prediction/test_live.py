@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from tests.utils.prediction.conftest import colour_predictor, coloured
+from utils.base.errors import UserError
+from utils.base.prediction_options import TimelineOptions
 from utils.prediction import live
 from utils.prediction.answers import NO_ACTION, Answer
 from utils.prediction.live import Camera, LatestWindow, LiveAnswer, Rate, live_answers, open_live
 from utils.prediction.timelines import Timing
 from utils.prediction.watch import LiveView, line_of, watch
 from utils.prediction.windows import Window
-from utils.runtime.errors import UserError
-from utils.settings.prediction_options import TimelineOptions
 
 TIMING = Timing(window=1.0, stride=0.5, smoothing=0.0, min_segment=0.5)
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from tests.utils.prediction.conftest import colour_predictor, coloured, write_video
-from utils.extraction.video import VideoError, opened_video
+from utils.base.prediction_options import TimelineOptions
 from utils.prediction.answers import NO_ACTION
 from utils.prediction.frames import Frames, in_background
 from utils.prediction.timelines import Timing, timeline_of
-from utils.settings.prediction_options import TimelineOptions
+from utils.video.video import VideoError, opened_video
 
 
 def test_segments_of_a_video(tmp_path):

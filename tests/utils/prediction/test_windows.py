@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from utils.extraction.video import sampled_indices
 from utils.prediction.windows import WindowSampler, windows_of
+from utils.video.video import sampled_indices
 
 
 class Source:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from utils.settings.options import TrainingOptions
+from utils.base.options import TrainingOptions
+from utils.runs.history import history_array
 from utils.training.callbacks import ending_after
-from utils.training.history import history_array
 from utils.training.state import Ending
 
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from utils.runtime.errors import UserError
+from utils.base.errors import UserError
 from utils.training.state import FORMAT, TrainingState
 
 SETTINGS = {"--epochs": 3}

@@ -10,13 +10,13 @@ import pytest
 from scipy.special import log_softmax
 
 from models.distiller import Distiller
+from utils.base.errors import UserError
+from utils.base.options import TrainingOptions
 from utils.data.batches import RowReader, clip_reader
-from utils.runtime.errors import UserError
-from utils.settings.options import TrainingOptions
-from utils.splits.protocols import Split
+from utils.data.protocols import Split
+from utils.runs.history import TIMING_FIELDS, best_epoch
 from utils.training import fit as fit_module
 from utils.training.fit import fit, optimizer, require_memory, set_seeds
-from utils.training.history import TIMING_FIELDS, best_epoch
 
 SHAPE = (16, 32, 32, 3)
 OPTIONS = TrainingOptions(batch_size=6, epochs=2, learning_rate=0.03)

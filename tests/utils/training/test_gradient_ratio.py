@@ -10,9 +10,9 @@ from keras import ops
 
 from models.distiller import Distiller
 from tests.gradients import IS_JAX
+from utils.base.options import TrainingOptions
 from utils.data.batches import RowReader
-from utils.settings.options import TrainingOptions
-from utils.splits.protocols import Split
+from utils.data.protocols import Split
 from utils.training.fit import fit
 from utils.training.gradient_ratio import MOST_STEPS
 

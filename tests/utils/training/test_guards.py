@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from models.distiller import Distiller
+from utils.base.errors import UserError
+from utils.base.options import TrainingOptions
 from utils.data.batches import RowReader
-from utils.runtime.errors import UserError
-from utils.settings.options import TrainingOptions
-from utils.splits.protocols import Split
+from utils.data.protocols import Split
 from utils.training.fit import fit
 from utils.training.guards import (
     PATIENT_EPOCHS,

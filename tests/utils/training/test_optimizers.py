@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models.distiller import Distiller
-from utils.settings.options import TrainingOptions
+from utils.base.options import TrainingOptions
 from utils.training.fit import compile_model
 from utils.training.optimizers import TwoRateAdam, optimizer
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from tqdm import tqdm
 
+from utils.base.options import TrainingOptions
+from utils.base.progress import duration
 from utils.data.batches import RowReader
-from utils.runtime.progress import duration
-from utils.settings.options import TrainingOptions
-from utils.splits.protocols import Split
+from utils.data.protocols import Split
 from utils.training.callbacks import epoch_line
 from utils.training.fit import fit
 from utils.training.progress_bar import loss_text, step_text

@@ -13,16 +13,16 @@ import pytest
 
 from models.distiller import Distiller
 from tests.utils.training.test_fit import OPTIONS, SHAPE, tiny_network, without_times
+from utils.base.errors import UserError
+from utils.base.files import disk_error, exclusive_lock, write_text, written_beside
+from utils.base.interruption import Interrupted
+from utils.base.options import OutputOptions
 from utils.data.batches import clip_reader
 from utils.data.clips import FrameFile
 from utils.data.loading import SplitDataset
 from utils.networks.recognizer import save_model
-from utils.runtime.errors import UserError
-from utils.runtime.files import disk_error, exclusive_lock, write_text, written_beside
-from utils.runtime.interruption import Interrupted
-from utils.settings.options import OutputOptions
+from utils.runs.history import best_epoch, save_history
 from utils.training.fit import fit, set_seeds
-from utils.training.history import best_epoch, save_history
 from utils.training.state import TrainingState, own_variables, settings_of, training_state
 
 HISTORY = [("epoch", "i8"), *((name, "f8") for name in ("loss", "accuracy", "val_loss", "val_accuracy"))]

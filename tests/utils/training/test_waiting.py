@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from utils.base.options import TrainingOptions
 from utils.data.batches import RowReader
-from utils.settings.options import TrainingOptions
-from utils.splits.protocols import Split
+from utils.data.protocols import Split
 from utils.training import fit as training
 from utils.training import progress_bar as waiting
 from utils.training.progress_bar import WaitClock

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.base.devices import cores, native_output_held_back
+from utils.base.errors import UserError, first_line
 from utils.networks.model_file import ModelFileError
 from utils.networks.runtimes import litert_runtime, onnx_runtime, openvino_runtime
 from utils.networks.runtimes.runtime import Runtime, memory_limited
-from utils.runtime.devices import cores, native_output_held_back
-from utils.runtime.errors import UserError, first_line
 
 FORMATS: dict[str, Callable[..., Runtime]] = {
     ".onnx": onnx_runtime.open_onnx,

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.base.errors import UserError
 from utils.networks.model_file import ModelFileError
 from utils.networks.runtimes.runtime import Runtime, check_interface, package
-from utils.runtime.errors import UserError
 
 TYPES = {"f32": "float32", "f16": "float16", "f64": "float64", "bf16": "bfloat16"}
 MOST_COMPILED = 2  # numbers of clips for which a compiled network is kept, each with a copy of its weights

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.base.errors import UserError
 from utils.networks.model_file import ModelFileError
-from utils.runtime.errors import UserError
 
 INSTALL = "pip install -r requirements-export.txt"
 GROWTH, SLACK = 10, 4 * 1024**3  # a network may need GROWTH times the size of its files, and SLACK bytes

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.exported_files import KEY, SUFFIXES, logits_of, probabilities_of, random_clips, write_exported
+from utils.base.errors import UserError
 from utils.networks.runtimes.opening import open_runtime
-from utils.runtime.errors import UserError
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

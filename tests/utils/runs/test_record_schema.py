@@ -1,0 +1,267 @@
+"""Records that were damaged or edited: each is refused in one line that names the file and the field."""
+
+import copy
+import json
+
+import pytest
+
+from tests.fake_recognizer import recorded_test, valid_record
+from tests.scripts import run_script
+from utils.base.errors import UserError
+from utils.networks.recognizer import read_record
+from utils.runs.record_schema import FORMAT, Record, check_record
+from utils.runs.records import make_record, record_path
+
+FULL = {
+    "fingerprint": "0" * 64,
+    **valid_record(),
+    "format": FORMAT,
+    "teacher": ["3" * 64],
+    "unlabelled": {
+        "files": [{"path": "more/frames.npy", "arrays": valid_record()["arrays"]}],
+        "leaks": {"test_clips": 0},
+    },
+    "auxiliary": "4" * 64,
+    "seconds": 1.5,
+    "devices": 2,
+    "best_epoch": 1,
+    "arguments": {"group_pattern": None, "view_seed": 3, "flip": False},
+    "student_weights": "6" * 64,
+    "initial_weights": "7" * 64,
+    "initial_weights_unknown": "old.keras has no record",
+    "calibration": {"temperature": 1.5, "threshold": 0.25, "kept": 0.95, "clips": 20, "rows": "validation"},
+    "clip_seconds": {"median": 0.64, "lower_quartile": 0.6, "upper_quartile": 0.7, "clips": 4},
+    "cost": {"parameters": 1_000_000, "multiply_accumulates": 2_000_000_000, "megabytes": 4.0},
+    "test": recorded_test(unknown=["old.keras has no record"]),
+}
+DEEP = [[["x"]]]
+MUTATIONS = {
+    "null": None,
+    "text": "text",
+    "digits": "3",
+    "empty text": "",
+    "number": 7.5,
+    "true": True,
+    "negative": -1,
+    "huge": 10**290,
+    "nan": float("nan"),
+    "empty list": [],
+    "empty object": {},
+    "nested": DEEP,
+}
+TEXTS = {"text", "digits"}
+ACCEPTED = {
+    "teacher": {"null", "empty list"},
+    "unlabelled": {"null"},
+    "unlabelled.files": {"empty list"},
+    "unlabelled.files[0].path": TEXTS,
+    "unlabelled.files[0].arrays.paths": {"empty text"},
+    "unlabelled.leaks": {"empty object"},
+    "auxiliary": {*TEXTS, "null", "empty text"},
+    "seconds": {"number", "huge"},
+    "kind": TEXTS,
+    "class_names[0]": TEXTS,
+    "split.protocol": TEXTS,
+    "split.notes": {"empty list"},
+    "split.notes[0]": {*TEXTS, "empty text"},
+    "arrays.paths": {"empty text"},
+    "student_weights": {"null"},
+    "initial_weights": {"null"},
+    "initial_weights_unknown": {*TEXTS, "null", "empty text"},
+    "calibration": {"null"},
+    "calibration.temperature": {"number", "huge"},
+    "clip_seconds": {"null"},
+    "clip_seconds.median": {"number", "huge"},
+    "clip_seconds.lower_quartile": {"number", "huge"},
+    "clip_seconds.upper_quartile": {"number", "huge"},
+    "cost": {"null"},
+    "cost.megabytes": {"number", "huge"},
+    "test": {"null"},
+    "test.protocol": TEXTS,
+    "test.interval": {"null"},
+    "test.method": TEXTS,
+    "test.caution": {*TEXTS, "empty text"},
+    "test.top5": {"null"},
+    "test.unknown": {"empty list"},
+    "test.unknown[0]": {*TEXTS, "empty text"},
+    "test.leaking": {"null"},
+    "test.milliseconds_per_clip": {"number", "huge"},
+    "test.hardware": TEXTS,
+    "arguments.flip": {"true"},
+    "arguments.group_pattern": {*TEXTS, "null", "empty text"},
+    "kept_epoch": {"null"},
+    "best_epoch": {"null"},
+    "validation": {"empty object"},
+    "validation.val_accuracy": {"number", "negative", "huge", "null"},
+    "validation.val_loss": {"number", "negative", "huge", "null"},
+    "history": TEXTS,
+    "versions": {"empty object"},
+    "versions.keras": {*TEXTS, "empty text"},
+}
+FREE = ("unlabelled.leaks.",)  # whose content is not read again
+
+
+def places(content, path=()):
+    """Yield the path of each field and of the first item of each list."""
+    items = content.items() if isinstance(content, dict) else list(enumerate(content))[:1]
+    for name, value in items:
+        yield (*path, name)
+        if isinstance(value, (dict, list)):
+            yield from places(value, (*path, name))
+
+
+def named(path) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+
+
+def changed(path, value=..., content=FULL):
+    """Return `content` with another value at `path`, or without it."""
+    content = copy.deepcopy(content)
+    place = content
+    for part in path[:-1]:
+        place = place[part]
+    if value is ...:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return content
+
+
+def refusal(content) -> str | None:
+    """Return the message with which a record is refused, or None."""
+    message = None
+    try:
+        check_record(content, what="--source: s.json")
+    except UserError as error:
+        message = str(error)
+    assert message is None or (message.startswith("--source: s.json") and "\n" not in message and len(message) < 250)
+    return message
+
+
+PLACES = [path for path in places(FULL) if not named(path).startswith(FREE)]
+
+
+def test_every_field_of_the_schema_is_mutated():
+    """A new field would have no test."""
+    assert set(Record.model_fields) == set(FULL)
+    assert set(ACCEPTED) <= {named(path) for path in PLACES}
+
+
+@pytest.mark.parametrize("path", PLACES, ids=named)
+def test_wrong_values_are_refused_and_valid_ones_accepted(path):
+    """An edited record would end the test of a recogniser with a traceback, or test it on clips that it has seen."""
+    assert refusal(FULL) is None
+    accepted = {name for name, value in MUTATIONS.items() if refusal(changed(path, value)) is None}
+    assert accepted == ACCEPTED.get(named(path), set())
+    for name in set(MUTATIONS) - accepted:
+        message = refusal(changed(path, MUTATIONS[name]))
+        if path == ("format",) and name == "huge":
+            assert f"must have the format {FORMAT} or an older one" in message
+        elif named(path).endswith("arrays.content") and name == "null":
+            assert message.endswith("arrays must hold a digest of the frames, either content or frames")
+        else:
+            assert message.startswith(f"--source: s.json: {named(path).removesuffix('[0]')}")
+
+
+OPTIONAL = {name for name, field in Record.model_fields.items() if not field.is_required()}
+OPTIONAL |= {"arguments.view_seed", "arguments.flip"}
+
+
+@pytest.mark.parametrize("path", [path for path in PLACES if not isinstance(path[-1], int)], ids=named)
+def test_a_missing_field_is_named_unless_it_is_younger_than_the_format(path):
+    """Records of earlier versions could not be read, or those that lost a line would be read."""
+    message = refusal(changed(path))
+    if named(path) in OPTIONAL | {"validation.val_accuracy", "validation.val_loss", "versions.keras"}:
+        assert message is None
+    elif named(path).endswith("arrays.content"):
+        assert message.endswith("arrays must hold a digest of the frames, either content or frames")
+    else:
+        assert message == f"--source: s.json: {named(path)} is missing"
+
+
+@pytest.mark.parametrize("path", [(), ("input",), ("split",), ("split", "rows")], ids=named)
+def test_an_unknown_field_is_refused(path):
+    """A typing error in the name of an optional field would be ignored."""
+    name = named((*path, "kept_epohc"))
+    assert refusal(changed((*path, "kept_epohc"), 3)) == f"--source: s.json: {name} is unknown, with the value 3"
+
+
+def test_a_record_of_a_newer_version_says_so():
+    """The user would look for a damaged file instead of updating the project."""
+    record = FULL | {"format": FORMAT + 1, "clip_minutes": 3}
+    assert refusal(record) == (
+        f"--source: s.json must have the format {FORMAT} or an older one, found {FORMAT + 1}; it was written by a "
+        "newer version of the project"
+    )
+
+
+def with_rows(**rows):
+    return changed(("split", "rows"), FULL["split"]["rows"] | rows)
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (with_rows(test=[0, 1, 2, 3], train=[6, 8]), "split must hold the test rows of the training, but its digest"),
+        (with_rows(test=[4, 5], validation=[6, 8]), "split must hold the test rows of the training, but its digest"),
+        (with_rows(test=[6, 7]), "split must hold the test rows of the training, but its digest"),
+        (changed(("split", "test"), "5" * 64), "split must hold the test rows of the training, but its digest"),
+        (with_rows(train=[0, 1, 2, 6]), "split.rows must be disjoint, found row 6 in train and in test"),
+        (with_rows(validation=[3, 4]), "split.rows must be disjoint, found row 3 in train and in validation"),
+        (with_rows(validation=[4, 8]), "split.rows must be disjoint, found row 8 in validation and in test"),
+        (with_rows(train=[0, 2, 1]), "split.rows.train must be ascending without repetitions, found 1 after 2"),
+        (with_rows(train=[0, 0]), "split.rows.train must be ascending without repetitions, found 0 after 0"),
+        (with_rows(train=[0, 9]), "split.rows must be rows of the 9 clips in arrays.shape, found 9"),
+        (with_rows(train=[0, 2**63]), "split.rows.train[1] must be less than 9223372036854775808, found 9223"),
+        (changed(("arrays", "shape"), [8, 16, 32, 32, 3]), "split.rows must be rows of the 8 clips"),
+        (changed(("arrays", "shape"), [9, 16, 32, 3]), "arrays.shape must have at least 5 items, found 4"),
+        (changed(("class_names",), ["a", "b", "a"]), "class_names must be different names, found ['a', 'b', 'a']"),
+        (changed(("class_names",), ["a"]), "class_names must have at least 2 items, found 1"),
+        (changed(("input", "channels"), "bgr"), "input.channels must be 'rgb', found 'bgr'"),
+        (changed(("fingerprint",), "A" * 64), "fingerprint must be 64 hexadecimal digits, found 'AAA"),
+        (changed(("kind",), {"a": "x" * 200_000}), "kind must be a valid string, found {'a': 'xxx"),
+        (changed(("class_names", 0), "a" * 200_000), None),
+    ],
+)
+def test_rows_and_names_are_consistent(record, message):
+    """With train and test rows exchanged, a recogniser would be tested on its training clips."""
+    found = refusal(record)
+    assert found is None if message is None else found.startswith(f"--source: s.json: {message}")
+
+
+def test_the_record_of_a_training_is_valid(arrays):
+    """No trained recogniser could be loaded."""
+    dataset, split = arrays
+    kept = {"epoch": 1, "val_accuracy": 1.0}
+    record = make_record(dataset, split, input_shape=(16, 32, 32, 3), options=[], kept=kept, history_path="h.npy")
+    record |= {"kind": "student", "fingerprint": "0" * 64, "arguments": {"group_pattern": None}}
+    assert check_record(json.loads(json.dumps(record)), what="it") == record
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1, 2]", "[" * 100_000, "x" * 200_000, "1e999", '{"a": NaN}'])
+def test_a_file_that_is_not_a_record_is_refused_with_a_remedy(tmp_path, content):
+    """The user would have to read the code of the project to continue."""
+    model = tmp_path / "student.h5"
+    record_path(model).write_text(content)
+    with pytest.raises(UserError) as error:
+        read_record(model, lambda _: "0" * 64, argument="--source")
+    assert str(error.value).startswith(f"--source: {tmp_path / 'student.json'}")
+    assert str(error.value).endswith("; restore it, or remove it to use the model without a record")
+    assert len(str(error.value).splitlines()) == 1
+    record_path(model).unlink()
+    record_path(model).mkdir()
+    with pytest.raises(UserError, match=r"student\.json must be a regular file, found a folder; restore it"):
+        read_record(model, lambda _: "0" * 64, argument="--source")
+
+
+def test_the_scripts_show_one_line(make_arrays, tmp_path):
+    """A traceback would follow the message."""
+    folder = make_arrays(classes=2, groups=3, clips=1)
+    (tmp_path / "student.keras").write_bytes(b"")
+    record_path(tmp_path / "student.keras").write_text(json.dumps(with_rows(test=[4, 5], validation=[6, 8])))
+    arrays = ["--data", folder / "frames.npy", "--annotations", folder / "labels.npy"]
+    tested = run_script("eval.py", *arrays, "--recognizer", "student.keras", cwd=tmp_path, expect=2)
+    assert tested == (
+        "error: --recognizer: student.json: split must hold the test rows of the training, but its digest `test` is "
+        "of other rows; restore it, or remove it to use the model without a record\n"
+    )

@@ -1,0 +1,1 @@
+"""Options, arguments and recipes; files, processes, signals, devices and logs."""

@@ -1,0 +1,272 @@
+"""Types of command-line arguments. Each converts text to a value, or raises an error that says what was expected."""
+
+import argparse
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from models import BACKBONES, STUDENTS
+from utils.base.frame_students import IMAGENET, NO_WEIGHTS, PREFIX, backbone_name
+
+MODEL_SUFFIXES = (".keras", ".h5")
+ALL_DEVICES = "all"
+EXPORTED_SUFFIXES = (".onnx", ".xml", ".tflite")  # ONNX, OpenVINO, LiteRT
+QUANTISED = "_int8"  # what the names of exported files have after that of their source
+SCORES_SUFFIX = ".npy"
+Error = argparse.ArgumentTypeError
+
+
+PATTERNS = {
+    int: re.compile(r"[+-]?\d+", re.ASCII),
+    float: re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE),
+}
+LARGEST_INT = 2**31 - 1  # TensorFlow counts with 32 bits in places
+LARGEST_FLOAT = 3.4e38  # of float32, in which networks are trained
+LARGEST_VIEWS = 10_000  # memory grows with the product of clips and views
+LARGEST_WIDTH = 100
+
+
+@dataclass(frozen=True)
+class Number:
+    """The type of numbers of `kind` up to `limit` for which `accepts` is true; `expected` describes them in errors.
+
+    Python's other spellings, such as 1_000, inf and digits of other scripts, are refused. -0 becomes 0.
+    """
+
+    kind: type
+    expected: str
+    accepts: Callable[[float], bool]
+    limit: float = float("inf")
+
+    def __call__(self, text: str):
+        try:
+            value = self.kind(text) + 0 if PATTERNS[self.kind].fullmatch(text) else None
+        except ValueError:  # more digits than Python converts
+            value = None
+        found = text if text.isprintable() else repr(text)
+        found = found if len(found) <= 60 else f"{found[:57]}..."
+        if value is not None and value > self.limit:
+            raise Error(f"must be at most {self.limit}, got {found}")
+        if value is None or not self.accepts(value):
+            raise Error(f"must be {self.expected}, got {found}")
+        return value
+
+
+def _positive(value: float) -> bool:
+    return value > 0
+
+
+def _non_negative(value: float) -> bool:
+    return value >= 0
+
+
+positive_int = Number(int, "a whole number of at least 1", _positive, LARGEST_INT)
+non_negative_int = Number(int, "a whole number of at least 0", _non_negative, LARGEST_INT)
+view_count = Number(int, "a whole number of at least 0", _non_negative, LARGEST_VIEWS)
+seed = Number(int, "a whole number from 0 to 4294967295", lambda value: 0 <= value < 2**32)
+positive_float = Number(float, "a number above 0", _positive, LARGEST_FLOAT)
+non_negative_float = Number(float, "a number of at least 0", _non_negative, LARGEST_FLOAT)
+width = Number(float, "a number above 0", _positive, LARGEST_WIDTH)
+share = Number(float, "a number from 0 to 1", lambda value: 0 <= value <= 1)
+_clip_norm = Number(float, "a number above 0 or none", lambda value: 0 < value < 1e9)
+
+
+def clip_norm(text: str) -> float | None:
+    """Return a finite number above 0, or None for "none"."""
+    return None if text == "none" else _clip_norm(text)
+
+
+def existing_file(text: str) -> Path:
+    """Return the path of an existing file."""
+    if not os.path.isfile(text):  # unlike Path.is_file, False for a name that is too long
+        raise Error(f"must be an existing file, got {text or 'nothing'}")
+    return Path(text)
+
+
+def existing_folder(text: str) -> Path:
+    """Return the path of an existing folder."""
+    if not os.path.isdir(text):
+        raise Error(f"must be an existing folder, got {text or 'nothing'}")
+    return Path(text)
+
+
+def output_folder(text: str) -> Path:
+    """Return the path of a writable folder that exists or can be created. It is not created yet.
+
+    The check is made before the work starts, because otherwise its result could be lost.
+    """
+    if not text:
+        raise Error("must be a folder, got nothing")
+    path = Path(text)
+    existing = Path(text if os.path.exists(text) else os.path.abspath(text))  # "missing/../file" is "file" once created
+    while not os.path.exists(existing):
+        existing = existing.parent
+    if not existing.is_dir():
+        raise Error(f"must be a folder or a path in one, got {text}, where {existing} is a file")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise Error(f"must be in a writable folder, got {text} in {existing}")
+    return path
+
+
+def output_stem(text: str) -> Path:
+    """Return a path, with or without suffix, from which the paths of output files are formed."""
+    path = Path(text)
+    if not path.name:
+        raise Error(f"must end in a file name, got {text or 'nothing'}")
+    output_folder(str(path.parent))
+    return path
+
+
+def output_model(text: str) -> Path:
+    """Return the path of a .keras or .h5 file to write, in a folder that exists or can be created."""
+    path = with_model_suffix(text)
+    if os.path.isdir(path):
+        raise Error(f"must be a file, got the folder {text}")
+    output_folder(str(path.parent))
+    return path
+
+
+def existing_model(text: str) -> Path:
+    """Return the path of an existing .keras or .h5 file."""
+    return existing_file(str(with_model_suffix(text)))
+
+
+def existing_recognizer(text: str) -> Path:
+    """Return the path of an existing model (.keras or .h5) or exported model (.onnx, .xml or .tflite)."""
+    if Path(text).suffix not in (*MODEL_SUFFIXES, *EXPORTED_SUFFIXES):
+        raise Error(f"must end in .keras or .h5, or in .onnx, .xml or .tflite for an exported model, got {text}")
+    return existing_file(text)
+
+
+def existing_teacher(text: str) -> Path:
+    """Return the path of an existing model (.keras or .h5) or file of class scores (.npy)."""
+    if Path(text).suffix not in (*MODEL_SUFFIXES, SCORES_SUFFIX):
+        raise Error(f"must end in .keras or .h5, or in .npy for class scores, got {text}")
+    return existing_file(text)
+
+
+def output_video(text: str) -> Path:
+    """Return the path of a .mp4 file to write, in a folder that exists or can be created."""
+    path = Path(text)
+    if path.suffix.lower() != ".mp4" or path.is_dir():
+        raise Error(f"must be a file that ends in .mp4, got {text}")
+    output_folder(str(path.parent))
+    return path
+
+
+def existing_scores(text: str) -> Path:
+    """Return the path of an existing .npy file of class scores."""
+    if Path(text).suffix != SCORES_SUFFIX:
+        raise Error(f"must end in .npy, got {text}")
+    return existing_file(text)
+
+
+def output_scores(text: str) -> Path:
+    """Return the path of a .npy file to write, in a folder that exists or can be created."""
+    path = Path(text)
+    if path.suffix != SCORES_SUFFIX or os.path.isdir(path):
+        raise Error(f"must be a file that ends in .npy, got {text}")
+    output_folder(str(path.parent))
+    return path
+
+
+def with_model_suffix(text: str) -> Path:
+    """Return a path that ends in .keras or .h5."""
+    if Path(text).suffix not in MODEL_SUFFIXES:
+        raise Error(f"must end in .keras or .h5, got {text}")
+    return Path(text)
+
+
+def student(text: str) -> str:
+    """Return the name of a built-in student, or of a function as package.module:function."""
+    if (backbone := backbone_name(text)) is not None:
+        if backbone not in BACKBONES:
+            raise Error(f"must be {PREFIX}NAME with one of {', '.join(BACKBONES)}, got {text}")
+        return text
+    if text not in STUDENTS and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", text):
+        raise Error(f"must be {', '.join(STUDENTS)}, {PREFIX}NAME or package.module:function, got {text}")
+    return text
+
+
+def student_weights(text: str) -> str | Path:
+    """Return "none", "imagenet", or the path of an existing file of weights."""
+    if text in (NO_WEIGHTS, IMAGENET):
+        return text
+    if not text.endswith(".h5") or not os.path.isfile(text):
+        raise Error(f"must be {NO_WEIGHTS}, {IMAGENET} or an existing .h5 file of weights, got {text}")
+    return Path(text)
+
+
+def device_count(text: str) -> int | str:
+    """Return "all" or a number of devices."""
+    if text == ALL_DEVICES:
+        return text
+    try:
+        return positive_int(text)
+    except Error:
+        raise Error(f"must be {ALL_DEVICES} or a whole number above 0, got {text}") from None
+
+
+def output_weights(text: str) -> Path:
+    """Return the path of a .weights.h5 file to write, in a folder that exists or can be created."""
+    path = Path(text)
+    if not path.name.endswith(".weights.h5") or os.path.isdir(path):
+        raise Error(f"must be a file that ends in .weights.h5, got {text}")
+    output_folder(str(path.parent))
+    return path
+
+
+def scheduler(text: str) -> str:
+    """Return the address of a Dask scheduler, or "local"."""
+    if text != "local" and not re.fullmatch(r"(tcp|tls)://(\[[^\s\[\]]+\]|[^\s/:]+):[0-9]{1,5}", text):
+        raise Error(f"must be local or an address like tcp://host:8786, got {text}")
+    return text
+
+
+def coordinator_address(text: str) -> str:
+    """Return a network address HOST:PORT."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise Error(f"must be HOST:PORT, with a port from 1 to 65535, got {text or 'nothing'}")
+    return text
+
+
+def input_size(text: str) -> tuple[int, int]:
+    """Return (height, width) in pixels from SIDE or HEIGHTxWIDTH."""
+    try:
+        sides = tuple(positive_int(part) for part in text.lower().split("x"))
+    except Error:
+        sides = ()
+    if len(sides) not in (1, 2):
+        raise Error(f"must be SIDE or HEIGHTxWIDTH in pixels, e.g. 112 or 120x160, got {text}")
+    return sides[0], sides[-1]
+
+
+def input_size_text(size: tuple[int, int]) -> str:
+    """Return the text from which `input_size` reads `size`, (height, width)."""
+    height, width = size
+    return str(height) if height == width else f"{height}x{width}"
+
+
+METAVARS = {
+    "DIR": (existing_folder, output_folder),
+    "FILE": (
+        *(existing_file, existing_model, existing_recognizer, existing_scores, existing_teacher),
+        *(output_model, output_scores, output_video, output_weights, with_model_suffix),
+    ),
+    "PATH": (output_stem,),
+    "N": (positive_int, non_negative_int, view_count, seed),
+    "X": (positive_float, non_negative_float, width, share, clip_norm),
+    "SIZE": (input_size,),
+    "NAME": (student,),
+    "HOST:PORT": (coordinator_address,),
+    "WEIGHTS": (student_weights,),
+    "ADDRESS": (scheduler,),
+}
+
+
+def metavar_of(kind: Callable | None) -> str:
+    """Return the placeholder of a type in `--help`, by default TEXT."""
+    return next((metavar for metavar, kinds in METAVARS.items() if kind in kinds), "TEXT")

@@ -1,0 +1,279 @@
+"""The settings of the stages: each field states name, default, help and type of the argument that sets it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from models import BACKBONES, MIXINGS, STUDENTS
+from utils.base.argument_types import (
+    clip_norm,
+    device_count,
+    existing_file,
+    existing_folder,
+    existing_model,
+    existing_teacher,
+    input_size,
+    non_negative_float,
+    output_folder,
+    output_model,
+    output_scores,
+    output_stem,
+    positive_float,
+    positive_int,
+    scheduler,
+    seed,
+    share,
+    student,
+    student_weights,
+    view_count,
+    width,
+)
+from utils.base.frame_students import NO_MIXING, NO_WEIGHTS, PRETRAINED_RATE
+from utils.base.setting import REQUIRED, setting
+
+PROTOCOLS = "auto, random, group, logo:K, fold:K/N, official:K, list:FILE or like:MODEL"  # of --split
+TASK_FROM_SCRATCH = "train_local_teacher"
+TASKS_FINE_TUNING = ("fintuning_C3D_Sports1M", "finetuning_C3D_Sports1M")  # the first is the published spelling
+PATHS_FILE = "video_file_paths.npy"  # next to frames.npy
+CHANNELS = ("rgb", "bgr")
+INPUT_SCALES = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}  # name: scale, offset
+SCORE_KINDS = ("auto", "probabilities", "logits")
+PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+SHORT_VIDEOS = ("skip", "repeat", "hold")  # what to do with videos of fewer frames than a clip
+SCHEDULER = "Dask scheduler whose workers do this, e.g. tcp://host:8786, or local to start one"
+TRAINED_TEACHERS = ("scratch", "sports1m")  # of reproduce.py
+
+# Metadata of fields that are not part of the key of a trained network, see `weight_settings`:
+NO_EFFECT = {"keyed": False}  # trained weights do not depend on it
+BY_CONTENT = {"keyed": False}  # a file, which is identified by its content instead of its path
+
+
+def weight_settings(groups: Sequence) -> dict[str, object]:
+    """Return the settings on which trained weights depend, by name: the keyed fields of the dataclasses `groups`.
+
+    A field that is added later declares `key={"same_as_before": value}` with the value that does not change training.
+    That value is left out of the result, so that the keys of finished trainings stay valid.
+    """
+    found = {}
+    for group in groups:
+        for part in fields(group):
+            value = getattr(group, part.name)
+            if part.metadata.get("keyed", True) and part.metadata.get("same_as_before", ...) != value:
+                found[part.name] = value
+    return found
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which arrays to use and how they are split into training, validation and test clips.
+
+    With `paths` None, they are video_file_paths.npy next to `data`. With `split` None, the split is the one in the
+    record of a recogniser.
+    """
+
+    data: Path = setting(REQUIRED, "frames.npy written by video_to_frames.py", type=existing_file, key=BY_CONTENT)
+    annotations: Path = setting(REQUIRED, "labels.npy next to it", type=existing_file, key=BY_CONTENT)
+    paths: Path | None = setting(
+        None, "video_file_paths.npy, by default the one next to --data", type=existing_file, key=BY_CONTENT
+    )
+    split: str | None = setting("auto", PROTOCOLS, metavar="PROTOCOL")
+    split_seed: int = setting(0, "seed of the split", type=seed)
+    split_dir: Path | None = setting(
+        None, "folder of the official lists, for official:K", type=existing_folder, key=BY_CONTENT
+    )
+    group_pattern: str | None = setting(None, "regular expression that captures the group in a path", metavar="REGEX")
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Settings of training. `clip_norm` None disables clipping; `patience` and `max_minutes` None set no limit."""
+
+    batch_size: int = setting(8, "clips per step, on all devices together", type=positive_int)
+    epochs: int = setting(50, "number of passes over the training clips", type=positive_int)
+    learning_rate: float = setting(3e-4, "peak learning rate", type=positive_float)
+    schedule: str = setting(
+        "cosine", "cosine: 10 %% linear warm-up, then cosine decay to 0", choices=("cosine", "constant")
+    )
+    clip_norm: float | None = setting(
+        1.0, 'clip the global gradient norm to this value ("none" disables clipping)', type=clip_norm
+    )
+    initialisation: str = setting(
+        "data", "data: rescale the random initial weights, based on some training clips", choices=("data", "random")
+    )
+    initial_weights: Path | None = setting(
+        None,
+        "start from this finished model; the classifier keeps classes of equal name",
+        type=existing_model,
+        key=BY_CONTENT,
+    )
+    seed: int = setting(0, "seed of initialisation, batch order and dropout", type=seed)
+    backbone_rate: float = setting(
+        1.0,
+        "learning rate of the image network of frames:NAME relative to that of the other layers; by default "
+        f"{PRETRAINED_RATE:g} with --student_weights or --initial_weights, otherwise 1",
+        type=positive_float,
+        key={"same_as_before": 1.0},
+    )
+    weight_decay: float = setting(
+        0.0, "decoupled weight decay of kernels (AdamW); 0 means Adam", type=non_negative_float
+    )
+    class_weights: str = setting(
+        "none", "balanced: weight the loss inversely to class frequency", choices=("none", "balanced")
+    )
+    keep: str = setting(
+        "last",
+        "epoch whose weights are kept; best: highest validation accuracy, as always after an early stop",
+        choices=("last", "best"),
+        key={"same_as_before": "best"},
+    )
+    patience: int | None = setting(None, "stop after this many epochs without improvement", type=positive_int)
+    max_minutes: float | None = setting(
+        None, "time budget; no epoch is started that would exceed it", type=positive_float, key=NO_EFFECT
+    )
+    precision: str = setting(
+        "auto", "auto: float32 on a CPU, 16-bit mixed precision on a GPU that supports it", choices=PRECISIONS
+    )
+    devices: int | str = setting(
+        1,
+        "number of GPUs to train on, or all; each computes an equal part of a batch",
+        type=device_count,
+        metavar="N",
+        key=NO_EFFECT,
+    )
+    keep_going: bool = setting(False, "do not stop a failing training run", action="store_true", key=NO_EFFECT)
+    tensorboard: Path | None = setting(
+        None, "write TensorBoard scalars to this folder", type=output_folder, key=NO_EFFECT
+    )
+
+
+@dataclass(frozen=True)
+class ViewOptions:
+    """Augmented views for training (utils/data/views.py). Validation and test use view 0, the whole clip."""
+
+    views: int = setting(8, "number of augmented views per clip, in addition to the original", type=view_count)
+    view_seed: int = setting(0, "seed of the augmented views", type=seed)
+    flip: bool = setting(True, "horizontal flips; disable them e.g. for left/right classes", action="store_true")
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Size of a network. `input_size` is (height, width) in pixels."""
+
+    width: float = setting(1.0, "multiplier of filters and dense units", type=width)
+    dropout: float = setting(1.0, "multiplier of the dropout rates", type=share)
+    input_size: tuple[int, int] = setting((112, 112), "SIDE or HEIGHTxWIDTH in pixels", type=input_size)
+    input_frames: int = setting(16, "frames per clip", type=positive_int)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """Shape of an input clip: (frames, height, width, 3)."""
+        return self.input_frames, *self.input_size, 3
+
+
+@dataclass(frozen=True)
+class TeacherOptions:
+    """Initialisation of a C3D teacher. With `weights` None, the Sports-1M weights are downloaded once."""
+
+    task: str = setting(
+        TASK_FROM_SCRATCH,
+        "train from scratch, or fine-tune from Sports-1M weights",
+        choices=(TASK_FROM_SCRATCH, *TASKS_FINE_TUNING),
+    )
+    weights: Path | None = setting(
+        None, "Sports-1M weights (.h5); downloaded once by default", type=existing_file, key=BY_CONTENT
+    )
+    unfreeze: str = setting("fc8", "first layer that fine-tuning trains", metavar="LAYER")
+
+
+@dataclass(frozen=True)
+class DistillationOptions:
+    """The student, its teachers and the distillation loss. `labels_per_class` None stands for all labels."""
+
+    student: str = setting(
+        "compact3d",
+        f"{', '.join(STUDENTS)}; frames:NAME for an image network on each frame, one of {', '.join(BACKBONES)}; or "
+        "package.module:function for your own",
+        type=student,
+    )
+    student_weights: str | Path = setting(
+        NO_WEIGHTS,
+        "initial weights of the image network of frames:NAME: imagenet, an .h5 file, or none",
+        type=student_weights,
+        key=BY_CONTENT,
+    )
+    mixing: str = setting(
+        NO_MIXING,
+        "how frames:NAME mixes frames over time: shift (default of efficientnet_lite0), convolution (default of the "
+        "others) or none",
+        choices=MIXINGS,
+        key={"same_as_before": NO_MIXING},
+    )
+    source: Path | tuple[Path, ...] | None = setting(
+        None,
+        "teacher: a model or a .npy of class scores; several are averaged; not needed with --alpha 1",
+        type=existing_teacher,
+        nargs="+",
+        key=BY_CONTENT,
+    )
+    teacher_mode: str = setting(
+        "cached",
+        "cached: compute the logits once per view; live: in every step, for a new view per clip and epoch",
+        flag="--teacher",
+        choices=("cached", "live"),
+    )
+    cache: Path | None = setting(
+        None, ".npy for the logits, by default next to the teacher", type=output_scores, key=NO_EFFECT
+    )
+    scheduler: str | None = setting(None, SCHEDULER, type=scheduler, key=NO_EFFECT)
+    temperature: float = setting(10.0, "distillation temperature", type=positive_float)
+    alpha: float = setting(0.1, "weight of the hard loss; 1 means no teacher", type=share)
+    labels_per_class: int | None = setting(
+        None, "number of labelled clips per class available to students", type=positive_int
+    )
+    unlabelled: tuple[Path, ...] = setting(
+        (),
+        "frames.npy of further clips, from which students learn without labels",
+        type=existing_file,
+        nargs="+",
+        key=BY_CONTENT,
+    )
+    fail_on_leak: bool = setting(
+        False, "fail if test clips leak into the clips of --unlabelled", action="store_true", key=NO_EFFECT
+    )
+    source_channels: str = setting("rgb", "channel order that a model without a record expects", choices=CHANNELS)
+    source_input_scale: str = setting(
+        "0..255", "range of input values that a model without a record expects", choices=tuple(INPUT_SCALES)
+    )
+    source_scores: str = setting(
+        "auto",
+        "content of .npy sources; auto: probabilities if all rows sum to 1 or all to 100, otherwise logits",
+        choices=SCORE_KINDS,
+        key={"same_as_before": "auto"},
+    )
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The paths of `source` as a tuple."""
+        if self.source is None:
+            return ()
+        return (self.source,) if isinstance(self.source, Path) else tuple(self.source)
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Output files of training."""
+
+    output_path: Path = setting(REQUIRED, "the model", type=output_model)
+    log_path: Path | None = setting(
+        None, "history: .npy, .csv, .png, .log; by default OUTPUT_history next to the model OUTPUT", type=output_stem
+    )
+    overwrite: bool = setting(
+        False,
+        "start over instead of resuming an interrupted run, and replace the files of another one",
+        action="store_true",
+    )
+
+    @property
+    def log_stem(self) -> Path:
+        """Path from which those of the history and the log are formed."""
+        return self.log_path or self.output_path.with_name(f"{self.output_path.stem}_history")

@@ -1,0 +1,121 @@
+"""Checks of JSON files against pydantic models, with errors in one line."""
+
+import dataclasses
+import json
+import os
+import re
+import reprlib
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+import pydantic
+
+from utils.base.errors import UserError
+from utils.base.files import JSON_BYTES, read_json
+
+SHOWN = 80  # characters of a value in an error message
+
+
+class Schema(pydantic.BaseModel):
+    """Base class of schemas: types are strict, unknown fields, NaN and infinities are refused.
+
+    A validator that raises ValueError says what was expected and what was found.
+    """
+
+    model_config = pydantic.ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+def rule(accepts: Callable, expected: str) -> pydantic.AfterValidator:
+    """Return a validator for `Annotated` that refuses values for which `accepts` is false."""
+
+    def check(value):
+        if not accepts(value):
+            raise ValueError(f"must be {expected}, found {shown(value)}")
+        return value
+
+    return pydantic.AfterValidator(check)
+
+
+Sha256 = Annotated[str, rule(re.compile(r"[0-9a-f]{64}", re.ASCII).fullmatch, "64 hexadecimal digits")]
+Count = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
+NonNegative = Annotated[float, pydantic.Field(ge=0)]
+Positive = Annotated[int, pydantic.Field(ge=1, lt=2**31)]
+
+Model = TypeVar("Model", bound=pydantic.BaseModel)
+
+
+def schema_of(kind: type) -> type[Schema]:
+    """Return the schema of a dataclass whose fields have types of JSON."""
+    fields = {
+        field.name: (field.type, ... if field.default is dataclasses.MISSING else field.default)
+        for field in dataclasses.fields(kind)
+    }
+    return pydantic.create_model(kind.__name__, __base__=Schema, **fields)
+
+
+def read_checked(
+    path: str | os.PathLike,
+    schema: type[Model],
+    *,
+    what: str | None = None,
+    remedy: str | None = None,
+    limit: int = JSON_BYTES,
+) -> Model:
+    """Read a JSON file as an instance of a pydantic model.
+
+    Raises UserError for the first problem: the file is missing or not a regular file, is larger than `limit` bytes, is
+    not JSON (see `parse_json`), or a field is missing, unknown, or has a wrong type or value. The message starts with
+    `what`, by default the path, and ends with `remedy`, which says what to do.
+    """
+    try:
+        return checked(read_json(path, what=what, limit=limit), schema, what=what or str(path))
+    except UserError as error:
+        raise UserError(f"{error}; {remedy}" if remedy else str(error)) from None
+
+
+def checked(content, schema: type[Model], *, what: str) -> Model:
+    """Return parsed JSON as an instance of a pydantic model. Raises UserError that names the first wrong field."""
+    try:
+        return schema.model_validate(content)
+    except pydantic.ValidationError as error:
+        raise UserError(f"{what}: {_described(error.errors(include_url=False)[0], content)}") from None
+
+
+def shown(value) -> str:
+    """Return a value as text on one line, at most SHOWN characters long."""
+    shortener = reprlib.Repr()
+    shortener.maxlevel, shortener.maxstring = 2, SHOWN
+    text = json.dumps(value) if value is None or isinstance(value, bool) else shortener.repr(value)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+def _described(problem: dict, content) -> str:
+    """Describe an entry of `pydantic.ValidationError.errors` by field, expected and found."""
+    field, kind, message = _field(problem, content), problem["type"], problem["msg"]
+    if kind == "missing":
+        return f"{field} is missing"
+    if kind == "extra_forbidden":
+        return f"{field} is unknown, with the value {shown(problem['input'])}"
+    if kind == "value_error":
+        return f"{field} {problem['ctx']['error']}".strip()
+    if kind in ("model_type", "dict_type"):
+        message = "must be a JSON object"
+    message = re.sub(r"^\w+ should", "must", message).replace(" after validation, not ", ", found ")
+    found = "" if ", found " in message else f", found {shown(problem['input'])}"
+    return f"{field} {message}{found}".strip()
+
+
+def _field(problem: dict, content) -> str:
+    """Return the path of a field, such as `split.rows.test[3]`."""
+    name = ""
+    for part in problem["loc"]:
+        if isinstance(part, int):
+            is_present = isinstance(content, list) and part < len(content)
+        else:
+            is_present = isinstance(content, dict) and part in content
+        if not is_present and problem["type"] != "missing":  # pydantic adds the name of a type in a union
+            break
+        content = content[part] if is_present else None
+        text = part if isinstance(part, str) and part.isidentifier() and len(part) <= 40 else shown(part)
+        name += f"[{text}]" if isinstance(part, int) else f".{text}"
+    return name.removeprefix(".")

@@ -1,1 +1,0 @@
-"""Model cards: NAME.md next to a model, with metadata for the Hugging Face Hub."""

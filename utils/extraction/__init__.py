@@ -1,1 +1,0 @@
-"""Stage 1: convert videos to arrays."""

@@ -1,1 +1,0 @@
-"""Leaks between test clips and training or validation clips."""

@@ -1,1 +1,0 @@
-"""The report pages of eval.py and reproduce.py."""

@@ -1,1 +1,0 @@
-"""Operating-system services: files, processes, signals, devices, logs. Nothing here depends on videos or networks."""

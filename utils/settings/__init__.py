@@ -1,1 +1,0 @@
-"""User settings: options with their defaults, command-line arguments, recipes."""

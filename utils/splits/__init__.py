@@ -1,1 +1,0 @@
-"""Splits into training, validation and test clips, from labels and clip names only."""

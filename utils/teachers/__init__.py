@@ -1,1 +1,0 @@
-"""Distillation targets: teachers, their cached logits, score files of other frameworks."""

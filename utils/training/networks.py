@@ -1,0 +1,89 @@
+"""Build the network of a training and give it its initial weights."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from models.frames import backbone_of
+from models.initialisation import can_be_initialised_by_data, initialise_by_data
+from utils.base import processes
+from utils.base.devices import strategy_scope
+from utils.base.errors import as_user_error
+from utils.base.files import file_fingerprint
+from utils.base.options import (
+    DistillationOptions,
+    NetworkOptions,
+    OutputOptions,
+    TrainingOptions,
+)
+from utils.data.loading import SplitDataset
+from utils.networks.initial_weights import ARGUMENT, set_initial_weights, unknown_test_clips
+from utils.networks.memory import weights_within_memory
+from utils.networks.recognizer import check_format
+from utils.networks.student_builders import builder_of
+
+INITIALISATION_CLIPS = 32
+
+
+def build(builder: Callable, loaded: SplitDataset, network: NetworkOptions, training: TrainingOptions, **settings):
+    """Build a network for the classes of the dataset, on the devices on which it will be trained.
+
+    Raises UserError if the requested size is impossible.
+    """
+    size = {"input_shape": network.input_shape, "width": network.width, "dropout": network.dropout}
+    too_small = as_user_error("--input_size or --input_frames")
+    with strategy_scope(training.devices), too_small, weights_within_memory():
+        return builder(len(loaded.dataset.class_names), **size, **settings)
+
+
+def build_student(
+    distillation: DistillationOptions,
+    loaded: SplitDataset,
+    training: TrainingOptions,
+    network: NetworkOptions,
+    output: OutputOptions,
+):
+    """Build the student. Raises UserError also if the file format of the output cannot hold it."""
+    builder = builder_of(distillation, is_pretrained=training.initial_weights is not None)
+    with processes.main_first("pretrained weights"):  # which may be downloaded
+        student = build(builder, loaded, network, training)
+    check_format(student, output.output_path)
+    return student
+
+
+def initial_files(training: TrainingOptions) -> dict[str, str]:
+    """Return the digest of --initial_weights, for the settings of a training."""
+    return {ARGUMENT: file_fingerprint(training.initial_weights)} if training.initial_weights else {}
+
+
+def about_weights(files: dict[str, str], loaded: SplitDataset, training: TrainingOptions) -> dict[str, str | None]:
+    """Return what the record states of the initial weights; `files` are digests by argument.
+
+    Prints why a finished model may have seen test clips. Raises UserError if it has.
+    """
+    names = ("student_weights", "initial_weights")
+    about = {name: files[f"--{name}"] for name in names if f"--{name}" in files}
+    if training.initial_weights is not None:
+        unknown = unknown_test_clips(training.initial_weights, loaded.dataset, loaded.split.test)
+        if unknown:
+            print(f"note: it is unknown which test clips the network has seen: {unknown}.")
+        about["initial_weights_unknown"] = unknown
+    return about
+
+
+def initialise(model, loaded: SplitDataset, training: TrainingOptions) -> None:
+    """Assign --initial_weights, or scale the random weights with some training clips.
+
+    The latter is done if `training.initialisation` is "data", but not for students frames:NAME, whose image network is
+    normalised or pretrained. Raises UserError if the initial weights are of another architecture.
+    """
+    if training.initial_weights is not None:
+        set_initial_weights(model, training.initial_weights, loaded.dataset.class_names)
+        return
+    if training.initialisation != "data" or backbone_of(model) is not None:
+        return
+    if not can_be_initialised_by_data(model):
+        print("note: this network is not a chain of 3D convolutions and dense layers; its weights stay as drawn.")
+    else:
+        rows = np.random.default_rng(training.seed).permutation(loaded.split.train)[:INITIALISATION_CLIPS]
+        initialise_by_data(model, loaded.dataset.view_zero(rows, model.input_shape[1:]))

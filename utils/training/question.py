@@ -1,0 +1,76 @@
+"""The clips and views that need teacher logits, and the key that identifies them."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from utils.base.files import digest
+from utils.base.options import ViewOptions
+from utils.data.clips import ClipDataset
+from utils.data.loading import SplitDataset
+from utils.data.protocols import Split
+from utils.data.sampled import sampled_fingerprint
+from utils.data.views import VERSION
+
+DIGEST = r"(xxh3_128:)?[0-9a-f]{12,}"
+
+
+@dataclass(frozen=True)
+class Question:
+    """The clips and views for which a student needs teacher logits."""
+
+    data: SplitDataset
+    views: ViewOptions
+
+    @property
+    def dataset(self) -> ClipDataset:
+        return self.data.dataset
+
+    @property
+    def split(self) -> Split:
+        return self.data.split
+
+    def rows(self, view: int) -> np.ndarray:
+        """Return training and unlabelled rows for every view, validation rows for view 0, never test rows: int64."""
+        rows = [self.split.train, self.dataset.unlabelled_rows]
+        return np.concatenate([*rows, self.split.validation] if view == 0 else rows)
+
+    def key(self) -> dict:
+        """Return plain values that identify clips and views, except for the number of views, which can be extended."""
+        return self._key(ClipDataset.fingerprint)
+
+    def sampled_key(self) -> dict:
+        """Return the key in the form of earlier versions, which has `frames`, a sample, in place of `content`."""
+        return self._key(partial(sampled_fingerprint, whole_clips=True))
+
+    def _key(self, fingerprint: Callable[[ClipDataset], dict]) -> dict:
+        unlabelled = [fingerprint(part) for part in self.dataset.unlabelled]
+        return {
+            **fingerprint(self.dataset),
+            "rows": digest(b"".join(rows.astype("<i8").tobytes() for rows in (self.split.train, self.rows(0)))),
+            "view_version": VERSION,
+            "view_seed": self.views.view_seed,
+            "flip": self.views.flip,
+            **({"unlabelled": digest(json.dumps(unlabelled).encode())} if unlabelled else {}),
+        }
+
+
+def key_digest(key: dict) -> str:
+    """Return a short name for a key: 12 hexadecimal digits."""
+    return digest(json.dumps(key, sort_keys=True).encode())[:12]
+
+
+def differences(stored: dict, wanted: dict) -> str:
+    """Return the entries of `wanted` in which a stored key differs, as text; empty if there are none."""
+    found = []
+    for name, value in wanted.items():
+        if name not in stored:
+            found.append(f"{name} is missing there")
+        elif stored[name] != value:
+            is_digest = isinstance(value, str) and re.fullmatch(DIGEST, value)
+            found.append(f"{name} differs" if is_digest else f"{name} is {stored[name]} there and {value} here")
+    return "; ".join(found)

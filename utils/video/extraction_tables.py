@@ -1,0 +1,71 @@
+"""The results of an extraction apart from the arrays: summary, skipped videos, and time and memory per class."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils.base.devices import memory_of_tree
+from utils.base.files import write_csv
+from utils.video.extraction_state import SHORT, VideoOutcome
+
+
+@dataclass(frozen=True)
+class ExtractionSummary:
+    """Summary of an extraction: wall-clock time in seconds, peak memory in MB.
+
+    `continued` is the number of videos that an earlier, interrupted run has processed, `short` that of clips with
+    repeated frames.
+    """
+
+    output_path: Path
+    classes: tuple[str, ...]
+    clips: int
+    skipped: int
+    seconds: float
+    peak_memory: float
+    continued: int = 0
+    short: int = 0
+
+    def __str__(self) -> str:
+        rate = self.clips / self.seconds if self.seconds else 0.0
+        reasons = f" (reasons in {self.output_path / 'skipped_videos.csv'})" if self.skipped else ""
+        short = f" ({self.short} with repeated frames, see {self.output_path / SHORT})" if self.short else ""
+        continued = f" ({self.continued} videos by an earlier run)" if self.continued else ""
+        return (
+            f"Videos read: {self.clips} in {len(self.classes)} class{'es' * (len(self.classes) != 1)}{short}\n"
+            f"Videos skipped: {self.skipped}{reasons}\n"
+            f"Time: {self.seconds:.1f} s, {rate:.1f} clips/s{continued}\n"
+            f"Peak memory: {self.peak_memory:.0f} MB"
+        )
+
+
+def write_skipped(folder: Path, outcomes: list[VideoOutcome]) -> None:
+    """Write skipped_videos.csv: path and reason of each skipped video."""
+    skipped = [(outcome.path, outcome.reason) for outcome in outcomes if outcome.reason is not None]
+    write_csv(folder / "skipped_videos.csv", ("path", "reason"), skipped)
+
+
+def filled_up(outcomes: list[VideoOutcome], sequence_length: int) -> list[VideoOutcome]:
+    """Return the outcomes of the videos that have a clip although they have fewer than `sequence_length` frames."""
+    return [outcome for outcome in outcomes if outcome.reason is None and outcome.frame_count < sequence_length]
+
+
+def write_short(folder: Path, outcomes: list[VideoOutcome], short_videos: str) -> None:
+    """Write short_videos.csv: path and number of frames of each video that was filled up, and how."""
+    rows = [(outcome.path, outcome.frame_count, short_videos) for outcome in outcomes]
+    write_csv(folder / SHORT, ("path", "frames", "filled_by"), rows)
+
+
+def write_times(folder: Path, outcomes: list[VideoOutcome], seconds_to_save: float) -> None:
+    """Write Format_Time.csv: time in seconds and peak memory in MB, per class, for saving and for the whole run."""
+    times, memories = {}, {}
+    for outcome in outcomes:
+        if "/" in outcome.path:
+            name = outcome.path.split("/")[0]
+            times[name] = times.get(name, 0.0) + outcome.seconds
+            memories[name] = max(memories.get(name, 0.0), outcome.memory)
+    peak = max(outcome.memory for outcome in outcomes)
+    runtime = sum(outcome.seconds for outcome in outcomes) + seconds_to_save
+    rows = [(name, times[name], memories[name]) for name in times]
+    rows += [("Save", seconds_to_save, memory_of_tree()), ("Runtime", runtime, peak)]
+    rows = [(name, f"{seconds:.3f}", f"{memory:.1f}") for name, seconds, memory in rows]
+    write_csv(folder / "Format_Time.csv", ("Step", "Time", "Memory"), rows)

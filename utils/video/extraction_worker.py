@@ -1,0 +1,70 @@
+"""The worker processes of an extraction: read a video and write its clip to frames.npy."""
+
+import contextlib
+import fcntl
+import os
+import resource
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from utils.base.errors import UserError
+from utils.base.files import write_at
+from utils.base.isolation import silence
+from utils.video.video import VideoError, VideoInfo, use_one_thread
+
+DECODER_MEMORY = 2 * 1024**3  # bytes; a damaged header can state any frame size
+
+
+def prepare_worker(frames_path: Path, clip_shape: tuple, reader: Callable) -> None:
+    """Initialise a worker: open frames.npy and hold a shared lock on it, silence output, limit memory."""
+    global _frames, _clip_shape, _reader
+    use_one_thread()  # imports OpenCV while its errors can still be printed
+    silence()
+    # Open the frames last: if the caller has closed stdout or stderr, the file would take its descriptor.
+    _frames, _clip_shape, _reader = os.open(frames_path, os.O_WRONLY), clip_shape, reader
+    fcntl.flock(_frames, fcntl.LOCK_SH)
+    _limit_memory()
+
+
+def read_one(path: str, offset: int) -> tuple[str | None, VideoInfo | None]:
+    """Read a video and write its clip at `offset`. Return (None, properties), or (reason, None) if it is skipped."""
+    try:
+        clip, info = _reader(path, _clip_shape)
+    except VideoError as error:
+        return str(error), None
+    except Exception as error:  # a damaged file may raise anything; skip only that file
+        return f"{type(error).__name__}: {' '.join(str(error).split())}", None
+    write_at(_frames, clip, offset)
+    return None, info
+
+
+def read_found(path: str, size: int | None, offset: int) -> tuple[str | None, VideoInfo | None]:
+    """Return `read_one`, on another machine. Raises UserError if the file has not the `size` that it has on the first.
+
+    Otherwise a file that is missing on one machine would count as unreadable.
+    """
+    found = size_of(path)
+    if found != size:
+        raise UserError(
+            f"--scheduler: {socket.gethostname()} must find the same file in {path} as the machine of this command, "
+            f"which has {size} bytes, found {'none' if found is None else f'{found} bytes'}"
+        )
+    return read_one(path, offset)
+
+
+def size_of(path: str) -> int | None:
+    """Return the size of a file in bytes, or None if it cannot be found."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return None
+
+
+def _limit_memory() -> None:
+    """Limit this process to DECODER_MEMORY more than it uses now, so that the decoder fails instead of swapping."""
+    used = getattr(psutil.Process().memory_info(), "data", 0)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_DATA, (used + DECODER_MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]))
