@@ -49,18 +49,9 @@ BY_CONTENT = {"keyed": False}  # a file, which is identified by its content inst
 
 
 def weight_settings(groups: Sequence) -> dict[str, object]:
-    """Return the settings on which trained weights depend, by name: the keyed fields of the dataclasses `groups`.
-
-    A field that is added later declares `key={"same_as_before": value}` with the value that does not change training.
-    That value is left out of the result, so that the keys of finished trainings stay valid.
-    """
-    found = {}
-    for group in groups:
-        for part in fields(group):
-            value = getattr(group, part.name)
-            if part.metadata.get("keyed", True) and part.metadata.get("same_as_before", ...) != value:
-                found[part.name] = value
-    return found
+    """Return the settings on which trained weights depend, by name: the keyed fields of the dataclasses `groups`."""
+    keyed = [(group, part.name) for group in groups for part in fields(group) if part.metadata.get("keyed", True)]
+    return {name: getattr(group, name) for group, name in keyed}
 
 
 @dataclass(frozen=True)
@@ -112,7 +103,6 @@ class TrainingOptions:
         "learning rate of the image network of frames:NAME relative to that of the other layers; by default "
         f"{PRETRAINED_RATE:g} with --student_weights or --initial_weights, otherwise 1",
         type=positive_float,
-        key={"same_as_before": 1.0},
     )
     weight_decay: float = setting(
         0.0, "decoupled weight decay of kernels (AdamW); 0 means Adam", type=non_negative_float
@@ -124,7 +114,6 @@ class TrainingOptions:
         "last",
         "epoch whose weights are kept; best: highest validation accuracy, as always after an early stop",
         choices=("last", "best"),
-        key={"same_as_before": "best"},
     )
     patience: int | None = setting(None, "stop after this many epochs without improvement", type=positive_int)
     max_minutes: float | None = setting(
@@ -206,7 +195,6 @@ class DistillationOptions:
         "how frames:NAME mixes frames over time: shift (default of efficientnet_lite0), convolution (default of the "
         "others) or none",
         choices=MIXINGS,
-        key={"same_as_before": NO_MIXING},
     )
     source: Path | tuple[Path, ...] | None = setting(
         None,
@@ -248,7 +236,6 @@ class DistillationOptions:
         "auto",
         "content of .npy sources; auto: probabilities if all rows sum to 1 or all to 100, otherwise logits",
         choices=SCORE_KINDS,
-        key={"same_as_before": "auto"},
     )
 
     @property

@@ -25,14 +25,12 @@ class ScoreKind:
     """What a file of class scores holds.
 
     total: the sum of a row of probabilities, 1 or 100; None for logits, and for probabilities that are divided by the
-    sum of their row. step: the smallest probability above 0 in the file, at most 0.01; zeros are smaller. as_before:
-    whether earlier versions read these scores in the same way; otherwise, trainings with them have another key.
+    sum of their row. step: the smallest probability above 0 in the file, at most 0.01; zeros are smaller.
     """
 
     name: str
     total: float | None = None
     step: float = 0.0
-    as_before: bool = True
 
     def __str__(self) -> str:
         return self.name if self.are_logits else f"{self.name}, log taken"
@@ -61,7 +59,7 @@ def kind_of(scores: np.ndarray, *, what: str, asked: str = "auto") -> ScoreKind:
         total = common_total(scores, np.concatenate(totals), what=what)
         if total is None:
             return LOGITS
-    smallest, as_before = LARGEST_STEP, total == 1
+    smallest = LARGEST_STEP
     for rows, divisors in zip(blocks(scores), totals):
         if total is None:
             with np.errstate(over="ignore"):
@@ -69,9 +67,8 @@ def kind_of(scores: np.ndarray, *, what: str, asked: str = "auto") -> ScoreKind:
         known = (divisors > 0) & np.isfinite(divisors)
         shares = rows[known] / divisors[known, None]
         smallest = min(smallest, shares[shares > 0].min(initial=smallest))
-        as_before &= bool((shares > 0).all() and (np.abs(shares.sum(axis=1) - 1) <= 1e-3).all())
     name = "probabilities in percent" if total == 100 else "probabilities"
-    return ScoreKind(name, total, float(smallest), as_before)
+    return ScoreKind(name, total, float(smallest))
 
 
 def common_total(scores: np.ndarray, totals: np.ndarray, *, what: str) -> float | None:

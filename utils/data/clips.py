@@ -136,7 +136,7 @@ class ClipDataset:
         """Return what identifies these arrays: `shape`, and digests of `labels`, `paths` and all frames (`content`).
 
         Two extractions of the same videos at different sizes have equal `labels` and `paths`, so their row numbers
-        refer to the same clips. Earlier versions stored `frames` in place of `content`, see utils/data/sampled.py.
+        refer to the same clips.
         """
         return self.frames.fingerprint() | {
             "labels": digest(self.labels.astype("<i8").tobytes()),

@@ -85,7 +85,7 @@ def recognizer_terms(predictions: Predictions) -> list[tuple[str, list[str]]]:
     sizes = f"{len(split.train)} training, {len(split.validation)} validation and {len(split.test)} test clips"
     arguments = record["arguments"]
     seeds = [f"{name.replace('_', ' ')} {arguments[name]}" for name in ("seed", "view_seed") if name in arguments]
-    kept = record.get("kept_epoch") or record.get("best_epoch")
+    kept = record["kept_epoch"]
     terms += [
         ("Kind", [record["kind"]]),
         ("Fingerprint of the file (SHA-256)", [record["fingerprint"]]),

@@ -28,7 +28,7 @@ def training_curves(recognizer: Recognizer, title: str) -> TrainingCurves:
         raise UserError("there is no record, so the history of the training is unknown")
     path = _found(recognizer, ".csv")
     history = _read_history(path)
-    kept = record.get("kept_epoch") or record.get("best_epoch")
+    kept = record["kept_epoch"]
     rows = np.flatnonzero(history["epoch"] == kept)
     recorded = record.get("validation", {}).get("val_accuracy")
     if not len(rows) or "val_accuracy" not in history.dtype.names:

@@ -11,7 +11,6 @@ from utils.data.clips import ClipDataset, with_unlabelled
 from utils.data.leak_finder import LeakFinder
 from utils.data.leak_report import LeakReport
 from utils.data.protocols import Split
-from utils.data.sampled import same_arrays
 from utils.data.split_checks import split_differences
 from utils.evaluation.seen import Seen, seen_clips
 from utils.networks.averaging import WHOLE_CLIP, AveragedViews, averaged_logits
@@ -144,7 +143,7 @@ def with_seen_unlabelled(dataset: ClipDataset, record: dict | None) -> tuple[Cli
     try:
         seen = with_unlabelled(dataset, [Path(file["path"]) for file in files])
         parts = zip(seen.unlabelled, files)
-        problem = ", ".join(str(p.frames.path) for p, file in parts if not same_arrays(file["arrays"], p))
+        problem = ", ".join(str(p.frames.path) for p, file in parts if file["arrays"] != p.fingerprint())
         problem = problem and f"{problem} changed since the training"
     except UserError as error:
         problem = str(error).removeprefix("--unlabelled: ")

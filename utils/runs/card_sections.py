@@ -159,7 +159,7 @@ def cost_section(record: dict) -> str:
 def training_section(record: dict, model_name: str) -> str:
     """State how the model was made: teachers, weights, command and versions."""
     arguments, lines = record["arguments"], []
-    epoch = record.get("kept_epoch") or record.get("best_epoch")
+    epoch = record.get("kept_epoch")
     if "distilled" in record["kind"]:
         sources = arguments.get("source") or []
         names = [shown(file_name(str(each))) for each in (sources if isinstance(sources, list) else [sources])]

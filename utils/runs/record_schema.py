@@ -12,7 +12,7 @@ from utils.base.schemas import Count, NonNegative, Positive, Schema, Sha256, che
 from utils.runs.calibration import Calibration
 from utils.runs.cost import Cost
 
-FORMAT = 4  # incremented with each new field, so that older versions of the project say that a record is newer
+FORMAT = 1  # incremented with each new field, so that older versions of the project say that a record is newer
 
 Name = Annotated[str, pydantic.Field(min_length=1)]
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
@@ -63,24 +63,13 @@ class RecordedSplit(Schema):
         return self
 
 
-class Fingerprint(Schema, extra="allow"):
-    """What identifies arrays, see `ClipDataset.fingerprint`; `paths` is empty if the paths are unknown.
+class Fingerprint(Schema):
+    """What identifies arrays, see `ClipDataset.fingerprint`; `paths` is empty if the paths are unknown."""
 
-    Earlier versions stored `frames` in place of `content`.
-    """
-
-    __pydantic_extra__: dict[str, str]
     shape: Annotated[list[Positive], pydantic.Field(min_length=5, max_length=5)]
     labels: Sha256
     paths: Sha256 | Literal[""]
-    content: Annotated[str, pydantic.Field(pattern=r"^xxh3_128:[0-9a-f]{32}$")] | None = None
-    frames: Sha256 | None = None
-
-    @pydantic.model_validator(mode="after")
-    def _check_frames(self):
-        if (self.content is None) == (self.frames is None):
-            raise ValueError("must hold a digest of the frames, either content or frames")
-        return self
+    content: Annotated[str, pydantic.Field(pattern=r"^xxh3_128:[0-9a-f]{32}$")]
 
 
 class Input(Schema):
@@ -167,7 +156,6 @@ class Record(Schema):
     kind: Name
     teacher: Sha256 | list[Sha256] | None = None  # fingerprint of its file, or of those of several teachers
     unlabelled: Unlabelled | None = None
-    auxiliary: str | None = None  # written by one earlier version
     seconds: NonNegative = 0.0
     devices: Positive = 1  # number of devices on which the last part of the training ran
     student_weights: Sha256 | None = None  # digest of the initial weights of an image network
@@ -187,7 +175,6 @@ class Record(Schema):
     arrays: Fingerprint
     arguments: Arguments
     kept_epoch: Positive | None = None
-    best_epoch: Positive | None = None  # the name of kept_epoch in earlier versions
     validation: dict[str, float | None]  # None: not finite
     history: Name
     versions: dict[str, str]

@@ -12,7 +12,6 @@ from utils.base.devices import installed_versions
 from utils.base.files import escaped, plain
 from utils.data.clips import ClipDataset
 from utils.data.protocols import Split
-from utils.data.sampled import same_arrays
 from utils.data.split_lists import SETS
 from utils.runs.record_schema import FORMAT, digest_of_rows
 
@@ -75,11 +74,9 @@ def recorded_split(record: dict) -> Split:
 def same_clips(record: dict, dataset: ClipDataset) -> bool:
     """Return whether the row numbers in a record refer to the same clips in `dataset`.
 
-    They do if labels and paths are equal, at any frame size. Without paths the frames have to be equal as well; see
-    utils/data/sampled.py for records of earlier versions.
+    They do if labels and paths are equal, at any frame size. Without paths the frames have to be equal as well.
     """
-    known = record["arrays"]
+    known, found = record["arrays"], dataset.fingerprint()
     if dataset.paths is None:
-        return same_arrays(known, dataset)
-    found = dataset.fingerprint()
+        return known == found
     return known["shape"][0] == found["shape"][0] and all(known[part] == found[part] for part in ("labels", "paths"))

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,6 @@ from utils.base.interruption import between_steps
 from utils.base.isolation import Lost, silence
 from utils.base.options import ViewOptions
 from utils.data.clips import ClipDataset, FrameFile
-from utils.data.sampled import sample_digest
 from utils.networks.precision import in_bfloat16
 from utils.networks.recognizer import Recognizer
 from utils.training.question import Question
@@ -27,6 +27,7 @@ from utils.training.teacher import Teacher
 
 MODULES = (__name__, "models.frame_layers")  # whose code must be the same on all machines
 PACKAGES = ("numpy", "cv2", "tensorflow", "keras")
+SAMPLED_CLIPS = 64
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,14 @@ def logits_on_cluster(
                 if isinstance(result, Lost):
                     raise UserError(f"--scheduler: {path} {result.reason}; does it fit into the workers' memory?")
                 yield
+
+
+def sample_digest(frames: FrameFile) -> str:
+    """Return the SHA-256 of the first frames of up to 64 clips, spread over the file."""
+    sha = hashlib.sha256()
+    for row in np.unique(np.linspace(0, frames.shape[0] - 1, SAMPLED_CLIPS).astype(int)):
+        sha.update(frames.read(row, np.array([0])))
+    return sha.hexdigest()
 
 
 def prepare(setup: Setup) -> None:

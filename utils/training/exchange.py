@@ -8,7 +8,6 @@ from utils.base.errors import UserError
 from utils.base.files import require_free_space, write_json, write_text, written_beside
 from utils.base.progress import progress
 from utils.data.class_scores import ScoreKind
-from utils.data.sampled import is_sampled
 from utils.data.split_checks import refuse_seen_test_clips
 from utils.runs.records import recorded_split, split_record
 from utils.training.question import Question, differences
@@ -71,9 +70,8 @@ def check_origin(path: Path, question: Question, *, argument: str, per_view: boo
         print(f"note: {about_path} is missing, so it is unknown to which views the scores of {argument} {path} belong.")
         return
     about = read_scores_file(about_path, argument=argument)
-    is_old = is_sampled(about["key"])
-    wanted, frames = (question.sampled_key(), "frames") if is_old else (question.key(), "content")
-    of_clips = ("labels", "paths") + (("shape", frames, "view_version", "view_seed", "flip") if per_view else ())
+    wanted = question.key()
+    of_clips = ("labels", "paths") + (("shape", "content", "view_version", "view_seed", "flip") if per_view else ())
     of_clips += ("unlabelled",) if "unlabelled" in wanted else ()
     found = differences(about["key"], {name: wanted[name] for name in of_clips})
     if found:

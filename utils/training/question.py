@@ -2,9 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -13,7 +11,6 @@ from utils.base.options import ViewOptions
 from utils.data.clips import ClipDataset
 from utils.data.loading import SplitDataset
 from utils.data.protocols import Split
-from utils.data.sampled import sampled_fingerprint
 from utils.data.views import VERSION
 
 DIGEST = r"(xxh3_128:)?[0-9a-f]{12,}"
@@ -41,16 +38,9 @@ class Question:
 
     def key(self) -> dict:
         """Return plain values that identify clips and views, except for the number of views, which can be extended."""
-        return self._key(ClipDataset.fingerprint)
-
-    def sampled_key(self) -> dict:
-        """Return the key in the form of earlier versions, which has `frames`, a sample, in place of `content`."""
-        return self._key(partial(sampled_fingerprint, whole_clips=True))
-
-    def _key(self, fingerprint: Callable[[ClipDataset], dict]) -> dict:
-        unlabelled = [fingerprint(part) for part in self.dataset.unlabelled]
+        unlabelled = [part.fingerprint() for part in self.dataset.unlabelled]
         return {
-            **fingerprint(self.dataset),
+            **self.dataset.fingerprint(),
             "rows": digest(b"".join(rows.astype("<i8").tobytes() for rows in (self.split.train, self.rows(0)))),
             "view_version": VERSION,
             "view_seed": self.views.view_seed,

@@ -45,11 +45,11 @@ def scores_kind(path: Path, argument: str, asked: str = "auto") -> ScoreKind:
 
 
 def scores_fingerprint(fingerprint: str, kind: ScoreKind | None) -> str:
-    """Return the digest by which trainings know a source: that of its file, unless earlier versions read it otherwise.
+    """Return the digest by which trainings know a source: that of its file and of how its scores are read.
 
     `kind` is None for a network.
     """
-    return fingerprint if kind is None or kind.as_before else digest(f"{fingerprint} {kind}".encode())
+    return fingerprint if kind is None else digest(f"{fingerprint} {kind}".encode())
 
 
 def finite_float32(

@@ -28,24 +28,17 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Key(Schema):
-    """The result of `Question.key`. Earlier versions stored `frames` in place of `content`."""
+    """The result of `Question.key`."""
 
     shape: Annotated[list[Count], Field(min_length=5, max_length=5)]
     labels: Digest
     paths: Annotated[str, AfterValidator(lambda text: text and _digest(text))]  # empty: unknown
-    frames: Digest | None = None
-    content: Digest | None = None
+    content: Digest
     rows: Digest
     view_version: Count
     view_seed: Seed
     flip: bool
     unlabelled: Digest | None = None
-
-    @model_validator(mode="after")
-    def _identifies_frames(self) -> Self:
-        if (self.frames is None) == (self.content is None):
-            raise ValueError("must hold a digest of the clips, either frames or content")
-        return self
 
 
 class Rows(Schema):

@@ -163,7 +163,7 @@ ARGUMENTS = {
 def record_with(**fields):
     """Return a valid record of an untested student, with other `fields`."""
     cost = {"parameters": 1_234_567, "multiply_accumulates": 1_510_000_000, "megabytes": 4.938}
-    record = valid_record(fingerprint="0" * 64, format=3, arguments=ARGUMENTS, cost=cost) | fields
+    record = valid_record(fingerprint="0" * 64, arguments=ARGUMENTS, cost=cost) | fields
     return check_record(record, what="record")
 
 
@@ -409,16 +409,6 @@ def test_the_command_of_a_card_repeats_the_training(given, tmp_path):
     text = card_text(record_with(kind=kind, arguments=expected), "student.keras")
     (command,) = re.findall(rf"^python ({script} .*?)\n```", text.replace("\\\n", ""), re.DOTALL | re.MULTILINE)
     assert settings(shlex.split(command)) == expected
-
-
-def test_a_record_of_the_first_format():
-    """Models of earlier versions would have no card."""
-    record = valid_record(fingerprint="0" * 64, best_epoch=4, arguments={"group_pattern": None})
-    del record["kept_epoch"]
-    text = card_text(check_record(record, what="record"), "old.h5")
-    assert "The weights are those after epoch 4." in text
-    assert "Data set: unnamed, 9 clips (" in text
-    assert "python KD_training.py \\\n  --output_path old.h5" in text
 
 
 def test_the_command_writes_cards(tmp_path):
