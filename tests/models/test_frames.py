@@ -130,3 +130,11 @@ def test_saved_students_are_loaded_unchanged(clips, tmp_path):
         loaded = keras.models.load_model(path, compile=False)
         np.testing.assert_array_equal(logits_of(loaded, clips), logits_of(model, clips))
         assert len(loaded.trainable_variables) == len(model.trainable_variables)
+
+
+@pytest.mark.parametrize(("pretrained", "momentum", "trainable"), [(False, 0.9, True), (True, 0.99, False)])
+def test_statistics_follow_small_data_sets(pretrained, momentum, trainable):
+    """With the momentum for millions of images, the statistics of a short training would still be the initial ones."""
+    model = build_frames(LITE0, 5, pretrained=pretrained, **SMALL)
+    found = {(layer.momentum, layer.trainable) for layer in normalisation_layers(backbone_of(model))}
+    assert found == {(momentum, trainable)}

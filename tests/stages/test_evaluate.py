@@ -65,6 +65,7 @@ def test_views_are_averaged(arrays, recognizer, monkeypatch, capsys):
     labels = np.load(data.annotations)
     by_view = np.random.default_rng(0).normal(0, 2, (4, len(labels), 3)).astype(np.float32)
     monkeypatch.setattr(type(recognizer), "logits", lambda self, _, rows, *, view=0, **__: by_view[view][rows])
+    monkeypatch.setattr(evaluation, "milliseconds_per_clip", lambda _: 2.5)
     one = evaluation.evaluate(data, [recognizer.path])["recognizers"][0]
     assert "views:" not in capsys.readouterr().out
     several = evaluation.evaluate(data, [recognizer.path, recognizer.path], views=4)["recognizers"]
@@ -77,6 +78,7 @@ def test_views_are_averaged(arrays, recognizer, monkeypatch, capsys):
         assert result["interval"]["estimate"] == result["top1"]
         assert result["loss"] == pytest.approx(-np.log(found[np.arange(6), labels[test]]).mean(), rel=1e-5)
     assert [one["views"], *(result["views"] for result in several)] == [1, 4, 4]
+    assert [each["milliseconds_per_clip"] for each in (one, *several)] == [2.5, 10, 10]
 
 
 def test_calibrate(arrays, recognizer, monkeypatch, capsys):

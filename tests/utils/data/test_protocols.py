@@ -15,6 +15,7 @@ from utils.base.errors import UserError
 from utils.base.options import PROTOCOLS
 from utils.data.groups import read_groups
 from utils.data.protocols import RANDOM_WARNING, make_split, parse_protocol
+from utils.data.stratify import group_folds
 
 SETS = ("train", "validation", "test")
 quick = settings(max_examples=60, deadline=None, derandomize=True)
@@ -332,5 +333,9 @@ def test_folds_test_each_clip_once_and_keep_people_apart(people):
     for split in splits:
         assert len(split.test) in range(4 * 2 * 3, 4 * 2 * 4 + 1)  # 3 or 4 people
         assert not set(keys[split.test]) & set(keys[np.concatenate([split.train, split.validation])])
+    labels = np.unique([name.partition("/")[0] for name in names], return_inverse=True)[1]
+    folds = group_folds(labels, keys, count=3, seed=5)
+    for number, split in enumerate(splits):
+        np.testing.assert_array_equal(split.test, np.flatnonzero(folds == number))
     other = split_of(names, "fold:1/3", split_seed=6)
     assert not np.array_equal(other.test, splits[0].test)

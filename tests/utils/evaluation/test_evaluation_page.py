@@ -16,6 +16,7 @@ from tests.scripts import PROJECT
 from utils.base import drawing
 from utils.evaluation.confusion import ConfusionMatrix
 from utils.evaluation.evaluation_page import content, write_evaluation_page
+from utils.evaluation.metrics import calibration_error
 from utils.evaluation.pictures import strip_of_frames
 
 CLASSES = ["<script>alert(1)</script>", "a$^$b", "two\nlines", "שלום"]
@@ -177,3 +178,48 @@ def test_no_tensorflow_is_needed():
     code = "import sys, utils.evaluation.evaluation_page, utils.evaluation.experiment_page; "
     code += "sys.exit(bool({'tensorflow', 'keras', 'jinja2'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, timeout=120).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("gain", "p_value", "costs", "difference", "verdict", "cost"),
+    [
+        (0.125, 0.049, (5, 20), "12.5 points above it", "significant", "25 % of"),
+        (-0.125, 0.051, (20, 5), "12.5 points below it", "not significant", "4 times"),
+        (0.0, 1.0, (5, 5), "as accurate", "not significant", None),
+    ],
+)
+def test_the_verdict_on_another_model(report, gain, p_value, costs, difference, verdict, cost):
+    """The first sentence that people read would name the wrong model as better or cheaper, or chance as a result."""
+    results = [result | {"multiply_accumulates": value} for result, value in zip(report.results, costs)]
+    interval = {"estimate": gain, "low": gain - 0.1, "high": gain + 0.1}
+    compared = report.comparisons[0] | {"p_value": p_value, "difference": interval}
+    _, found = content(replace(report, results=results, comparisons=[compared], folder=None))["verdict"]
+    assert found["versus"]["difference"] == difference
+    assert found["versus"]["detail"].split(", ")[-1] == verdict
+    assert found["versus"]["cost"] == cost
+
+
+def test_who_alone_recognises_how_many_clips(report):
+    """The sentence would credit one model with the clips of the other."""
+    write_evaluation_page(report.folder / "report.html", report)
+    text = " ".join(unescape(re.sub(r"<[^>]*>", "", (report.folder / "report.html").read_text())).split())
+    labels = report.predictions[0].clips.labels
+    right, other = (each.logits.argmax(axis=1) == labels for each in report.predictions)
+    only, only_other = (right & ~other).sum(), (other & ~right).sum()
+    assert only != only_other
+    assert f"recognised by student.keras only: {only}; by teacher.keras only: {only_other}." in text
+
+
+def test_the_calibrated_diagram_divides_by_the_temperature(report, monkeypatch):
+    """A model that is overconfident would look worse after its calibration, or the figure contradict the table."""
+    labels, temperature = report.predictions[0].clips.labels, 3.0
+    predictions = [replace(each, logits=4 * each.logits) for each in report.predictions]
+    calibrated = {"temperature": temperature, "threshold": 0.5, "calibration_error": 0.25, "loss": 1.5}
+    results = [result | {"calibrated": calibrated} for result in report.results]
+    monkeypatch.setattr(type(report), "draw", lambda self, display, *_: display)
+    page = content(replace(report, predictions=predictions, results=results))
+    for each, raw, after in zip(predictions, page["reliability"].lines, page["reliability_calibrated"].lines):
+        assert raw.error == pytest.approx(calibration_error(labels, each.logits))
+        assert after.error == pytest.approx(calibration_error(labels, each.logits / temperature))
+        assert after.error < raw.error
+    assert cells(page["calibration"])[0][3:] == ["3", "25.0 %", "1.500"]

@@ -190,3 +190,36 @@ def test_cells_are_identified_by_their_settings(make_cell, tmp_path):
     cell.model_path.touch()
     assert cell.is_trained
     assert cell.is_tested
+
+
+def test_gains_over_folds_and_seeds(make_cell):
+    """A student that is worse than the student alone would be reported as better, or its gap to the teacher as gain."""
+    right = {ALONE: ([1, 0], [0, 0]), TEACHER: ([1, 1], [1, 1]), COOL: ([1, 1], [1, 0])}  # 25, 100 and 75 %
+    cells = [
+        make_cell(row, fold, seed, rows, correct)
+        for row, both in right.items()
+        for (fold, rows), correct in zip(FOLDS.items(), both)
+        for seed in (0, 1)
+    ]
+    lines = {row: line(cells, row) for row in right}
+    for groups in (None, np.arange(4)):  # t over folds, then pooled
+        found = summarise(lines[COOL], lines[ALONE], lines[TEACHER], groups)
+        assert found["minus_alone"]["estimate"] == pytest.approx(0.5)
+        assert found["minus_teacher"]["estimate"] == pytest.approx(-0.25)
+        assert summarise(lines[TEACHER], lines[ALONE], None, groups)["minus_alone"]["estimate"] == pytest.approx(0.75)
+
+
+def test_overlapping_folds_are_not_pooled(make_cell):
+    """Clips that several folds test would count as several clips, and the interval would be too narrow."""
+    cells = [make_cell(ALONE, fold, 0, [0, 1, number], [1, number % 2, 0]) for number, fold in enumerate("abc", 2)]
+    assert accuracy(line(cells, ALONE).tests, np.arange(9)).method == "t over 3 folds"
+
+
+def test_validation_clips_of_other_folds_have_no_say(make_cell):
+    """They may be test clips of this fold: the choice would be made on what it is tested on."""
+    cells = [make_cell(row, fold, 0, rows, [0, 1]) for row in (ALONE, TEACHER) for fold, rows in FOLDS.items()]
+    for fold, (cool, warm) in {"logo:1": (0.6, 0.5), "logo:2": (0.1, 0.9)}.items():  # WARM is better on average
+        cells.append(make_cell(COOL, fold, 0, FOLDS[fold], [0, 1], validation=cool))
+        cells.append(make_cell(WARM, fold, 0, FOLDS[fold], [0, 1], validation=warm))
+    _, chosen = lines_of(cells, seen_by_cells(cells))
+    assert {choice["fold"]: choice["temperature"] for choice in chosen} == {"logo:1": 1.0, "logo:2": 5.0}

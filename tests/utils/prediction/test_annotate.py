@@ -130,6 +130,15 @@ def test_text_fits(width):
     assert band.text_size >= width / 40 - 1
 
 
+@pytest.mark.parametrize("confidence", [0.0, 0.25, 1.0])
+def test_the_bar_is_as_long_as_the_confidence(confidence):
+    """Every answer of an annotated video would look certain."""
+    band = overlay.band_of(640, timeline_of().segments, 0.0, 2.0)
+    row = band.draw(overlay.Moment("walk", confidence, 0.0))[round(1.75 * band.text_size)]
+    filled = (row == overlay.rgb(band.colour("walk"))).all(axis=1).sum()
+    assert filled == pytest.approx(confidence * (640 - 2 * (band.text_size // 2)), abs=1)
+
+
 def test_the_playhead_moves():
     """The strip would not show where the video is."""
     band = overlay.band_of(640, timeline_of().segments, 0.0, 2.0)

@@ -1,6 +1,7 @@
 """The timeline of a video file."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -133,3 +134,11 @@ def test_videos_that_opencv_cannot_decode(tmp_path):
     timeline = colour_predictor().timeline(tmp_path / "a.mp4", TimelineOptions(window=0.4, smoothing=0.0))
     assert [segment.label for segment in timeline.segments] == ["red", "blue"]
     np.testing.assert_allclose([segment.end for segment in timeline.segments], [2.0, 4.0], atol=0.2)
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [((0.5, 1.5), 1.0), ((0.5, None), None), ((None, None), None)])
+def test_clip_seconds_of_an_ensemble(seconds, expected):
+    """The windows of several models would have the length of one of them, or a length that one does not know."""
+    predictors = [colour_predictor(clip_seconds=each) for each in seconds]
+    both = replace(predictors[0], members=tuple(predictor.members[0] for predictor in predictors))
+    assert both.clip_seconds == expected
