@@ -162,7 +162,9 @@ def cells_of(experiment: Experiment, fold: str, seed: int, common: dict, unlabel
         settings = common | {"role": row.role} | plain(weight_settings(options.values())) | inputs
         return Cell(row, fold, seed, settings, experiment.output_path / "cells", options, **parents, views=tested)
 
-    code, *weights = student_files(experiment.distillation).values()
+    student_inputs = dict(zip(("code", "student_weights"), student_files(experiment.distillation).values()))
+    if unlabelled:
+        student_inputs["unlabelled"] = unlabelled
 
     def student(row: Row, teacher_cell: Cell | None = None, **distillation) -> Cell:
         if not any(path.suffix == SCORES_SUFFIX for path in distillation.get("source", ())):
@@ -173,12 +175,8 @@ def cells_of(experiment: Experiment, fold: str, seed: int, common: dict, unlabel
             "views": effective_views(experiment.views),
             "distillation": replace(experiment.distillation, **distillation),
         }
-        inputs = {"code": code, "teacher": teacher_cell.key if teacher_cell else None}
-        if weights:
-            inputs["student_weights"] = weights[0]
-        if unlabelled:
-            inputs["unlabelled"] = unlabelled
-        return cell(row, options, inputs, teacher_cell=teacher_cell)
+        teacher = {"teacher": teacher_cell.key if teacher_cell else None}
+        return cell(row, options, student_inputs | teacher, teacher_cell=teacher_cell)
 
     yield student(Row("alone"), alpha=1.0)
     teachers = {}
@@ -191,8 +189,8 @@ def cells_of(experiment: Experiment, fold: str, seed: int, common: dict, unlabel
         }
         inputs = {"code": teacher_code(), "weights": None}
         if name == "sports1m":
-            weights = experiment.teacher.weights
-            inputs["weights"] = file_fingerprint(weights) if weights else MD5
+            file = experiment.teacher.weights
+            inputs["weights"] = file_fingerprint(file) if file else MD5
         teachers[name] = cell(Row("teacher", name), options, inputs)
     for name, parts in experiment.given_teachers.items():
         files = tuple(teachers[part] if part in teachers else file_of_part(part, fold, seed) for part in parts)

@@ -26,7 +26,7 @@ from utils.experiments.grid import Experiment, cells_of, from_arguments
 from utils.training import state as state_module
 from utils.training.state import settings_of
 
-ALL = {"alone", "teacher", "distilled"}
+ALL, STUDENTS = {"alone", "teacher", "distilled"}, {"alone", "distilled"}
 # By option: a value other than the default, and the roles whose weights it can change.
 TRAINING = {
     "batch_size": (4, ALL),
@@ -71,27 +71,34 @@ OPTIONS = {
 }
 
 
+TEACHERS = ("scratch", "weights of a file", "downloaded weights", "network", "scores")
+
+
 @pytest.fixture
 def experiment(tmp_path):
     return make_experiment(tmp_path)
 
 
-def make_experiment(folder):
-    """Return an experiment with one teacher, one seed and one temperature."""
-    origin = ArrayOrigin(None, None, None, None, {}, 16, (112, 112))
+def make_experiment(folder, teacher="scratch"):
+    """Return an experiment with one teacher, one seed and one temperature; the student starts from the file "a"."""
+    for name in ("a", "b"):
+        (folder / name).write_text(name)
+    (folder / "t.keras").touch()
+    np.save(folder / "t.npy", [[0.25, 0.75]])
+    given = {"network": folder / "t.keras", "scores": folder / "t.npy"}.get(teacher)
     return Experiment(
         output_path=folder,
-        origin=origin,
+        origin=ArrayOrigin(None, None, None, None, {}, 16, (112, 112)),
         split="random",
         folds=None,
         split_seed=0,
         split_dir=None,
         group_pattern=None,
         seeds=[0],
-        teachers=["scratch"],
-        given_teachers={},
-        teacher=TeacherOptions(),
-        distillation=DistillationOptions(),
+        teachers=["none" if given else "sports1m" if "weights" in teacher else "scratch"],
+        given_teachers={"mine": (str(given),)} if given else {},
+        teacher=TeacherOptions(weights=folder / "a" if teacher == "weights of a file" else None),
+        distillation=DistillationOptions(student="frames:efficientnet_lite0", student_weights=folder / "a"),
         temperatures=[4.0],
         alphas=[0.1],
         teacher_training=TrainingOptions(),
@@ -126,28 +133,45 @@ def test_every_option_is_in_these_tables():
         assert {part.name for part in fields(kind)} == set(table)
 
 
-@pytest.mark.parametrize("name", [name for name in TRAINING if name != "seed"])
-def test_training_options(experiment, name):
-    value, roles = TRAINING[name]
-    training = replace(TrainingOptions(), **{name: value})
-    other = replace(experiment, teacher_training=training, student_training=training)
-    assert changed(keys(experiment), keys(other)) == roles
+# By kind of options: the fields of Experiment that hold them.
+PARTS = {
+    TrainingOptions: ("teacher_training", "student_training"),
+    NetworkOptions: ("teacher_network", "student_network"),
+    ViewOptions: ("views",),
+    DistillationOptions: ("distillation",),
+}
 
 
-@pytest.mark.parametrize("name", NETWORK)
-def test_network_options(experiment, name):
-    value, roles = NETWORK[name]
-    network = replace(NetworkOptions(), **{name: value})
-    other = replace(experiment, teacher_network=network, student_network=network)
-    assert changed(keys(experiment), keys(other)) == roles
+@pytest.mark.parametrize("teacher", TEACHERS)
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_each_option_changes_what_depends_on_it(tmp_path, teacher, kind):
+    """Networks of other settings would be reused, for one kind of teacher only, or finished ones be trained again."""
+    experiment = make_experiment(tmp_path, teacher)
+    files = {"student_weights": (tmp_path / "b", STUDENTS), "unlabelled": ((tmp_path / "clips.npy",), STUDENTS)}
+    np.save(tmp_path / "clips.npy", np.zeros((2, 3, 4, 5, 3), np.uint8))
+    for name, change in OPTIONS[kind].items():
+        value, roles = change or files.get(name, (None, None))
+        if roles is None or name == "seed":
+            continue
+        other = {part: replace(getattr(experiment, part), **{name: value}) for part in PARTS[kind]}
+        has_fixed_teacher = teacher in ("network", "scores") or (kind is ViewOptions and teacher != "scratch")
+        expected = with_taught(roles - {"teacher"} if has_fixed_teacher else roles)
+        assert changed(keys(experiment), keys(replace(experiment, **other))) == expected, name
 
 
-@pytest.mark.parametrize("name", VIEWS)
-def test_view_options(experiment, name):
-    """Otherwise a new seed of the views would reuse old cells, or a new number of views would retrain the teacher."""
-    value, roles = VIEWS[name]
-    other = replace(experiment, views=replace(ViewOptions(), **{name: value}))
-    assert changed(keys(experiment), keys(other)) == with_taught(roles)
+@pytest.mark.parametrize("teacher", TEACHERS[1:])
+def test_each_file_of_a_teacher_changes_its_students(tmp_path, teacher, monkeypatch):
+    """Students of other weights or scores would be reused, or those of the same file in another place be retrained."""
+    experiment = make_experiment(tmp_path, teacher)
+    before = keys(experiment)
+    (tmp_path / "other").mkdir()
+    moved = make_experiment(tmp_path / "other", teacher)
+    assert changed(before, keys(moved)) == set()
+    monkeypatch.setattr(grid_module, "MD5", "other")
+    np.save(tmp_path / "t.npy", [[0.5, 0.5]])
+    (tmp_path / "t.keras").write_text("other")
+    changes = {"weights of a file": {"teacher": TeacherOptions(weights=tmp_path / "b")}}
+    assert changed(before, keys(replace(experiment, **changes.get(teacher, {})))) == {"teacher", "distilled"}
 
 
 def test_view_options_have_no_effect_without_views(experiment):
@@ -155,13 +179,6 @@ def test_view_options_have_no_effect_without_views(experiment):
     assert changed(keys(experiment), keys(whole)) == ALL
     other = replace(experiment, views=ViewOptions(views=0, view_seed=3, flip=False))
     assert changed(keys(whole), keys(other)) == set()
-
-
-@pytest.mark.parametrize("name", DISTILLATION)
-def test_distillation_options(experiment, name):
-    value, roles = DISTILLATION[name]
-    other = replace(experiment, distillation=replace(DistillationOptions(), **{name: value}))
-    assert changed(keys(experiment), keys(other)) == roles
 
 
 def test_what_the_grid_varies(experiment):
@@ -183,29 +200,13 @@ def test_unlabelled_clips_are_identified_by_content(experiment, tmp_path):
     def keys_with(clips):
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}.npy"  # a new path each time
         np.save(path, clips)
-        return keys(replace(experiment, distillation=DistillationOptions(unlabelled=(path,))))
+        return keys(replace(experiment, distillation=replace(experiment.distillation, unlabelled=(path,))))
 
-    students, clips = {"alone", "distilled"}, np.arange(2 * 3 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 3, 4, 5, 3)
-    assert changed(keys(experiment), keys_with(clips)) == students  # epochs are longer
+    clips = np.arange(2 * 3 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 3, 4, 5, 3)
+    assert changed(keys(experiment), keys_with(clips)) == STUDENTS  # epochs are longer
     assert changed(keys_with(clips), keys_with(clips)) == set()
-    assert changed(keys_with(clips), keys_with(clips + 1)) == students
-    assert changed(keys_with(clips), keys_with(clips.reshape(2, 3, 5, 4, 3))) == students  # the same bytes
-
-
-def test_initial_weights_are_identified_by_content(experiment, tmp_path):
-    """Students that start from other weights would be reused."""
-
-    def keys_with(content):
-        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.h5"  # a new path each time
-        path.write_bytes(content)
-        distillation = DistillationOptions(student="frames:efficientnet_lite0", student_weights=path)
-        return keys(replace(experiment, distillation=distillation))
-
-    students = {"alone", "distilled"}
-    random = replace(experiment, distillation=DistillationOptions(student="frames:efficientnet_lite0"))
-    assert changed(keys(random), keys_with(b"a")) == students
-    assert changed(keys_with(b"a"), keys_with(b"a")) == set()
-    assert changed(keys_with(b"a"), keys_with(b"b")) == students
+    assert changed(keys_with(clips), keys_with(clips + 1)) == STUDENTS
+    assert changed(keys_with(clips), keys_with(clips.reshape(2, 3, 5, 4, 3))) == STUDENTS  # the same bytes
 
 
 def test_options_of_the_student_do_not_reach_the_teacher(tmp_path):
@@ -235,17 +236,7 @@ def with_scores(experiment, path, scores, **distillation):
     """The experiment with class scores, written to `path`, as its only teacher."""
     np.save(path, np.asarray(scores))
     given = {"teachers": ["none"], "given_teachers": {"mine": (str(path),)}}
-    return replace(experiment, **given, distillation=DistillationOptions(**distillation))
-
-
-def test_a_given_teacher_is_identified_by_its_file(experiment, tmp_path):
-    """Students of other scores would be reused, or students of the same scores be retrained."""
-
-    def key(score):
-        return keys(with_scores(experiment, tmp_path / "t.npy", [[-1.0, score]]))
-
-    assert changed(key(1.0), key(2.0)) == {"teacher", "distilled"}
-    assert changed(key(1.0), key(1.0)) == set()
+    return replace(experiment, **given, distillation=replace(experiment.distillation, **distillation))
 
 
 def test_source_scores_change_teachers_and_students_of_scores_only(experiment, tmp_path):
@@ -255,7 +246,7 @@ def test_source_scores_change_teachers_and_students_of_scores_only(experiment, t
     for choice in ("logits", "probabilities"):
         other = keys(with_scores(experiment, path, scores, source_scores=choice))
         assert changed(auto, other) == {"teacher", "distilled"}
-    trained = replace(experiment, distillation=DistillationOptions(source_scores="logits"))
+    trained = replace(experiment, distillation=replace(experiment.distillation, source_scores="logits"))
     assert changed(keys(experiment), keys(trained)) == set()
     assert weight_settings([DistillationOptions(source_scores="logits")])["source_scores"] == "logits"
 
