@@ -11,7 +11,7 @@ from utils.base.files import file_fingerprint, read_json
 from utils.data.clips import ClipDataset
 from utils.data.protocols import Split
 from utils.evaluation.seen import SEEN_SETS, Seen, seen_clips, united, warnings
-from utils.experiments.cells import Cell
+from utils.experiments.cells import Cell, Row
 from utils.networks.recognizer import read_record
 from utils.runs.records import record_path
 
@@ -61,21 +61,32 @@ def record_of_source(path: Path) -> dict | None:
 
 def check_given_teachers(
     cells: tuple[Cell, ...], dataset: ClipDataset, splits: dict[str, Split], *, fail_on_leak: bool
-) -> None:
-    """Print what given teachers have seen of the test clips, by fold.
+) -> tuple[Cell, ...]:
+    """Print what given teachers have seen of the test clips, by fold; return the cells that can be trained.
 
-    With `fail_on_leak`, raises UserError if a teacher has seen test clips, or if it is unknown which it has seen.
+    No student can be trained to imitate a teacher that has seen its test clips. The students of such a teacher are left
+    out in all folds, because a row of fewer folds could not be compared. With `fail_on_leak`, raises UserError if a
+    teacher has seen test clips, or if it is unknown which it has seen.
     """
-    printed = set()
-    for cell in cells:
-        found = warnings(cell.row.name, seen_by(cell, dataset, splits[cell.fold]).test.as_dict()) if cell.parts else []
-        if found and fail_on_leak:
-            names = ",".join(map(str, cell.teaching_files))
-            raise UserError(
-                f"--fail_on_leak: --sources {cell.row.teacher}={names} must be new to the test clips of {cell.fold}, "
-                f"but {found[0].removeprefix('warning: ')}"
-            )
-        for line in found:
-            if (line := f"{cell.fold}: {line}") not in printed:
-                print(line)
-                printed.add(line)
+    seen = {cell: seen_by(cell, dataset, splits[cell.fold]).test for cell in cells if cell.parts}
+    found = [(cell, f"{cell.fold}: {line}") for cell in seen for line in warnings(cell.row.name, seen[cell].as_dict())]
+    if found and fail_on_leak:
+        cell, line = found[0]
+        names = ",".join(map(str, cell.teaching_files))
+        raise UserError(
+            f"--fail_on_leak: --sources {cell.row.teacher}={names} must be new to the test clips of "
+            f"{line.replace(': warning: ', ', but ', 1)}"
+        )
+    for line in dict.fromkeys(line for _, line in found):
+        print(line)
+    unfit = {cell.row.teacher for cell in seen if len(seen[cell].seen)}
+    kept = tuple(cell for cell in cells if not (cell.row.teacher in unfit and imitates(cell.row)))
+    if len(kept) < len(cells):
+        names = ", ".join(sorted({cell.row.teacher for cell in cells if cell not in kept}))
+        print(f"note: {len(cells) - len(kept)} students of {names} are left out, because it has seen their test clips")
+    return kept
+
+
+def imitates(row: Row) -> bool:
+    """Return whether the networks of a row learn from their teacher, not from labels alone."""
+    return row.role == "distilled" and row.alpha < 1

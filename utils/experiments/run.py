@@ -42,8 +42,7 @@ def run(experiment: Experiment) -> dict:
     with exclusive_lock(experiment.output_path / ".experiment.lock", what=f"--output_path {experiment.output_path}"):
         if existing_arrays(experiment.origin, experiment.output_path) is None:
             expected_grid(experiment)  # an impossible split fails before hours of extraction
-        grid = make_grid(experiment, arrays(experiment.origin, experiment.output_path))
-        check_sources(grid)
+        grid = checked(make_grid(experiment, arrays(experiment.origin, experiment.output_path)))
         settings = {name: value for name, value in experiment.arguments.items() if name != "config"}
         write_json(experiment.output_path / "settings.json", plain(settings))  # can be used as a recipe
         leaks = find_leaks(grid)
@@ -64,8 +63,7 @@ def dry_run(experiment: Experiment) -> None:
     check_devices(experiment.student_training)
     origin, folder = experiment.origin, experiment.output_path
     if (data := existing_arrays(origin, folder)) is not None:
-        grid = make_grid(experiment, data)
-        check_sources(grid)
+        grid = checked(make_grid(experiment, data))
     else:
         grid, videos = expected_grid(experiment)
         print(f"no arrays yet: {videos} videos have to be read first; this time is not estimated")
@@ -107,10 +105,11 @@ def find_leaks(grid: Grid) -> dict[str, dict]:
     return found
 
 
-def check_sources(grid: Grid) -> None:
-    """Print what given teachers have seen of the test clips. Raises UserError with `fail_on_leak` if that is any."""
+def checked(grid: Grid) -> Grid:
+    """Return the grid without the students of teachers that have seen their test clips; see `check_given_teachers`."""
     fail_on_leak = grid.experiment.fail_on_leak
-    check_given_teachers(grid.cells, open_dataset(grid), grid.splits, fail_on_leak=fail_on_leak)
+    cells = check_given_teachers(grid.cells, open_dataset(grid), grid.splits, fail_on_leak=fail_on_leak)
+    return replace(grid, cells=cells)
 
 
 def train_missing(grid: Grid) -> None:

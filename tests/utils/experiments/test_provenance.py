@@ -92,3 +92,25 @@ def test_teachers_are_checked_in_each_fold(arrays, make_files, make_cell, capsys
     scores.with_suffix(".json").unlink()
     with pytest.raises(UserError, match=r"same\.npy must be new to .* of one, but it is unknown which"):
         check_given_teachers((make_cell(scores, fold="one"),), dataset, splits, fail_on_leak=True)
+
+
+def test_students_of_a_teacher_that_has_seen_test_clips_are_left_out(arrays, make_files, make_cell, capsys):
+    """The grid would end with an error at its first distilled student, after all trainings before it."""
+    dataset, split = arrays
+    splits = {"one": split, "two": other_split(dataset)}
+    model, _ = make_files("same", split)
+
+    def student(teacher, fold, alpha):
+        row = Row("distilled", teacher, 4.0, alpha)
+        return Cell(row, fold, 0, {}, make_cell().root, {})
+
+    given = [make_cell(model, fold=fold) for fold in splits]
+    labels_only = [student("x", fold, 1.0) for fold in splits]
+    others = [student("scratch", fold, 0.1) for fold in splits]
+    misled = [student("x", fold, alpha) for fold in splits for alpha in (0.1, 0.5)]
+    cells = (*given, *misled, *labels_only, *others)
+    assert check_given_teachers(cells, dataset, splits, fail_on_leak=False) == (*given, *labels_only, *others)
+    note = "note: 4 students of x are left out, because it has seen their test clips"
+    assert capsys.readouterr().out.splitlines()[-1] == note
+    one_fold = tuple(cell for cell in cells if cell.fold == "one")
+    assert check_given_teachers(one_fold, dataset, splits, fail_on_leak=False) == one_fold
