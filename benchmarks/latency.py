@@ -92,8 +92,8 @@ def ways_of(folder: Path, threads: int) -> tuple[dict[str, Callable], dict[str, 
     import tensorflow as tf
 
     from models.c3d import build_c3d
+    from utils.networks.formats.opening import open_runtime
     from utils.networks.model_file import load_checked
-    from utils.networks.runtimes.opening import open_runtime
 
     model = load_checked(folder / "net.keras")
     teacher = build_c3d(CLASSES, input_shape=model.input_shape[1:])
@@ -110,7 +110,7 @@ def ways_of(folder: Path, threads: int) -> tuple[dict[str, Callable], dict[str, 
         ways[name] = lambda runtime=runtime: runtime(clip)
         if file == "net.xml":
             try:
-                in_bfloat16 = open_runtime(folder / file, threads=threads, bfloat16=True)
+                in_bfloat16 = open_runtime(folder / file, threads=threads, precision="bfloat16")
             except UserError as error:
                 print(f"note: {error}", file=sys.stderr)
             else:

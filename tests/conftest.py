@@ -95,7 +95,7 @@ def arrays(make_arrays):
 # Tests that send signals to a training, and tests that load ONNX Runtime, OpenVINO and LiteRT. A signal to a training
 # crashes a process that has run an OpenVINO model before. No script does both; predictions are not affected.
 SIGNALLED = ("training/test_state", "stages/test_train_student", "stages/test_frame_student", "teachers/test_cache")
-WITH_RUNTIMES = ("utils/export/", "networks/runtimes/", "prediction/test_exported", "test_documented_commands")
+WITH_RUNTIMES = ("utils/export/", "networks/formats/", "prediction/test_exported", "test_documented_commands")
 
 
 def pytest_collection_modifyitems(items):

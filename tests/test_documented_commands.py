@@ -21,7 +21,7 @@ from models.c3d import WEIGHT_LAYERS, build_c3d
 from models.efficientnet_lite import build_efficientnet_lite0
 from tests.exported_files import write_exported
 from tests.scripts import PROJECT, eager_functions, run_script
-from utils.base.argument_types import EXPORTED_SUFFIXES
+from utils.base.formats import EXPORTED_SUFFIXES
 from utils.data.clips import open_clips
 from utils.evaluation.metrics import accuracy
 from utils.experiments import plan

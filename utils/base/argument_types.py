@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models import BACKBONES, STUDENTS
+from utils.base.formats import EXPORTED_SUFFIXES
 from utils.base.frame_students import IMAGENET, NO_WEIGHTS, PREFIX, backbone_name
 
 MODEL_SUFFIXES = (".keras", ".h5")
 ALL_DEVICES = "all"
-EXPORTED_SUFFIXES = (".onnx", ".xml", ".tflite")  # ONNX, OpenVINO, LiteRT
-QUANTISED = "_int8"  # what the names of exported files have after that of their source
 SCORES_SUFFIX = ".npy"
 Error = argparse.ArgumentTypeError
 

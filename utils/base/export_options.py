@@ -4,11 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils.base.argument_types import output_folder, positive_int
+from utils.base.formats import FORMATS, NOT_QUANTISED, QUANTISED
 from utils.base.setting import setting
-
-EXPORT_FORMATS = ("onnx", "openvino", "litert", "saved_model")
-SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "litert": ".tflite", "saved_model": "_saved_model"}
-NOT_QUANTISED = ("saved_model",)
 
 
 @dataclass(frozen=True)
@@ -16,7 +13,7 @@ class ExportOptions:
     """What is exported, and how it is verified and measured. `threads` None stands for one per core."""
 
     formats: tuple[str, ...] = setting(
-        ("onnx",), "formats to write", flag="--format", nargs="+", choices=EXPORT_FORMATS
+        ("onnx",), "formats to write", flag="--format", nargs="+", choices=tuple(FORMATS)
     )
     output: str = setting(
         "probabilities",
@@ -42,7 +39,7 @@ def exported_names(stem: str, options: ExportOptions) -> dict[str, tuple[str, st
     """Return the name of each exported file or folder with its format and precision, float32 before int8."""
     found = {}
     for kind in dict.fromkeys(options.formats):
-        found[f"{stem}{SUFFIXES[kind]}"] = (kind, "float32")
+        found[f"{stem}{FORMATS[kind]}"] = (kind, "float32")
         if options.int8 and kind not in NOT_QUANTISED:
-            found[f"{stem}_int8{SUFFIXES[kind]}"] = (kind, "int8")
+            found[f"{stem}{QUANTISED}{FORMATS[kind]}"] = (kind, "int8")
     return found

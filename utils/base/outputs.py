@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from utils.base.argument_types import EXPORTED_SUFFIXES, MODEL_SUFFIXES, QUANTISED, SCORES_SUFFIX
+from utils.base.argument_types import MODEL_SUFFIXES, SCORES_SUFFIX
 from utils.base.arguments import options_of
 from utils.base.checked_outputs import Input, Output, check_outputs
 from utils.base.errors import UserError
@@ -39,6 +39,7 @@ from utils.base.file_kinds import (
     TEST_RESULTS,
 )
 from utils.base.files import beside_history, file_fingerprint, read_json
+from utils.base.formats import EXPORTED_SUFFIXES, QUANTISED
 from utils.base.options import (
     PATHS_FILE,
     DataOptions,

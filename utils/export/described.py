@@ -5,10 +5,11 @@ from pathlib import Path
 
 from utils.base.devices import installed_versions
 from utils.base.errors import UserError
-from utils.base.export_options import EXPORT_FORMATS, ExportOptions, exported_names
+from utils.base.export_options import ExportOptions, exported_names
 from utils.base.files import file_fingerprint
+from utils.base.formats import FORMATS
 from utils.base.prediction_options import PredictionOptions
-from utils.export.packages import RUN_BY, versions_of
+from utils.export.packages import versions_of
 from utils.export.verification import Verification
 from utils.networks.cost import cost_of_model
 from utils.networks.export_record import (
@@ -21,6 +22,7 @@ from utils.networks.export_record import (
     metadata_of,
     read_export_record,
 )
+from utils.networks.formats.opening import format_of
 from utils.networks.recognizer import Recognizer
 from utils.prediction.predictor import class_names_of
 from utils.runs.calibration import recorded_calibration
@@ -54,7 +56,7 @@ def metadata_for(recognizer: Recognizer, options: ExportOptions, given: Predicti
         threshold=calibration.threshold if calibration else None,
         clip_seconds=ClipSeconds(**seconds) if seconds else None,
         cost=cost_of_model(recognizer.model),
-        versions=installed_versions() | versions_of((*RUN_BY.values(), *CONVERTERS)),
+        versions=installed_versions() | versions_of((*(format_of(kind).runtime for kind in FORMATS), *CONVERTERS)),
     )
 
 
@@ -79,7 +81,7 @@ def kept_files(
     Prints a note on files of another export, which the new record does not describe.
     """
     kept = {}
-    for name in exported_names(stem, ExportOptions(formats=EXPORT_FORMATS, int8=True)):
+    for name in exported_names(stem, ExportOptions(formats=tuple(FORMATS), int8=True)):
         path = output_path / name
         if name in written or not path.exists():
             continue

@@ -65,10 +65,3 @@ def replaced_folder(new: Path, path: Path, *, former: Path) -> Iterator[None]:
         if former.exists():
             os.replace(former, path)
         raise
-
-
-def size_in_megabytes(path: Path) -> float:
-    """Return the size of an exported file, with the weights of an OpenVINO model, or of all files in a folder."""
-    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
-    files += [path.with_suffix(".bin")] if path.suffix == ".xml" else []
-    return sum(file.stat().st_size for file in files) / 1e6

@@ -6,16 +6,9 @@ from collections.abc import Iterable
 
 from utils.base.errors import UserError
 from utils.base.export_options import ExportOptions
-from utils.networks.runtimes.runtime import INSTALL
+from utils.networks.formats.format import INSTALL
+from utils.networks.formats.opening import format_of
 
-MODULES = {
-    "onnx": ("onnx", "tf2onnx", "onnxruntime"),
-    "openvino": ("openvino",),
-    "litert": ("ai_edge_litert",),
-    "saved_model": (),
-}
-MODULES_INT8 = {"openvino": ("nncf",)}
-RUN_BY = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "ai-edge-litert", "saved_model": "tensorflow"}
 OPENCV = ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python")
 REQUIREMENTS_START = "# What example.py and the exported files need; written by export.py."
 
@@ -23,7 +16,7 @@ REQUIREMENTS_START = "# What example.py and the exported files need; written by 
 def require_packages(options: ExportOptions) -> None:
     """Raise UserError if a package is missing that a conversion needs."""
     for kind in options.formats:
-        needed = MODULES[kind] + (MODULES_INT8.get(kind, ()) if options.int8 else ())
+        needed = format_of(kind).modules + (format_of(kind).modules_int8 if options.int8 else ())
         missing = [name for name in needed if importlib.util.find_spec(name) is None]
         if missing:
             raise UserError(f"--format {kind}: needs the package {missing[0]}, which is missing: {INSTALL}")
@@ -40,5 +33,5 @@ def requirements(kinds: Iterable[str], existing: str = "") -> str:
     opencv = next(iter(versions_of(OPENCV)), OPENCV[0])
     lines = [line for line in existing.splitlines() if "==" in line]
     pins = dict(line.split("==", 1) for line in lines)
-    pins |= versions_of(["numpy", opencv, *(RUN_BY[kind] for kind in kinds)])
+    pins |= versions_of(["numpy", opencv, *(format_of(kind).runtime for kind in kinds)])
     return "\n".join([REQUIREMENTS_START, *(f"{name}=={version}" for name, version in sorted(pins.items()))]) + "\n"

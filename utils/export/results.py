@@ -1,5 +1,6 @@
 """The table of an export, and its figure."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,9 +11,10 @@ from utils.base.drawing import Display, label
 from utils.base.files import plain
 from utils.evaluation.figures import add_legend, draw_with_intervals, styles
 from utils.evaluation.tables import markdown_table, percent_with_interval
-from utils.export.folder import size_in_megabytes
 from utils.export.measuring import Measurement
 from utils.export.verification import Verification
+from utils.networks.formats.format import files_of
+from utils.networks.formats.opening import format_of
 
 
 def row_of(
@@ -34,7 +36,7 @@ def row_of(
             "file": path.name,
             "format": kind,
             "precision": precision,
-            "megabytes": size_in_megabytes(path),
+            "megabytes": sum(file.stat().st_size for file in files_of(path)) / 1e6,
             **(unknown if measurement is None else asdict(measurement)),
             "agreement": verification.agreement,
             "largest_difference": verification.largest_difference,
@@ -42,6 +44,16 @@ def row_of(
             "in_float": floats,
         }
     )
+
+
+def in_float(path: Path, kind: str) -> dict[str, str]:
+    """Return which operators of a quantised file compute in float32, as "2 of 8" by kind of operator.
+
+    Only convolutions and matrix products are considered, which take nearly all of the time.
+    """
+    operators = format_of(kind).operators(path)
+    total, floating = Counter(name for name, _ in operators), Counter(name for name, is_int in operators if not is_int)
+    return {name: f"{count} of {total[name]}" for name, count in sorted(floating.items())}
 
 
 def table(rows: Sequence[dict], threads: int) -> str:

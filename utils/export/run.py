@@ -17,14 +17,13 @@ from utils.data.clips import open_clips
 from utils.export.clips import ComparisonClips, calibration_clips, clips_of_data, synthetic_clips
 from utils.export.described import described, kept_files, metadata_for
 from utils.export.folder import publish, staging_folder
-from utils.export.folding import in_float32
 from utils.export.measuring import Measurement, measured
-from utils.export.operators import in_float
 from utils.export.packages import requirements
-from utils.export.results import AccuracyByLatency, notes_of, row_of, table
+from utils.export.results import AccuracyByLatency, in_float, notes_of, row_of, table
 from utils.export.verification import Verification, compared, expected_probabilities, verify
 from utils.export.writing import write_files
 from utils.networks.export_record import ExportMetadata, ExportRecord
+from utils.networks.formats.folding import in_float32
 from utils.networks.recognizer import Recognizer, load_recognizer
 
 EXAMPLE = Path(__file__).with_name("example.py")

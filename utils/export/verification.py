@@ -1,5 +1,6 @@
 """The comparison of an exported file with Keras, before the file is kept."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from scipy.special import softmax
 from utils.base.errors import UserError
 from utils.evaluation.intervals import Interval
 from utils.export.clips import ComparisonClips
-from utils.export.running import Run, open_exported
+from utils.networks.formats.opening import open_runtime
+from utils.networks.model_file import ModelFileError
 
 LARGEST_DIFFERENCE = 1e-4  # of probabilities, for float32
 LEAST_AGREEMENT = 0.99  # for int8
@@ -30,19 +32,15 @@ def expected_probabilities(model, clips: ComparisonClips, temperature: float) ->
 
     Raises UserError if they are not finite.
     """
-    logits = outputs_of(lambda batch: np.asarray(model.predict_on_batch(batch)), clips)
+    logits = outputs_of(model.predict_on_batch, clips)
     if not np.isfinite(logits).all():
         raise UserError(f"--recognizer: the logits must be finite, got NaN or infinity on {clips.source}")
     return softmax(logits / temperature, axis=1)
 
 
-def outputs_of(run: Run, clips: ComparisonClips, *, one_at_a_time: bool = False) -> np.ndarray:
+def outputs_of(run: Callable[[np.ndarray], np.ndarray], clips: ComparisonClips) -> np.ndarray:
     """Return the outputs for all clips: float64 (N, C)."""
-    found = []
-    for batch in clips.batches():
-        parts = np.split(batch, len(batch)) if one_at_a_time else [batch]
-        found += [np.asarray(run(part), np.float64) for part in parts]
-    return np.concatenate(found)
+    return np.concatenate([np.asarray(run(batch), np.float64) for batch in clips.batches()])
 
 
 def verify(
@@ -52,8 +50,11 @@ def verify(
 
     Raises UserError if the file cannot be run or if it differs from Keras by more than its precision explains.
     """
-    run, _, is_dynamic = open_exported(path)
-    found = outputs_of(run, clips, one_at_a_time=not is_dynamic)
+    try:
+        runtime = open_runtime(path)
+    except ModelFileError as error:
+        raise UserError(f"{path.name} cannot be run: {error}") from None
+    found = outputs_of(runtime, clips)
     if output == "logits":
         found = softmax(found / temperature, axis=1)
     verification = compared(found, expected, clips)
@@ -61,7 +62,7 @@ def verify(
         check_integers(path.name, verification, clips.accuracy(expected), clips)
     else:
         check_floats(path.name, verification, clips)
-    return verification, is_dynamic
+    return verification, runtime.is_dynamic
 
 
 def compared(found: np.ndarray, expected: np.ndarray, clips: ComparisonClips) -> Verification:

@@ -1,17 +1,22 @@
-"""All files of an export: ONNX files are written by Keras, those of OpenVINO and LiteRT are converted SavedModels."""
+"""All files of an export, written by the modules of their formats."""
 
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+import contextlib
+import errno
+import io
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
-
-from utils.export import conversion, quantisation
-from utils.export.folding import with_convolved_shifts, with_folded_poolings
-from utils.export.operators import litert_operators
+from utils.base.devices import native_output_held_back
+from utils.base.errors import UserError, first_line, out_of_memory
+from utils.base.run_log import log_only
 from utils.networks.export_record import ExportMetadata
+from utils.networks.formats.format import INPUT, INSTALL, Calibration
+from utils.networks.formats.opening import format_of
 
-Calibration = Callable[[], Iterator[np.ndarray]]
+NEARLY_FULL = 2**20  # bytes left on a disk
 
 
 def write_files(
@@ -24,70 +29,56 @@ def write_files(
 ) -> None:
     """Write the files `names` of a Keras model of logits to a folder.
 
-    names: format and precision by file name; the float32 file of a format precedes its int8 file. calibration: returns
-    the clips for int8. Raises UserError if a file cannot be written.
+    names: format and precision by file name; the float32 file of a format precedes its int8 file. calibration: the
+    clips for int8. Raises UserError if a file cannot be written.
     """
-    network = conversion.network_of(model, metadata.output, metadata.temperature)
-    text = metadata.model_dump_json()
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.") as work:
-        saved_models = SavedModels(network, Path(work), text)
-        floats = {}
-        for name, (kind, precision) in names.items():
-            print(f"writing {name}")
-            path = folder / name
-            with conversion.converting(f"--format {kind}: {name}", folder):
-                if precision == "float32":
-                    write_float(network, kind, path, text, saved_models)
-                else:
-                    write_int8(kind, floats[kind], path, text, saved_models, calibration)
-                if kind == "litert":
-                    litert_operators(path)  # refuses what only TensorFlow can run
-            floats.setdefault(kind, path)
+    network = network_of(model, metadata.output, metadata.temperature)
+    text, floats = metadata.model_dump_json(), {}
+    for name, (kind, precision) in names.items():
+        print(f"writing {name}")
+        path = folder / name
+        with converting(f"--format {kind}: {name}", folder):
+            if precision == "float32":
+                floats[kind] = path
+                format_of(kind).write(network, path, text)
+            else:
+                format_of(kind).write_int8(network, path, text, calibration, floats[kind])
 
 
-class SavedModels:
-    """TensorFlow SavedModels of a network, each written when it is first needed."""
+def network_of(model, output: str, temperature: float):
+    """Return a Keras model that maps clips to the `output` of a model of logits.
 
-    def __init__(self, network, folder: Path, metadata: str):
-        self.network, self.folder, self.metadata = network, folder, metadata
+    "probabilities" are softmax(logits / temperature); "logits" are unchanged. Input and output have these names.
+    """
+    import keras
 
-    def direct(self) -> Path:
-        """Return the folder of the network as it is."""
-        return self._written(self.folder / "direct", lambda network: network)
-
-    def folded(self) -> Path:
-        """Return the folder of the network with folded poolings; see folding.py."""
-        return self._written(self.folder / "folded", with_folded_poolings)
-
-    def for_integers(self) -> Path:
-        """Return the folder of the network for OpenVINO with 8-bit integers; see folding.py."""
-        return self._written(self.folder / "for_integers", with_convolved_shifts)
-
-    def _written(self, path: Path, change: Callable) -> Path:
-        if not path.exists():
-            conversion.write_saved_model(change(self.network), path, self.metadata)
-        return path
+    clips = keras.Input(model.input_shape[1:], name=INPUT)
+    scores = model(clips)
+    if output == "probabilities":
+        scores = keras.layers.Softmax()(keras.layers.Rescaling(1 / temperature)(scores))
+    return keras.Model(clips, {output: scores})
 
 
-def write_float(network, kind: str, path: Path, metadata: str, saved_models: SavedModels) -> None:
-    """Write the float32 file of a format."""
-    if kind == "onnx":
-        conversion.write_onnx(network, path, metadata)
-    elif kind == "openvino":
-        conversion.write_openvino(saved_models.direct(), path, metadata)
-    elif kind == "litert":
-        conversion.write_litert(saved_models.folded(), path, metadata)
-    else:
-        conversion.write_saved_model(network, path, metadata)
+@contextlib.contextmanager
+def converting(what: str, folder: Path) -> Iterator[None]:
+    """Hold back what converters print, and turn their exceptions, which are of many types, into a UserError.
 
-
-def write_int8(
-    kind: str, source: Path, path: Path, metadata: str, saved_models: SavedModels, calibration: Calibration
-) -> None:
-    """Write the int8 file of a format, for ONNX from the float32 file `source`."""
-    if kind == "onnx":
-        quantisation.quantise_onnx(source, path, calibration(), metadata)
-    elif kind == "openvino":
-        quantisation.quantise_openvino(saved_models.for_integers(), path, calibration(), metadata)
-    else:
-        conversion.write_litert(saved_models.folded(), path, metadata, calibration)
+    `what` names the argument, the format and the file, which is written to `folder`. Whole messages are written to the
+    log of the run. A lack of memory is raised as it is.
+    """
+    problem = None
+    with native_output_held_back(shown=False), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except ModuleNotFoundError as error:
+            problem = UserError(f"{what} needs the package {error.name}, which is missing: {INSTALL}")
+        except Exception as error:
+            full = os.strerror(errno.ENOSPC)
+            is_full = full in str(error) or shutil.disk_usage(folder).free < NEARLY_FULL  # OpenVINO gives no reason
+            if not is_full and out_of_memory(error):
+                raise
+            log_only(f"{what}: {type(error).__name__}: {error}")
+            problem = UserError(f"{what} could not be written: {full if is_full else first_line(error)}")
+    if problem is not None:
+        raise problem

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from utils.base.argument_types import EXPORTED_SUFFIXES, QUANTISED
 from utils.base.errors import UserError
 from utils.base.files import digest, file_fingerprint, read_json
+from utils.base.formats import EXPORTED_SUFFIXES, FORMATS, QUANTISED
 from utils.base.schemas import NonNegative, Positive, Schema, Sha256, checked, rule
 from utils.runs.calibration import Share
 from utils.runs.cost import Cost
@@ -16,8 +16,6 @@ from utils.runs.record_schema import ClipSeconds, Input, Name, check_record, req
 
 FORMAT = 1  # incremented with each new field, so that older versions of the project say that a record is newer
 KIND = "export"
-METADATA_KEY = "video_action_distillation"  # of the metadata inside the files
-SAVED_MODEL = "_saved_model"  # what the name of a folder has after that of the source
 
 
 class Source(Schema):
@@ -35,7 +33,7 @@ class ExportedFile(Schema):
     Keras for the same clips. agreement: share of clips with the same most probable class.
     """
 
-    type: Literal["onnx", "openvino", "litert", "saved_model"]
+    type: Literal[*FORMATS]
     precision: Literal["float32", "int8"]
     fingerprint: Sha256
     weights: Sha256 | None = None
@@ -45,7 +43,7 @@ class ExportedFile(Schema):
 
 
 class ExportMetadata(Schema):
-    """What exported files state about themselves, as JSON under METADATA_KEY.
+    """What exported files state about themselves, as JSON under METADATA_KEY of formats/format.py.
 
     The files map RGB clips float32 `(B, *input.shape)`, 0..255, to float32 `(B, C)`: logits, or probabilities
     softmax(logits / temperature). class_names: None if the source has no record. stored_shape: (T, H, W, 3) in which
@@ -127,7 +125,7 @@ def folder_fingerprint(folder: str | os.PathLike) -> str:
 
 def _record_paths(path: Path) -> list[Path]:
     """Return where the record of an exported file may be; the name of the source may itself end in _int8."""
-    stem = path.stem if path.suffix in EXPORTED_SUFFIXES else path.name.removesuffix(SAVED_MODEL)
+    stem = path.stem if path.suffix in EXPORTED_SUFFIXES else path.name.removesuffix(FORMATS["saved_model"])
     return [path.with_name(f"{name}.json") for name in dict.fromkeys((stem, stem.removesuffix(QUANTISED))) if name]
 
 

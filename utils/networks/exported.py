@@ -10,16 +10,15 @@ from utils.base.options import INPUT_SCALES
 from utils.base.strict_json import parse_json
 from utils.data.class_scores import SMALLEST_PROBABILITY, are_probabilities
 from utils.networks.export_record import (
-    METADATA_KEY,
     ExportMetadata,
     ExportRecord,
     check_metadata,
     metadata_of,
     read_export_record,
 )
+from utils.networks.formats.format import Runtime
+from utils.networks.formats.opening import open_runtime
 from utils.networks.model_file import ModelFileError
-from utils.networks.runtimes.opening import open_runtime
-from utils.networks.runtimes.runtime import Runtime
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def open_exported(
 
 def metadata_inside(runtime: Runtime, *, argument: str) -> ExportMetadata | None:
     """Return the metadata inside an exported file, None if it has none of this project. Raises UserError."""
-    text = runtime.metadata(METADATA_KEY)
+    text = runtime.metadata
     if text is None:
         return None
     what = f"{argument}: the metadata of {runtime.path}"

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.base.argument_types import EXPORTED_SUFFIXES
 from utils.base.devices import jit_compile
 from utils.base.errors import UserError, first_line
 from utils.base.files import file_fingerprint, read_json, replaced_together, write_json, written_beside
+from utils.base.formats import EXPORTED_SUFFIXES
 from utils.base.options import INPUT_SCALES, ViewOptions
 from utils.data.batches import batch_loop, clip_batches, clip_reader
 from utils.data.class_scores import SMALLEST_PROBABILITY, are_probabilities
 from utils.data.clips import ClipDataset
 from utils.networks.export_record import ExportMetadata
 from utils.networks.exported import open_exported
+from utils.networks.formats.format import files_of
 from utils.networks.model_file import load_checked
 from utils.runs.record_schema import check_record
 from utils.runs.records import record_path
@@ -58,8 +59,7 @@ class Recognizer:
     @property
     def megabytes(self) -> float:
         """Size of the file, and of the weights next to an OpenVINO model."""
-        files = [self.path, self.path.with_suffix(".bin")] if self.path.suffix == ".xml" else [self.path]
-        return sum(file.stat().st_size for file in files) / 1e6
+        return sum(file.stat().st_size for file in files_of(self.path)) / 1e6
 
     def logits(
         self,

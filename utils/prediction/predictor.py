@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.base.argument_types import EXPORTED_SUFFIXES
 from utils.base.errors import UserError, first_line
+from utils.base.formats import EXPORTED_SUFFIXES
 from utils.base.options import ViewOptions
 from utils.base.prediction_options import PredictionOptions, TimelineOptions
 from utils.data.class_scores import probabilities_of

@@ -7,8 +7,9 @@ import pytest
 from scipy.special import softmax
 
 from tests.utils.export.conftest import TEMPERATURE, THRESHOLD, run_export
-from utils.export.operators import in_float
-from utils.networks.export_record import METADATA_KEY, check_metadata, read_export_record
+from utils.export.results import in_float
+from utils.networks.export_record import check_metadata, read_export_record
+from utils.networks.formats.format import METADATA_KEY
 
 FLOATS = ("student.onnx", "student.xml", "student.tflite", "student_saved_model")
 INTEGERS = ("student_int8.onnx", "student_int8.xml", "student_int8.tflite")
@@ -94,7 +95,7 @@ def test_files_state_what_they_are(exported):
     import onnx
     import openvino
 
-    from utils.networks.runtimes.litert_runtime import metadata_in
+    from utils.networks.formats.litert import metadata_in
 
     texts = [(exported.folder / "student_saved_model/assets.extra" / f"{METADATA_KEY}.json").read_text()]
     for suffix in ("", "_int8"):
@@ -102,7 +103,7 @@ def test_files_state_what_they_are(exported):
         properties = onnx.load(f"{stem}.onnx").metadata_props
         texts += [entry.value for entry in properties if entry.key == METADATA_KEY]
         texts.append(str(openvino.Core().read_model(f"{stem}.xml").get_rt_info(METADATA_KEY).value))
-        texts.append(metadata_in(stem.with_suffix(".tflite"), METADATA_KEY))
+        texts.append(metadata_in(stem.with_suffix(".tflite")))
     assert len(texts) == 7
     for text in texts:
         metadata = check_metadata(json.loads(text), what="metadata")

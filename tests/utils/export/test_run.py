@@ -16,7 +16,7 @@ from tests.utils.export.conftest import make_student, run_export
 from utils.base.errors import UserError
 from utils.base.export_options import ExportOptions
 from utils.base.prediction_options import PredictionOptions
-from utils.export import conversion, folder
+from utils.export import folder, writing
 from utils.export.run import export
 from utils.networks.export_record import read_export_record
 from utils.networks.recognizer import save_model
@@ -63,9 +63,9 @@ def test_a_model_that_cannot_be_converted(unconvertible, kind, tmp_path):
 def test_a_file_that_differs_is_not_kept(student, tmp_path, monkeypatch):
     """A file that answers otherwise than the model would be deployed, and replace one that is right."""
     run_export(student, tmp_path, with_data=False, **QUICK)
-    before, network_of = exported_in(tmp_path), conversion.network_of
+    before, network_of = exported_in(tmp_path), writing.network_of
     assert {"student.json", "student_table.json", "example.py", "requirements.txt", SAVED_MODEL} <= set(before)
-    monkeypatch.setattr(conversion, "network_of", lambda model, output, t: network_of(model, output, 1.05 * t))
+    monkeypatch.setattr(writing, "network_of", lambda model, output, t: network_of(model, output, 1.05 * t))
     with pytest.raises(UserError, match=r"must differ from those of Keras by at most 0.0001 on 6 test clips, found"):
         run_export(student, tmp_path, **QUICK)
     assert exported_in(tmp_path) == before

@@ -1,51 +1,52 @@
-"""Exported networks by their suffix."""
+"""Exported files by their name: the format, and the opened file."""
 
+import importlib
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from utils.base.devices import cores, native_output_held_back
 from utils.base.errors import UserError, first_line
+from utils.base.formats import FORMATS
+from utils.networks.formats.format import Format, Runtime, files_of, memory_limited
 from utils.networks.model_file import ModelFileError
-from utils.networks.runtimes import litert_runtime, onnx_runtime, openvino_runtime
-from utils.networks.runtimes.runtime import Runtime, memory_limited
 
-FORMATS: dict[str, Callable[..., Runtime]] = {
-    ".onnx": onnx_runtime.open_onnx,
-    ".xml": openvino_runtime.open_openvino,
-    ".tflite": litert_runtime.open_litert,
-}
+GROWTH, SLACK = 10, 4 * 1024**3  # a network may need GROWTH times the size of its files, and SLACK bytes
 SOURCE_POSITION = r"Exception from |Check '"  # starts of errors of OpenVINO, whose last line is the reason
 NO_MEMORY = "bad_alloc|AllocateRaw|allocate memory"
 ERROR_CODE = r"^\[ONNXRuntimeError\] : \d+ : \w+ : "
 
 
-def open_runtime(path: str | os.PathLike, *, threads: int | None = None, bfloat16: bool = False) -> Runtime:
-    """Open an exported network, by its suffix .onnx, .xml (OpenVINO, with the .bin file next to it) or .tflite.
+def format_of(name: str) -> Format:
+    """Return the format of this name, a key of FORMATS."""
+    return importlib.import_module(f"utils.networks.formats.{name}").FORMAT
 
-    `threads` is the number of threads per call, by default one per core. It computes in float32, or with `bfloat16` in
-    that format, which OpenVINO offers on a CPU with such instructions.
+
+def format_name(path: Path) -> str:
+    """Return the name of the format of an exported file or folder."""
+    return next(name for name, end in FORMATS.items() if path.name.endswith(end))
+
+
+def open_runtime(path: str | os.PathLike, *, threads: int | None = None, precision: str = "float32") -> Runtime:
+    """Open an exported file. Files other than SavedModels are opened without TensorFlow and Keras.
+
+    `threads` is the number of threads per call, by default one per core. `precision` is float32, or bfloat16 for
+    OpenVINO on a CPU with such instructions.
     Raises ModelFileError, whose message is the reason, if the file is not a network of clips, reads files outside its
-    folder, or cannot be run; UserError if the package that runs it is missing, or does not offer bfloat16.
+    folder, or cannot be run; UserError if the package that runs it is missing, or does not offer the precision.
     """
     path = Path(path)
-    open_file = FORMATS[path.suffix]
-    settings = {"threads": threads or cores()}
-    if bfloat16:
-        if path.suffix != ".xml":
-            raise UserError(f"{path} must be an OpenVINO model (.xml) to be run in bfloat16")
-        settings["bfloat16"] = True
-    if not path.is_file():
+    kind = format_of(format_name(path))
+    if precision != "float32" and not kind.has_bfloat16:
+        raise UserError(f"{path} must be an OpenVINO model (.xml) to be run in {precision}")
+    if not path.exists():
         raise ModelFileError("it is not a file")
-    weights = [path.with_suffix(".bin")] if path.suffix == ".xml" else []
-    if weights and not weights[0].is_file():
-        raise ModelFileError(f"its weights {weights[0].name} must be a file next to it, found none")
+    allowed = GROWTH * sum(file.stat().st_size for file in files_of(path) if file.is_file()) + SLACK
     try:
-        with native_output_held_back(shown=False), memory_limited(path, *weights):
-            runtime = open_file(path, **settings)
+        with native_output_held_back(shown=False), memory_limited(allowed):
+            runtime = kind.open_file(path, threads=threads or cores(), precision=precision)
             scores = runtime(np.zeros((1, *runtime.input_shape), np.float32))
     except (UserError, ModelFileError):
         raise

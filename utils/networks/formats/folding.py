@@ -75,10 +75,15 @@ class ConvolvedShift(keras.layers.Layer):
         return ops.reshape(mixed, (-1, height, width, channels))
 
 
+def leaves(model: keras.Model) -> list[keras.layers.Layer]:
+    """Return the layers of a model and of the models in it."""
+    parts = [leaves(layer) if isinstance(layer, keras.Model) else [layer] for layer in model.layers]
+    return [layer for part in parts for layer in part]
+
+
 def in_float32(model: keras.Model) -> keras.Model:
     """Return the model itself if all of its layers compute in float32, otherwise a copy that does."""
-    layers = [layer for layer in model._flatten_layers(include_self=False) if not isinstance(layer, keras.Model)]
-    if all(layer.compute_dtype == "float32" for layer in layers):
+    if {layer.compute_dtype for layer in leaves(model)} == {"float32"}:
         return model
 
     def clone(layer):

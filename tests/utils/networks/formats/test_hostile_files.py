@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tests.exported_files import BIASES, SHAPE, SUFFIXES, WEIGHTS, onnx_model, write_exported
+from utils.networks.formats.format import check_interface
+from utils.networks.formats.opening import open_runtime
 from utils.networks.model_file import ModelFileError
-from utils.networks.runtimes.opening import open_runtime
-from utils.networks.runtimes.runtime import check_interface
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,7 @@
-"""The interface of an exported network, and the checks that all formats share."""
+"""What the modules of formats have in common: a format, an opened file, and the checks of both."""
 
 import contextlib
 import importlib
-import os
 import resource
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,25 +12,27 @@ import numpy as np
 from utils.base.errors import UserError
 from utils.networks.model_file import ModelFileError
 
+INPUT = "clip"  # name of the input in all formats
+METADATA_KEY = "video_action_distillation"  # of what files state about themselves
 INSTALL = "pip install -r requirements-export.txt"
-GROWTH, SLACK = 10, 4 * 1024**3  # a network may need GROWTH times the size of its files, and SLACK bytes
+Calibration = Callable[[], Iterator[np.ndarray]]  # returns clips float32 `(T, H, W, 3)`, as often as asked
+Operators = list[tuple[str, bool]]  # convolutions and matrix products: kind, and whether both inputs are 8-bit integers
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """An exported network that maps RGB clips 0..255 to class scores.
+    """An opened file: a network that maps RGB clips 0..255 to class scores.
 
-    input_shape: (T, H, W, 3). run: maps float32 `(B, *input_shape)`, contiguous, to float32 `(B, num_classes)`.
-    is_dynamic: whether `run` takes any number of clips; otherwise it takes one. metadata: returns the text under a key
-    of the file's own metadata, or None.
+    input_shape: (T, H, W, 3). is_dynamic: whether `run` takes any number of clips; otherwise it takes one. run: maps
+    float32 `(B, *input_shape)`, contiguous, to float32 `(B, num_classes)`. metadata: the text under METADATA_KEY.
     """
 
     path: Path
     input_shape: tuple[int, int, int, int]
     num_classes: int
-    run: Callable[[np.ndarray], np.ndarray]
     is_dynamic: bool
-    metadata: Callable[[str], str | None]
+    run: Callable[[np.ndarray], np.ndarray]
+    metadata: str | None
 
     def __call__(self, clips: np.ndarray) -> np.ndarray:
         """Return the scores of clips `(B, *input_shape)` as the file outputs them: float32 `(B, num_classes)`."""
@@ -39,6 +40,34 @@ class Runtime:
         if self.is_dynamic:
             return self.run(clips)
         return np.concatenate([self.run(clips[number : number + 1]) for number in range(len(clips))])
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of exported files.
+
+    runtime: the distribution that runs the files. modules, modules_int8: what the conversion imports.
+    write: writes a Keras model of one named output, given with the path and the metadata. write_int8: writes it with
+    8-bit integers, given also the clips on which they are calibrated, and the float32 file.
+    open_file: opens a path; `threads` and `precision` ("float32" or "bfloat16") are keywords. It may raise anything
+    for a damaged file. operators: reads those with weights from a file.
+    """
+
+    runtime: str
+    modules: tuple[str, ...]
+    write: Callable[[object, Path, str], None]
+    open_file: Callable[..., Runtime]
+    write_int8: Callable[[object, Path, str, Calibration, Path], None] | None = None
+    operators: Callable[[Path], Operators] | None = None
+    modules_int8: tuple[str, ...] = ()
+    has_bfloat16: bool = False
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the files of an exported file: itself, with the weights of an OpenVINO model, or those in a folder."""
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    return [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
 
 
 def package(name: str, path: Path):
@@ -79,21 +108,24 @@ def _described(tensors: Sequence[tuple[Sequence[int | None], str]]) -> list[str]
 
 
 @contextlib.contextmanager
-def memory_limited(*paths: str | os.PathLike) -> Iterator[None]:
-    """Let allocations of the block fail that a network of the size of its files cannot need.
+def memory_limited(allowed: int) -> Iterator[None]:
+    """Let allocations of the block fail that exceed what the process has by more than `allowed` bytes (on Linux).
 
-    A graph of a hundred bytes can ask for a constant that fills the memory. The limit counts the whole process.
+    A graph of a hundred bytes can ask for a constant that fills the memory.
     """
-    size = GROWTH * sum(map(os.path.getsize, paths)) + SLACK
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    status = Path("/proc/self/status")
-    if not status.is_file():  # not Linux
+    if (held := memory_held()) is None:
         yield
         return
-    limit = 1024 * int(status.read_text().partition("VmData:")[2].split()[0]) + size
     others = [each for each in (soft, hard) if each != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_DATA, (min(limit, *others) if others else limit, hard))
+    resource.setrlimit(resource.RLIMIT_DATA, (min(held + allowed, *others) if others else held + allowed, hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def memory_held() -> int | None:
+    """Return the bytes that RLIMIT_DATA limits in this process; None on other systems than Linux."""
+    status = Path("/proc/self/status")
+    return 1024 * int(status.read_text().partition("VmData:")[2].split()[0]) if status.is_file() else None

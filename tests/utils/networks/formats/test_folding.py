@@ -8,7 +8,14 @@ from keras import layers
 from models.c3d import build_c3d
 from models.frame_layers import TemporalShift
 from models.frames import build_frames
-from utils.export.folding import ConvolvedShift, in_float32, windows, with_convolved_shifts, with_folded_poolings
+from utils.networks.formats.folding import (
+    ConvolvedShift,
+    in_float32,
+    leaves,
+    windows,
+    with_convolved_shifts,
+    with_folded_poolings,
+)
 
 POOLINGS = [
     ((2, 2, 2), None),
@@ -20,7 +27,7 @@ POOLINGS = [
 
 
 def kinds_in(model) -> set[str]:
-    return {type(layer).__name__ for layer in model._flatten_layers()}
+    return {type(layer).__name__ for layer in leaves(model)}
 
 
 @pytest.mark.parametrize("pooling", [layers.MaxPooling3D, layers.AveragePooling3D])

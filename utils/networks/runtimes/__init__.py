@@ -1,1 +1,0 @@
-"""Exported networks (ONNX, OpenVINO, LiteRT) behind one interface, without TensorFlow or Keras."""
