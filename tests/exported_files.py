@@ -142,7 +142,7 @@ def about_export(*, output: str = "probabilities", temperature: float = 1.0, **f
         "kind": "export",
         "source": {"file": "net.keras", "fingerprint": "1" * 64},
         "class_names": list(NAMES),
-        "input": {"shape": list(SHAPE), "channels": "rgb", "range": "0..255"},
+        "input": {"shape": list(SHAPE), "channels": "rgb", "range": "0..255", "sampling": "middles"},
         "stored_shape": list(SHAPE),
         "output": output,
         "temperature": temperature,

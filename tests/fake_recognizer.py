@@ -68,7 +68,7 @@ def valid_record(*, class_names=("a", "b", "c"), input_shape=(16, 32, 32, 3), **
     return {
         "kind": "student",
         "class_names": list(class_names),
-        "input": {"shape": list(input_shape), "channels": "rgb", "range": "0..255"},
+        "input": {"shape": list(input_shape), "channels": "rgb", "range": "0..255", "sampling": "middles"},
         "split": {
             "protocol": "random",
             "split_seed": 0,

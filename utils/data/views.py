@@ -11,7 +11,7 @@ import numpy as np
 
 from utils.base.options import ViewOptions
 
-VERSION = 1  # incremented when the pixels of views change, so that cached logits of the old pixels are not used
+VERSION = 2  # incremented when the pixels of views change, so that cached logits of the old pixels are not used
 
 SMALLEST_SIDE = 0.7  # of a crop, relative to the frame
 SHORTEST_WINDOW = 0.5  # relative to the length of the stored clip
@@ -62,17 +62,17 @@ def view_of(row: int, number: int, options: ViewOptions) -> View:
 
 
 def window_frames(stored_frames: int, frames: int, view: View = WHOLE) -> np.ndarray:
-    """Return the frame numbers of a view, evenly spaced in its time window: int64 `(frames,)`, ascending.
+    """Return the frame numbers of a view, the middles of equal parts of its time window: int64 `(frames,)`, ascending.
 
-    View 0 spans the whole clip, as does any view of a clip of exactly `frames` frames. Raises ValueError if the clip is
-    shorter than `frames`.
+    View 0 spans the whole clip, as does any view of a clip of exactly `frames` frames, all of which are returned.
+    Raises ValueError if the clip is shorter than `frames`.
     """
     if stored_frames < frames:
         raise ValueError(f"expected a clip of at least {frames} frames, got {stored_frames}")
     shortest = max(frames, round(SHORTEST_WINDOW * stored_frames))
     span = shortest + round(view.window * (stored_frames - shortest))
     start = min(int(view.start * (stored_frames - span + 1)), stored_frames - span)
-    return start + np.arange(frames) * span // frames
+    return start + (2 * np.arange(frames) + 1) * span // (2 * frames)
 
 
 def render(clip: np.ndarray, view: View, *, height: int, width: int) -> np.ndarray:

@@ -49,7 +49,7 @@ def metadata_for(recognizer: Recognizer, options: ExportOptions, given: Predicti
         kind=KIND,
         source=Source(file=path.name, fingerprint=file_fingerprint(path)),
         class_names=list(class_names_of(recognizer, given)) if has_names else None,
-        input=Input(shape=list(recognizer.input_shape), channels="rgb", range="0..255"),
+        input=Input(shape=list(recognizer.input_shape), channels="rgb", range="0..255", sampling="middles"),
         stored_shape=record["arrays"]["shape"][1:] if record else None,
         output=options.output,
         temperature=calibration.temperature if calibration else 1.0,

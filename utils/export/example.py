@@ -27,7 +27,9 @@ def read_clip(video, input_shape, stored_shape):
         frames, total = sampled_frames(video, count, total)
     if len(frames) < count:
         sys.exit(f"{video} must be a video of at least {count} frames, found {total}")
-    frames = [cv2.resize(frames[k * count // length], (stored_width, stored_height)) for k in range(length)]
+    frames = [
+        cv2.resize(frames[(2 * k + 1) * count // (2 * length)], (stored_width, stored_height)) for k in range(length)
+    ]
     resize = cv2.INTER_AREA if height <= stored_height and width <= stored_width else cv2.INTER_LINEAR
     frames = [
         cv2.cvtColor(cv2.resize(frame, (width, height), None, 0, 0, resize), cv2.COLOR_BGR2RGB) for frame in frames

@@ -105,13 +105,13 @@ def moving_average(probabilities: np.ndarray, windows: int) -> np.ndarray:
     return (sums[last] - sums[first]) / (last - first)[:, None]
 
 
-def window_edges(count: int, *, window: float, stride: float, duration: float) -> np.ndarray:
+def window_edges(count: int, *, seen: float, stride: float, duration: float) -> np.ndarray:
     """Return the times between which the answers of `count` windows stand: float64 `(count + 1,)`, seconds.
 
-    Window w covers the time from w * stride to w * stride + window. Edges lie halfway between the centres of
-    neighbouring windows; the first is 0 and the last `duration`.
+    Window w starts at w * stride, and the mean time of the frames that its models see is `seen` seconds later. Edges
+    lie halfway between these times of neighbouring windows; the first is 0 and the last `duration`.
     """
-    inner = np.arange(1, count) * stride + (window - stride) / 2
+    inner = np.arange(1, count) * stride + seen - stride / 2
     return np.concatenate([[0.0], np.minimum(inner, duration), [duration]])
 
 

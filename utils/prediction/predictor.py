@@ -58,6 +58,12 @@ class Member:
         stored = stored_frame(picture, height=self.stored_shape[1], width=self.stored_shape[2])
         return whole_view(stored[None], height=height, width=width)[0]
 
+    @property
+    def moments(self) -> np.ndarray:
+        """Times of the model's frames, relative to a window that stands for a stored clip: float64 `(T,)`, 0 to 1."""
+        stored = self.stored_shape[0]
+        return window_frames(stored, self.recognizer.input_shape[0]) / stored
+
     def probabilities(self, clips: np.ndarray) -> np.ndarray:
         """Return the mean probabilities over the views of clips `(B, V, *input_shape)`: float64 `(B, C)`.
 

@@ -125,8 +125,8 @@ def sampler_for(predictor: Predictor, timing: Timing) -> WindowSampler:
     def render(picture: np.ndarray) -> list[np.ndarray]:
         return [member.frame_of(picture) for member in predictor.members]
 
-    lengths = [member.recognizer.input_shape[0] for member in predictor.members]
-    return WindowSampler(window=timing.window, stride=timing.stride, lengths=lengths, render=render)
+    moments = [member.moments for member in predictor.members]
+    return WindowSampler(window=timing.window, stride=timing.stride, moments=moments, render=render)
 
 
 def batch_probabilities(predictor: Predictor, windows: Sequence[list[np.ndarray]]) -> np.ndarray:
@@ -137,7 +137,8 @@ def batch_probabilities(predictor: Predictor, windows: Sequence[list[np.ndarray]
 def assemble(video: str, predictor: Predictor, probabilities: np.ndarray, timing: Timing, duration: float) -> Timeline:
     """Return the timeline of a video from the probabilities of its windows."""
     smoothed = moving_average(probabilities, timing.averaged)
-    edges = window_edges(len(smoothed), window=timing.window, stride=timing.stride, duration=duration)
+    seen = timing.window * float(np.mean([member.moments.mean() for member in predictor.members]))
+    edges = window_edges(len(smoothed), seen=seen, stride=timing.stride, duration=duration)
     labels = label_windows(smoothed, edges, threshold=predictor.threshold, min_segment=timing.min_segment)
     segments = segments_of(smoothed, edges, labels, predictor.class_names)
     return Timeline(video, predictor.class_names, edges, smoothed, segments)

@@ -24,16 +24,20 @@ class Window:
 class WindowSampler:
     """Samples overlapping windows from frames in the order of their times; holds the frames of open windows only.
 
-    Window w starts at w * stride seconds. Its frame k for a model of T frames is the first one at or after
-    start + k * window / T, the start of the k-th of T equal parts, as in stage 1. Frames that are missing in a damaged
-    file or a stream are thus replaced by the next one.
-    `render` converts a decoded frame to the input of each model and is called for sampled frames only.
+    Window w starts at w * stride seconds. `moments` holds float `(T,)` for each model: its frame k is the first one at
+    or after start + moments[k] * window. Frames that are missing in a damaged file or a stream are thus replaced by the
+    next one. `render` converts a decoded frame to the input of each model and is called for sampled frames only.
     """
 
     def __init__(
-        self, *, window: float, stride: float, lengths: Sequence[int], render: Callable[[object], list[np.ndarray]]
+        self,
+        *,
+        window: float,
+        stride: float,
+        moments: Sequence[np.ndarray],
+        render: Callable[[object], list[np.ndarray]],
     ):
-        self.window, self.stride, self.lengths, self.render = window, stride, lengths, render
+        self.window, self.stride, self.moments, self.render = window, stride, moments, render
         self._open: list[Window] = []
         self._started = 0
 
@@ -43,12 +47,15 @@ class WindowSampler:
         `retrieve` returns the decoded frame, or None if it is damaged. It is called only if the frame is sampled.
         """
         while self._started * self.stride <= seconds + TOLERANCE:
-            self._open.append(Window(self._started * self.stride, [[] for _ in self.lengths]))
+            self._open.append(Window(self._started * self.stride, [[] for _ in self.moments]))
             self._started += 1
         rendered = None
         for window in self._open:
-            for model, (length, frames) in enumerate(zip(self.lengths, window.samples)):
-                while len(frames) < length and self._time(window, len(frames), length) <= seconds + TOLERANCE:
+            for model, (moments, frames) in enumerate(zip(self.moments, window.samples)):
+                while (
+                    len(frames) < len(moments)
+                    and window.start + moments[len(frames)] * self.window <= seconds + TOLERANCE
+                ):
                     if rendered is None and (picture := retrieve()) is None:
                         return []
                     rendered = self.render(picture) if rendered is None else rendered
@@ -66,15 +73,12 @@ class WindowSampler:
         """Return the first open window, in which the last sampled frame stands for the missing ones; None without."""
         if not self._open or not all(self._open[0].samples):
             return None
-        for length, frames in zip(self.lengths, self._open[0].samples):
-            frames += [frames[-1]] * (length - len(frames))
+        for moments, frames in zip(self.moments, self._open[0].samples):
+            frames += [frames[-1]] * (len(moments) - len(frames))
         return self._open[0]
 
-    def _time(self, window: Window, number: int, length: int) -> float:
-        return window.start + number * self.window / length
-
     def _is_complete(self, window: Window) -> bool:
-        return all(len(frames) == length for length, frames in zip(self.lengths, window.samples))
+        return all(len(frames) == len(moments) for moments, frames in zip(self.moments, window.samples))
 
 
 def windows_of(frames: Iterable[tuple[float, Callable[[], object]]], sampler: WindowSampler) -> Iterator[Window]:

@@ -73,11 +73,15 @@ class Fingerprint(Schema):
 
 
 class Input(Schema):
-    """The input of the network; `shape` is [T, H, W, 3]."""
+    """The input of the network; `shape` is [T, H, W, 3].
+
+    sampling: which frames of a stored clip the network sees, see `window_frames`.
+    """
 
     shape: Annotated[list[Positive], pydantic.Field(min_length=4, max_length=4)]
     channels: Literal["rgb"]
     range: Literal["0..255"]
+    sampling: Literal["middles"]
 
 
 class Arguments(Schema, extra="allow"):

@@ -37,7 +37,7 @@ def make_record(
     return {
         "format": FORMAT,
         "class_names": list(dataset.class_names),
-        "input": {"shape": list(input_shape), "channels": "rgb", "range": "0..255"},
+        "input": {"shape": list(input_shape), "channels": "rgb", "range": "0..255", "sampling": "middles"},
         "split": split_record(split),
         "arrays": dataset.fingerprint(),
         "arguments": {name: item for group in options for name, item in plain(asdict(group)).items()},

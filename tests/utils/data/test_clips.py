@@ -34,7 +34,7 @@ def test_view_zero_is_evenly_spaced_whole_frames_at_the_models_size(make_arrays)
     view = open_folder(folder).view_zero(np.array([3, 5]), (16, 32, 48, 3))
     assert view.shape == (2, 16, 32, 48, 3)
     assert view.dtype == np.uint8
-    frames = [0, 2, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27, 30, 32, 35, 37]
+    frames = [1, 3, 6, 8, 11, 13, 16, 18, 21, 23, 26, 28, 31, 33, 36, 38]
     halved = stored[5][frames].reshape(16, 32, 2, 48, 2, 3).mean(axis=(2, 4))  # area averaging by hand
     assert np.abs(view[1] - halved).max() <= 0.5 + 1e-6
 

@@ -43,11 +43,12 @@ def test_the_moving_average_is_centred():
     np.testing.assert_allclose(moving_average(many, 7), expected)
 
 
-def test_edges_lie_between_the_centres_of_windows():
+def test_edges_lie_between_the_times_that_windows_saw():
     """The times of segments would be those of the starts of windows, half a window too early."""
-    # windows 0..2, 0.5..2.5, 1..3 with centres 1, 1.5, 2
-    np.testing.assert_allclose(window_edges(3, window=2, stride=0.5, duration=3.2), [0, 1.25, 1.75, 3.2])
-    np.testing.assert_allclose(window_edges(1, window=2, stride=0.5, duration=1.1), [0, 1.1])
+    # windows that start at 0, 0.5 and 1, whose frames lie around 1, 1.5 and 2
+    np.testing.assert_allclose(window_edges(3, seen=1, stride=0.5, duration=3.2), [0, 1.25, 1.75, 3.2])
+    np.testing.assert_allclose(window_edges(3, seen=0.2, stride=0.5, duration=3.2), [0, 0.45, 0.95, 3.2])
+    np.testing.assert_allclose(window_edges(1, seen=1, stride=0.5, duration=1.1), [0, 1.1])
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def sampled(source, *, window, stride, lengths=(4,)):
     sampler = WindowSampler(
         window=window,
         stride=stride,
-        lengths=lengths,
+        moments=[np.arange(length) / length for length in lengths],
         render=lambda number: [np.array([number + 1000 * model]) for model in range(len(lengths))],
     )
     return [(each.start, *(clip[:, 0].tolist() for clip in each.clips())) for each in windows_of(source, sampler)]
@@ -82,7 +82,9 @@ def test_a_video_shorter_than_a_window():
 
 def test_memory_does_not_grow():
     """An hour of video would fill the memory."""
-    sampler = WindowSampler(window=2.0, stride=0.5, lengths=(16,), render=lambda number: [np.array([number])])
+    sampler = WindowSampler(
+        window=2.0, stride=0.5, moments=[np.arange(16) / 16], render=lambda number: [np.array([number])]
+    )
     held = 0
     for number in range(5000):
         sampler.add(number / 25, lambda number=number: number)
