@@ -61,13 +61,13 @@ demo: setup
 	$(PY) reproduce.py --output_path demo
 
 bench: setup
-	$(PY) benchmarks/extraction.py --short --output_path bench/extraction
+	$(PY) benchmarks/extraction.py --short
 
-# 1,000 kills in total; continues after an interruption.
+# 1,000 kills in total.
 torture: setup
-	$(PY) benchmarks/kill_extraction.py --kills 300 --output_path torture/extraction
-	$(PY) benchmarks/kill_training.py --kills 540 --output_path torture/training
-	$(PY) benchmarks/kill_reproduce.py --kills 160 --output_path torture/reproduce
+	$(PY) benchmarks/kills.py extraction --kills 300
+	$(PY) benchmarks/kills.py training --kills 180
+	$(PY) benchmarks/kills.py reproduce --kills 160
 
 clean:
-	rm -rf demo bench .pytest_cache .ruff_cache .hypothesis
+	rm -rf demo .pytest_cache .ruff_cache .hypothesis

@@ -1,16 +1,17 @@
 """Compare speed and memory of reading videos into arrays with a plain method and with decoding only.
 
-    python benchmarks/extraction.py --input_path VIDEOS --output_path bench/extraction
+    python benchmarks/extraction.py --input_path VIDEOS
     python benchmarks/extraction.py --short                       synthetic videos, a minute
 
 The plain method seeks to each sampled frame and keeps all clips in memory, in one process. Decoding only grabs the
 frames up to the last sampled one. Each run is a separate process; the methods take turns, --repeats times, and the
 table shows medians. The time of an extraction includes starting its workers, that of decoding only does not; CPU time
-always does. For more clips than VIDEOS holds, videos are read several times. Writes results.jsonl (a line per run),
-table.txt and curve.png. Exits with code 1 if a row is missing or a pixel differs.
+always does. For more clips than VIDEOS holds, videos are read several
+times.
 """
 
 import argparse
+import contextlib
 import itertools
 import json
 import multiprocessing
@@ -21,9 +22,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -31,8 +33,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.common import sampled_memory
-from utils.base.drawing import Display, label, save_figure
+from utils.base.devices import memory_of_tree
 from utils.evaluation.tables import markdown_table
 from utils.video.discovery import find_videos
 from utils.video.extract import extract
@@ -64,51 +65,11 @@ def read_by_seeks(path: Path) -> np.ndarray:
     return np.array(frames)
 
 
-def read_all_frames(path: Path) -> np.ndarray:
-    """Return the clip of a video, with every frame decoded, for comparing pixels."""
-    capture, wanted = opened(path)
-    frames = (capture.read()[1] for _ in range(wanted[-1] + 1))
-    return np.array([resized(frame) for index, frame in enumerate(frames) if index in wanted])
-
-
 def decode_only(path: Path) -> None:
     """Grab the frames of a video up to the last sampled one."""
     capture, wanted = opened(path)
     for _ in range(wanted[-1] + 1):
         capture.grab()
-
-
-def milliseconds_by_step(folder: Path, output: Path) -> dict[str, float]:
-    """Return the CPU milliseconds per clip of each step of reading, in one process and without the engine."""
-    use_one_thread()
-    clip = np.empty((LENGTH, SIDE, SIDE, 3), np.uint8)
-    videos = find_videos(folder)
-    spent, times = Counter(), [time.process_time()]
-
-    def charge(step: str) -> None:
-        times.append(time.process_time())
-        spent[step] += times[-1] - times[-2]
-
-    with open(output, "wb", buffering=0) as file:
-        for video in videos:
-            capture, wanted = opened(folder / video.path)
-            charge("open")
-            position = 0
-            for row, index in enumerate(wanted):
-                while position <= index:
-                    capture.grab()
-                    position += 1
-                charge("decode")
-                frame = capture.retrieve()[1]
-                charge("colour conversion")
-                frame = cv2.resize(frame, (SIDE, SIDE))
-                charge("resize")
-                cv2.cvtColor(frame, cv2.COLOR_BGR2RGB, dst=clip[row])
-                charge("swap to RGB")
-            file.write(clip.data)
-            charge("write")
-    output.unlink()
-    return {step: round(1000 * seconds / len(videos), 2) for step, seconds in spent.items()}
 
 
 def run_one(way: str, workers: int, folder: Path, output: Path) -> None:
@@ -133,6 +94,24 @@ def run_one(way: str, workers: int, folder: Path, output: Path) -> None:
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     cpu = sum(own.ru_utime + own.ru_stime for own in used)
     print(json.dumps({"clips": clips, "clips_per_second": clips / seconds, "cpu_ms_per_clip": 1000 * cpu / clips}))
+
+
+@contextlib.contextmanager
+def sampled_memory(process: int) -> Iterator[list[float]]:
+    """Yield a list to which the memory of a process and its children is added, in MB."""
+    samples, end = [0.0], threading.Event()
+
+    def sample() -> None:
+        while not end.wait(0.2):
+            samples.append(memory_of_tree(process))
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        end.set()
+        thread.join()
 
 
 def measure(way: str, workers: int, folder: Path, output: Path) -> dict:
@@ -179,42 +158,9 @@ def table(found: dict) -> str:
     return markdown_table(header, rows)
 
 
-@dataclass(eq=False)
-class SpeedAndMemory(Display):
-    """Speed and memory against the number of clips in two panels, a line per method and number of workers.
-
-    found: medians by method, number of workers and number of clips.
-    """
-
-    found: dict
-
-    def new_axes(self):
-        from matplotlib.figure import Figure
-
-        return Figure(figsize=(10, 4.2)).subplots(1, 2, gridspec_kw={"wspace": 0.3})
-
-    def draw(self, ax) -> None:
-        from matplotlib.ticker import LogFormatter
-
-        speed, memory = ax
-        for way, workers in sorted({key[:2] for key in self.found}):
-            counts = sorted(clips for *key, clips in self.found if key == [way, workers])
-            name = label(f"{way}, {workers} process{'es' * (workers > 1)}")
-            for axes, field in ((speed, "clips_per_second"), (memory, "peak_memory_mb")):
-                axes.plot(counts, [self.found[way, workers, count][field] for count in counts], "o-", label=name)
-        speed.set(xlabel="clips", ylabel="clips/s", ylim=(0, None), title="Speed")
-        memory.set(xlabel="clips", ylabel="MB, all processes", yscale="log", title="Peak memory")
-        for set_formatter in (memory.yaxis.set_major_formatter, memory.yaxis.set_minor_formatter):
-            set_formatter(LogFormatter(minor_thresholds=(1, 0.4)))  # plain text: `save_figure` draws no formulas
-        memory.axhline(400, color="grey", linestyle=":", linewidth=1)
-        entries = speed.get_legend_handles_labels()
-        self.figure_.legend(*entries, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, fontsize="small")
-
-
-def main() -> int | str:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--input_path", type=Path, help="folder of class folders of videos, by default synthetic ones")
-    parser.add_argument("--output_path", type=Path, default=Path("bench/extraction"), help="output folder")
     parser.add_argument("--clips", type=int, nargs="+", default=[100, 200, 500, 1000, 2000], help="sizes of the sets")
     parser.add_argument("--plain_up_to", type=int, default=500, help="largest set that the plain method reads")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="numbers of worker processes")
@@ -227,42 +173,25 @@ def main() -> int | str:
     if args.run is not None:
         way, workers, folder, output = args.run
         run_one(way, workers, Path(folder), Path(output))
-        return 0
-    args.output_path.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as name, open(args.output_path / "results.jsonl", "w") as lines:
-        scratch, results, failed = Path(name), [], False
+        return
+    with tempfile.TemporaryDirectory() as name:
+        scratch, results = Path(name), []
         size = {"frame_height": 240, "frame_width": 320}
         source = args.input_path or render_dataset(scratch / "synthetic", subjects=2, clips=1, **size).folder
         videos = [source / video.path for video in find_videos(source)]
-
-        def note(result: dict) -> dict:
-            for file in (lines, sys.stdout):
-                print(json.dumps(result), file=file, flush=True)
-            return result
 
         for clips in args.clips:
             folder, output = make_set(videos, clips, scratch / f"set{clips}"), scratch / "output"
             ways = [(way, workers) for way in (OURS, DECODING) for workers in args.workers]
             ways += [(PLAIN, 1)] if clips <= args.plain_up_to else []
-            for repeat, (way, workers) in itertools.product(range(args.repeats), ways):
-                results.append(note(measure(way, workers, folder, output)))
-                failed |= results[-1]["clips"] != clips
-                if way == OURS and repeat == 0 and clips == args.clips[0]:
-                    rows = zip(find_videos(folder), np.load(output / "frames.npy", mmap_mode="r"))
-                    equal = sum(np.array_equal(row, read_all_frames(folder / video.path)) for video, row in rows)
-                    note({"way": "pixels", "equal_to_sequential_decode": equal, "of": clips, "workers": workers})
-                    failed |= equal != clips
+            for way, workers in args.repeats * ways:
+                results.append(measure(way, workers, folder, output))
+                print(json.dumps(results[-1]), flush=True)
+                if results[-1]["clips"] != clips:
+                    raise SystemExit(f"{way}: expected {clips} clips, got {results[-1]['clips']}")
                 shutil.rmtree(output, ignore_errors=True)
-        spent = milliseconds_by_step(scratch / f"set{args.clips[0]}", scratch / "written")
-        note({"way": "CPU ms/clip by step", **spent})
-    steps = ", ".join(f"{step} {milliseconds}" for step, milliseconds in spent.items())
-    found = medians(results)
-    text = f"{table(found)}\nCPU ms per clip by step, one process: {steps}"
-    (args.output_path / "table.txt").write_text(text + "\n")
-    print(text)
-    save_figure(SpeedAndMemory(found), args.output_path / "curve.png")
-    return "a row is missing or a pixel differs" if failed else 0  # sys.exit prints the text
+    print(table(medians(results)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,16 +1,18 @@
-"""Kill scripts at chosen points, resume them, and compare the results with those of an undisturbed run.
+"""Kill a script at chosen points, resume it, and compare the results with those of an undisturbed run.
 
-Each kill_*.py describes what it kills as a `Subject`; kill_counts.py repeats the kills and counts them. Every run is a
-separate process, forked from one that has only imported TensorFlow and other slow packages, and executes the script as
-a user would. To show that the comparison can fail, each subject also has unsafe ways to save, which must be caught.
+kills.py describes what is killed as a `Subject`. Every run is a separate process, forked from one that has only
+imported TensorFlow and other slow packages, and executes the script as a user would. To show that the comparison can
+fail, each subject also has unsafe ways to save, which must be detected.
 """
 
 import contextlib
 import hashlib
 import io
 import json
+import math
 import multiprocessing
 import os
+import random
 import runpy
 import shutil
 import signal
@@ -37,6 +39,8 @@ HALF, BEFORE, AFTER = "half written", "before the rename", "after the rename"  #
 TIME = "time"  # the phase of kills after a number of seconds
 LEFT = " is left"  # ends faults that do not show an unsafe save
 SECONDS_PER_RUN = 900
+UNSAFE_KILLS = 20  # at most; the first one that is detected ends the check
+MOST_FAULTS = 20  # after which a subject is killed no more
 
 Kill = tuple[str, float]  # a phase and the number of the event in it, or TIME and seconds
 
@@ -106,7 +110,7 @@ class Subject:
     unsafe: Mapping[str, str]  # the unsafe ways to save, and the phase in which each is killed
     fault_of: Callable[[Path, dict], str | None] = lambda folder, expected: None  # an incomplete file after a kill
     leftovers: tuple[str, ...] = ()  # patterns of files that a finished run must not leave
-    kills: int = 1  # number of kills, at most, before a run may finish
+    kills: int = 4  # number of kills, at most, before a run may finish
 
     def run(self, folder: Path, *, kill: Kill | None = None, unsafe: str | None = None) -> dict | None:
         """Run the script with `folder` as output.
@@ -199,6 +203,42 @@ def kill_and_resume(subject: Subject, folder: Path, expected: dict, kills: Seque
     if not done and kills[0][0] != TIME:
         faults.append(f"{shown(kills[0])} was not reached")
     return {"subject": subject.name, "killed": done, "faults": faults}
+
+
+def kill_repeatedly(subject: Subject, folder: Path, *, kills: int, seed: int = 0, deadline: float = math.inf) -> dict:
+    """Kill a subject `kills` times at random points, unless the time `deadline` comes first; print each result.
+
+    Runs its undisturbed run and its unsafe saves first: if one of them is not detected, nothing else is killed. Returns
+    the names of these ("missed"), the kills by phase, the number of finished runs that were compared, and the faults.
+    """
+    choose, killed = random.Random(f"{seed} {subject.name}"), folder / f"killed_{subject.name}"
+    undisturbed = folder / f"undisturbed_{subject.name}"
+    events, counts = subject.run(undisturbed), Counter()
+    expected = subject.outcome(undisturbed)
+    found = {"subject": subject.name, "missed": [], "kills": counts, "finished": 0, "faults": []}
+
+    def is_detected(unsafe: str, kill: Kill) -> bool:
+        result = kill_and_resume(subject, killed, expected, [kill], unsafe)
+        return bool(result["killed"]) and any(not fault.endswith(LEFT) for fault in result["faults"])
+
+    for unsafe, phase in subject.unsafe.items():
+        numbers = choose.sample(range(1, events[phase] + 1), min(UNSAFE_KILLS, events[phase]))
+        if not any(is_detected(unsafe, (phase, number)) for number in numbers):  # some of the kills do no harm
+            found["missed"].append(unsafe)
+    while counts.total() < kills and not found["missed"]:
+        if len(found["faults"]) >= MOST_FAULTS or time.monotonic() >= deadline:
+            break
+        chosen = []
+        for number in range(counts.total(), min(kills, counts.total() + subject.kills)):
+            phase = subject.phases[number % len(subject.phases)]
+            limit = events[phase]
+            chosen.append((phase, choose.uniform(0, limit) if phase == TIME else choose.randint(1, limit)))
+        result = kill_and_resume(subject, killed, expected, chosen)
+        counts.update(text.rpartition(" ")[0] for text in result["killed"])
+        found["finished"] += 1
+        found["faults"] += result["faults"]
+        print(json.dumps(result), flush=True)
+    return found
 
 
 def shown(kill: Kill) -> str:

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,13 +23,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.common import ROOT, in_turn, printed_json, run_logged
+from benchmarks.common import in_turn
 from utils.base.argument_types import existing_model, positive_int, student
 from utils.base.devices import cores, hardware, jit_compile, start_tensorflow
 from utils.base.errors import UserError
 from utils.base.files import file_fingerprint
 from utils.evaluation.tables import markdown_table
 
+ROOT = Path(__file__).resolve().parents[1]
 CLASSES, INPUT_SHAPE = 101, (16, 112, 112, 3)
 FILES = {  # exported files: format, precision, name in the table
     "net.onnx": ("onnx", "float32", "ONNX Runtime"),
@@ -148,6 +150,12 @@ def measure(folder: Path, threads: int, rounds: int, calls: int) -> dict[str, fl
     return {name: statistics.median(found) for name, found in in_turn(timed, rounds).items()}
 
 
+def printed_by(script: str, *arguments) -> str:
+    """Return what a script of the project prints."""
+    command = [sys.executable, str(ROOT / script), *map(str, arguments)]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
 def measure_start(folder: Path, rounds: int) -> dict[str, float]:
     """Return the median seconds from the start of predict.py to its end, for one short video, by file."""
     import cv2
@@ -160,7 +168,7 @@ def measure_start(folder: Path, rounds: int) -> dict[str, float]:
 
     def seconds(file: str) -> float:
         start = time.perf_counter()
-        run_logged(folder / "start.log", ["predict.py", "--recognizer", folder / file, "--input", video])
+        printed_by("predict.py", "--recognizer", folder / file, "--input", video)
         return time.perf_counter() - start
 
     ways = {file: lambda file=file: seconds(file) for file in ("net.keras", "net.onnx", "net.xml", "net.tflite")}
@@ -202,7 +210,8 @@ def main() -> None:
         results = {}
         for threads in dict.fromkeys(args.threads or (1, cores())):
             options = ["--threads", threads, "--rounds", args.rounds, "--calls", args.calls]
-            results[str(threads)] = printed_json(ROOT / "benchmarks/latency.py", "--measured", folder, *options)
+            printed = printed_by("benchmarks/latency.py", "--measured", folder, *options)
+            results[str(threads)] = json.loads(printed.splitlines()[-1])
         start = measure_start(folder, min(args.rounds, 5))
     show(results, start)
     print(json.dumps({"hardware": hardware(), "milliseconds": results, "start_seconds": start}))

@@ -3,9 +3,8 @@
     python benchmarks/timeline.py --recognizer student.keras --videos weizmann --people ido ira moshe
 
 The videos are joined from clips of --people, whom the model must not have seen: each part shows one clip, played again
-until it is --part_seconds long. In every other video, parts of unknown classes lie between them: class folders in
---videos that the model does not have. The last line is JSON. --output_path also writes timeline.png, truth above
-answer.
+until it is 8 seconds long. In every other video, parts of unknown classes lie between them: class folders in
+--videos that the model does not have. The last line is JSON.
 """
 
 import argparse
@@ -24,12 +23,12 @@ from utils.base.devices import start_tensorflow
 from utils.base.prediction_options import TimelineOptions
 from utils.evaluation.tables import markdown_table
 from utils.prediction.answers import NO_ACTION, Segment, Timeline
-from utils.prediction.overlay import GREY, PALETTE
 
+VIDEOS, PARTS = 6, 9  # videos, and parts of known classes per video
+PART_SECONDS = 8.0  # at least
 RATE = 25.0  # frames per second
 STEP = 0.04  # seconds between the times at which answers are compared
 OVERLAP = 0.5  # intersection over union from which a segment counts as found
-AS_TRAINED = "smoothed, calibrated"
 
 
 def make_video(path: Path, parts: list[tuple[str, Path]], seconds: float) -> tuple[Segment, ...]:
@@ -52,18 +51,18 @@ def make_video(path: Path, parts: list[tuple[str, Path]], seconds: float) -> tup
     return tuple(segments)
 
 
-def make_videos(folder: Path, args: argparse.Namespace, classes: tuple[str, ...]) -> dict[Path, tuple[Segment, ...]]:
-    """Write --number videos; return their true segments."""
-    clips = sorted(path for path in args.videos.glob("*/*") if path.name.split("_")[0] in args.people)
+def make_videos(folder: Path, source: Path, people: list[str], classes: tuple[str, ...]) -> dict[Path, tuple]:
+    """Write VIDEOS videos of clips of `people`; return their true segments."""
+    clips = sorted(path for path in source.glob("*/*") if path.name.split("_")[0] in people)
     known = [(path.parent.name, path) for path in clips if path.parent.name in classes]
     unknown = [(NO_ACTION, path) for path in clips if path.parent.name not in classes]
-    rng, found = np.random.default_rng(args.seed), {}
-    for number in range(args.number):
-        parts = [known[k] for k in rng.permutation(len(known))[: args.parts]]
+    rng, found = np.random.default_rng(0), {}
+    for number in range(VIDEOS):
+        parts = [known[k] for k in rng.permutation(len(known))[:PARTS]]
         if number % 2:
             parts = [part for each in parts for part in (each, unknown[rng.integers(len(unknown))])]
         path = folder / f"{number}.avi"
-        found[path] = make_video(path, parts, args.part_seconds)
+        found[path] = make_video(path, parts, PART_SECONDS)
     return found
 
 
@@ -118,43 +117,16 @@ def scores(truths: list[tuple[Segment, ...]], answers: list[Timeline]) -> dict[s
     }
 
 
-def variants(predictor, options: TimelineOptions) -> dict[str, tuple]:
+def ways_of(predictor) -> dict[str, tuple]:
     """Return the predictor and the options of each way to answer."""
-    raw = tuple(replace(member, temperature=1.0) for member in predictor.members)
-    plain = replace(options, smoothing=0.0, min_segment=0.0)
+    smoothed, plain = TimelineOptions(), TimelineOptions(smoothing=0.0, min_segment=0.0)
+    always = replace(predictor, threshold=0.0)
     return {
-        AS_TRAINED: (predictor, options),
-        "not smoothed, calibrated": (predictor, plain),
-        "smoothed, without temperature": (replace(predictor, members=raw), options),
-        "smoothed, no rejection": (replace(predictor, threshold=0.0), options),
-        "not smoothed, no rejection": (replace(predictor, threshold=0.0), plain),
+        "smoothed": (predictor, smoothed),
+        "not smoothed": (predictor, plain),
+        "smoothed, no rejection": (always, smoothed),
+        "not smoothed, no rejection": (always, plain),
     }
-
-
-def plot(truths: list[tuple[Segment, ...]], answers: list[Timeline], classes: tuple[str, ...], path: Path) -> None:
-    """Draw each video as two bars, truth above answer."""
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
-
-    from utils.base.files import written_beside
-
-    colours = {name: PALETTE[number % len(PALETTE)] for number, name in enumerate(classes)} | {NO_ACTION: GREY}
-    figure = Figure(figsize=(10, 0.9 * len(truths) + 1), layout="constrained")
-    axes = figure.add_subplot()
-    for row, (truth, timeline) in enumerate(zip(truths, answers)):
-        for bar, segments in enumerate((truth, timeline.segments)):
-            for segment in segments:
-                width = segment.end - segment.start
-                axes.barh(row + 0.4 * bar, width, 0.36, segment.start, color=colours[segment.label], edgecolor="white")
-    positions = [row + 0.4 * bar for row in range(len(truths)) for bar in range(2)]
-    axes.set_yticks(positions, ["truth", "answer"] * len(truths), fontsize=8)
-    axes.invert_yaxis()
-    axes.set_xlabel("seconds")
-    axes.spines[["top", "right"]].set_visible(False)
-    handles = [Patch(color=colour, label=name) for name, colour in colours.items()]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=8, frameon=False)
-    with written_beside(path) as temporary:
-        figure.savefig(temporary, dpi=110)
 
 
 def main() -> None:
@@ -162,29 +134,20 @@ def main() -> None:
     parser.add_argument("--recognizer", type=Path, required=True, help="model trained on other people")
     parser.add_argument("--videos", type=Path, required=True, help="class folders of videos PERSON_CLASS.avi")
     parser.add_argument("--people", nargs="+", required=True, help="people whom the model has not seen")
-    parser.add_argument("--number", type=int, default=6, help="number of videos")
-    parser.add_argument("--parts", type=int, default=9, help="parts of known classes per video")
-    parser.add_argument("--part_seconds", type=float, default=8.0, help="shortest duration of a part")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the order of parts")
-    parser.add_argument("--window", type=float, help="seconds, by default as predict.py")
-    parser.add_argument("--output_path", type=Path, help="folder for timeline.png")
     args = parser.parse_args()
     start_tensorflow()
     from utils.prediction.predictor import load_predictor
     from utils.prediction.timelines import timeline_of
 
     predictor = load_predictor(args.recognizer)
-    classes = predictor.class_names
-    ways = variants(predictor, TimelineOptions(window=args.window))
+    ways = ways_of(predictor)
     with tempfile.TemporaryDirectory() as folder:
-        videos = make_videos(Path(folder), args, classes)
+        videos = make_videos(Path(folder), args.videos, args.people, predictor.class_names)
         truths = list(videos.values())
         answers = {way: [timeline_of(pair[0], path, pair[1]) for path in videos] for way, pair in ways.items()}
     results = {way: scores(truths, found) for way, found in answers.items()}
     header = ["way", "frame accuracy", "segment F1", "unknown rejected", "known rejected"]
     print(markdown_table(header, [[way, *(f"{100 * x:.1f} %" for x in row.values())] for way, row in results.items()]))
-    if args.output_path is not None:
-        plot(truths, answers[AS_TRAINED], classes, args.output_path / "timeline.png")
     seconds = sum(segments[-1].end for segments in truths)
     print(json.dumps({"seconds": seconds, "threshold": predictor.threshold, "ways": results}))
 

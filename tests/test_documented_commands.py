@@ -46,7 +46,7 @@ RUN = {
     "utils/cards.py": [],
     "utils/leaks.py": [],
     "benchmarks/overview_picture.py": [],
-    "benchmarks/shuffled_frames.py": [],
+    "benchmarks/contact_sheet.py": [],
 }
 
 # Of the commands of reproduce.py, only that of `make demo` runs; the others list their trainings with --dry_run.
@@ -58,26 +58,13 @@ SMALL_DEMO += (
 
 # Scripts that only parse their arguments, with the reason.
 PARSED = {
-    "benchmarks/ablations.py": "trains 14 students per seed",
-    "benchmarks/capacity.py": "trains networks for minutes; tests/benchmarks runs its parts",
-    "benchmarks/distillation.py": "times full-width networks for minutes",
     "benchmarks/extraction.py": "times the reading of videos; `make bench` runs it",
-    "benchmarks/input.py": "times the full-width student for minutes and writes large files",
-    "benchmarks/kill_extraction.py": "kills extractions for minutes; test_extract_faults.py runs its parts",
-    "benchmarks/kill_reproduce.py": "kills experiments for minutes; test_killed_reproduce.py runs it",
-    "benchmarks/kill_training.py": "kills trainings for minutes; test_kill_training.py runs it",
-    "benchmarks/latency.py": "times full-width networks for minutes",
+    "benchmarks/kills.py": "kills scripts for minutes; tests/test_kills.py runs its parts",
+    "benchmarks/latency.py": "times full-width models for minutes",
     "benchmarks/leaks.py": "encodes copies of real videos for minutes",
-    "benchmarks/recipe_search.py": "trains for hours",
-    "benchmarks/report_page.py": "draws 101 classes for half a minute; tests/utils/evaluation runs its parts",
-    "benchmarks/predict.py": "times the full-width student for minutes",
-    "benchmarks/rejection.py": "trains three students for minutes",
-    "benchmarks/scaling.py": "starts clusters and computes teacher logits for minutes",
-    "benchmarks/split_gap.py": "trains the full-width student twice",
-    "benchmarks/students.py": "times full-width networks for minutes",
-    "benchmarks/synthetic_frames.py": "renders hundreds of videos and trains networks",
-    "examples/efficientnet_lite0_weights.py": "needs PyTorch; tests/examples runs it",
+    "benchmarks/students.py": "times full-width models for minutes",
     "benchmarks/timeline.py": "needs the videos of Weizmann; tests/benchmarks runs its parts",
+    "examples/efficientnet_lite0_weights.py": "needs PyTorch; tests/examples runs it",
     "examples/image_teacher.py": "needs PyTorch; tests/examples runs its parts",
     "examples/torchvision_scores.py": "needs torchvision; tests/examples runs it with a stand-in",
     "examples/videomae_scores.py": "needs transformers; tests/examples runs it with a stand-in",
@@ -269,7 +256,7 @@ def check_pip(words: list[str]) -> None:
 
 
 def check_dask(command: str, arguments: list[str]) -> None:
-    """Check that a command of Dask accepts the arguments; benchmarks/dask_cluster.py runs similar ones."""
+    """Check that a command of Dask accepts the arguments; tests/dask_cluster.py runs similar ones."""
     cli = pytest.importorskip(f"distributed.cli.dask_{command}", reason="distributed is not installed")
     context = cli.main.make_context(command, arguments)
     assert context.args == []

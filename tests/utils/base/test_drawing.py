@@ -14,8 +14,6 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from benchmarks.extraction import SpeedAndMemory
-from benchmarks.recipe_search import ValidationCurves
 from utils.base import drawing
 from utils.base.drawing import label, save_figure
 from utils.base.errors import UserError
@@ -31,7 +29,7 @@ from utils.video.extraction_state import VideoOutcome
 
 PROJECT = Path(__file__).parents[3]
 BASES = {"Display", "Curves"}
-OWN_SAVING = {"benchmarks/overview_picture.py", "benchmarks/timeline.py"}  # pictures are their only results
+OWN_SAVING = {"benchmarks/overview_picture.py"}  # the picture is its only result
 NAMES = ["a$^$b", "$x_1$ und $y^$", "\\frac{1}{2}", "", " ", "two\nlines\r\n", "tab\t", "nul\0", "\x1b[31mred"]
 NAMES += [
     "v_\udc80\udcff.keras",
@@ -111,18 +109,12 @@ DISPLAYS = {  # by class: makes a display of rows with names and values 0..1
     AgreementMatrix: lambda names, values: AgreementMatrix(np.outer(values, values), names),
     TrainingCurves: history,
     DatasetReport: data_set,
-    SpeedAndMemory: lambda names, values: SpeedAndMemory(
-        {(name, 1, 100): {"clips_per_second": v, "peak_memory_mb": 100 * v} for name, v in zip(names, values)}
-    ),
     AccuracyByLatency: lambda names, values: AccuracyByLatency(
         [
             {"file": name, "precision": "int8", "milliseconds": 9 * v, "accuracy": interval(v), "agreement": v}
             for name, v in zip(names, values)
         ],
         2,
-    ),
-    ValidationCurves: lambda names, values: ValidationCurves(
-        [{"configuration": name, "last_five": v, "curves": {"a": [v] * 7, "b": [v]}} for name, v in zip(names, values)]
     ),
 }
 ALL = pytest.mark.parametrize("kind", DISPLAYS, ids=lambda kind: kind.__name__)
@@ -187,8 +179,7 @@ def test_any_number_of_rows_can_be_drawn(kind, count, tmp_path, capsys):
     possible = {
         ConfusionMatrix: count > 0,
         AgreementMatrix: count > 0,
-        ValidationCurves: count < 15,
-    }  # it searches 14 configurations
+    }
     if possible.get(kind, True):
         drawn(display, tmp_path / "it.png", capsys)
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.report_page import UCF101, made_up_report
 from tests.browser import chromium, faults, open_page, print_to_pdf
+from tests.made_up_report import UCF101, made_up_report
 from tests.utils.evaluation.test_experiment_page import experiment_report
 from utils.evaluation.evaluation_page import write_evaluation_page
 from utils.evaluation.experiment_page import write_experiment_page

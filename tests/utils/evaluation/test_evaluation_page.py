@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.report_page import made_up_report
+from tests.made_up_report import made_up_report
 from tests.scripts import PROJECT
 from utils.base import drawing
 from utils.evaluation.confusion import ConfusionMatrix

@@ -5,8 +5,8 @@ from dataclasses import replace
 import keras
 import pytest
 
-from benchmarks.dask_cluster import dask_cluster
 from models.c3d import build_c3d
+from tests.dask_cluster import dask_cluster
 from tests.scripts import run_script
 from utils.base.errors import UserError
 from utils.base.files import file_fingerprint, written_beside

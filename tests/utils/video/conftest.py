@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.kill_extraction import digests
+from benchmarks.kills import digests
 from tests.utils.video.small_videos import ONE_WORKER, write_classes
 from utils.video.extract import extract
 

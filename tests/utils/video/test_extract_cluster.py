@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.dask_cluster import dask_cluster
-from benchmarks.kill_extraction import digests
+from benchmarks.kills import digests
+from tests.dask_cluster import dask_cluster
 from tests.scripts import PROJECT, run_script
 from tests.utils.video.small_videos import write_classes
 from utils.base import dask_connection

@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 import pytest
 
-from benchmarks.kill_extraction import digests, fault_of, run_victim
+from benchmarks.kills import DIRECT, digests, extraction_of, incomplete_array
 from tests.scripts import PROJECT
 from tests.utils.video.small_videos import ONE_WORKER, SMALL, kill_at_class_b, remembered_hash
 from utils.base.errors import UserError
@@ -89,13 +89,11 @@ def test_a_crash_or_hang_costs_its_own_video(videos, tmp_path):
 @pytest.mark.slow
 def test_kills_reveal_a_non_atomic_save(videos, whole, tmp_path):
     """The kill tests below would pass whatever the extraction does."""
-    arguments = {"input_path": str(videos), **ONE_WORKER}
-    calls = run_victim(arguments | {"output_path": str(tmp_path / "counted")}, careless=True)["save"]
-    faults = []
+    extraction, faults = extraction_of(videos, **ONE_WORKER), []
+    calls = extraction.run(tmp_path / "counted", unsafe=DIRECT)["save"]
     for call in range(3, calls, calls // 3):
-        output = tmp_path / str(call)
-        assert run_victim(arguments | {"output_path": str(output)}, kill=("save", call), careless=True) is None
-        faults.append(fault_of(output, whole))
+        assert extraction.run(tmp_path / str(call), kill=("save", call), unsafe=DIRECT) is None
+        faults.append(incomplete_array(tmp_path / str(call), whole))
     assert any(faults)
 
 
@@ -103,12 +101,12 @@ def test_kills_reveal_a_non_atomic_save(videos, whole, tmp_path):
 @pytest.mark.parametrize("phase", ["run", "save"])
 def test_kill_at_random_moments(videos, whole, tmp_path, phase):
     """Hours of decoding would be lost, or incomplete arrays used for training."""
-    arguments = {"input_path": str(videos), **ONE_WORKER}
-    calls = run_victim(arguments | {"output_path": str(tmp_path / "counted")})[phase]
+    extraction = extraction_of(videos, **ONE_WORKER)
+    calls = extraction.run(tmp_path / "counted")[phase]
     for call in random.Random(7).sample(range(1, calls + 1), 2 if phase == "run" else 4):
         output = tmp_path / str(call)
-        assert run_victim(arguments | {"output_path": str(output)}, kill=(phase, call)) is None
-        assert fault_of(output, whole) is None
+        assert extraction.run(output, kill=(phase, call)) is None
+        assert incomplete_array(output, whole) is None
         extract(videos, output, **SMALL)
         assert digests(output) == whole
         remembered_hash(output)

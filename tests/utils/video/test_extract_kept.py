@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from benchmarks.kill_extraction import digests
+from benchmarks.kills import digests
 from tests.utils.video.small_videos import ONE_WORKER, SMALL, kill_at_class_b
 from utils.base.errors import UserError
 from utils.base.files import exclusive_lock

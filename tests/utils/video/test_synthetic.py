@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.contact_sheet import GAP, NAME_WIDTH, contact_sheet
 from utils.base.errors import UserError
 from utils.video.actions import ACTIONS, FRAME_COUNTS, Look, loop_position, plan_clip, render_clip
 from utils.video.stick_figure import CHANNELS
@@ -220,16 +219,3 @@ def test_a_setting_out_of_range_is_named(tmp_path, setting, value):
     with pytest.raises(UserError, match=f"--{setting} must be .*{value}"):
         render_dataset(tmp_path / "set", **SMALL | {setting: value})
     assert not (tmp_path / "set").exists()
-
-
-def test_a_contact_sheet_shows_first_and_last_frames_in_order():
-    """Frames out of order would show another action."""
-    clips = [np.full((9, 6, 8, 3), 10, np.uint8), np.full((5, 6, 8, 3), 20, np.uint8)]
-    clips[1][-1] = 200
-    sheet = contact_sheet(clips, ["first", "second"], columns=3, frame_width=8)
-    assert sheet.shape == (2 * 9 + 3, NAME_WIDTH + 3 * 11, 3)
-    assert (sheet[GAP : GAP + 6, NAME_WIDTH : NAME_WIDTH + 8] == 10).all()
-    assert (sheet[12:18, NAME_WIDTH + 22 : NAME_WIDTH + 30] == 200).all()
-    assert (sheet[12:18, NAME_WIDTH + 11 : NAME_WIDTH + 19] == 20).all()
-    with pytest.raises(ValueError, match="2 clips and 1 names"):
-        contact_sheet(clips, ["first"])

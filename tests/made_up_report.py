@@ -1,18 +1,19 @@
-"""Time and size of the report page for 5 recognisers of UCF101's 101 classes, with made-up answers for 3,783 clips.
+"""A report of `eval.py` for the classes of UCF101, with random answers; no network is needed."""
 
-    python benchmarks/report_page.py --output_path bench/report
-
-Prints the seconds and megabytes of the page. The answers and frames are random numbers; no network is needed.
-"""
-
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import numpy as np
 
-from utils.base import argument_types, cli
+from utils.data.clips import ClipDataset, FrameFile
+from utils.data.groups import groups_or_reason
+from utils.evaluation.evaluation_report import EvaluationReport
+from utils.evaluation.protocol import Conditions
+from utils.evaluation.results import comparisons, scores_of
+from utils.evaluation.seen import Seen
+from utils.evaluation.tables import names_of
+from utils.evaluation.testing import ChosenClips, Predictions
+from utils.networks.recognizer import Recognizer
 
 UCF101 = (
     "ApplyEyeMakeup ApplyLipstick Archery BabyCrawling BalanceBeam BandMarching BaseballPitch Basketball "
@@ -38,43 +39,14 @@ MODELS = {  # share of clips that a model tends to recognise, millions of parame
 }
 
 
-def main() -> None:
-    parser = cli.ArgumentParser(__doc__.splitlines()[0])
-    parser.add_argument(
-        "--output_path", type=argument_types.output_folder, default="bench/report", help="output folder"
-    )
-    parser.add_argument("--clips", type=argument_types.positive_int, default=3783, help="number of test clips")
-    args = parser.parse_args()
-    from utils.evaluation.evaluation_page import write_evaluation_page
-
-    report = made_up_report(args.output_path, UCF101.split(), args.clips)
-    started = time.perf_counter()
-    path = args.output_path / "report.html"
-    write_evaluation_page(path, report)
-    seconds = time.perf_counter() - started
-    print(f"{path}: {seconds:.1f} s, {path.stat().st_size / 1e6:.1f} MB")
-
-
 def made_up_report(
     folder: Path, class_names: Sequence[str], clips: int, *, models=MODELS, paths: Sequence[str] | None = None
 ):
-    """Return a EvaluationReport with random answers for clips of random frames, whose arrays are written to `folder`.
+    """Return an EvaluationReport with random answers for clips of random frames, whose arrays are written to `folder`.
 
     Mistakes tend to be the neighbouring class. paths: of the clips, in the order of the classes; by default those of
     UCF101, with seven groups per class.
     """
-    import numpy as np
-
-    from utils.data.clips import ClipDataset, FrameFile
-    from utils.data.groups import groups_or_reason
-    from utils.evaluation.evaluation_report import EvaluationReport
-    from utils.evaluation.protocol import Conditions
-    from utils.evaluation.results import comparisons, scores_of
-    from utils.evaluation.seen import Seen
-    from utils.evaluation.tables import names_of
-    from utils.evaluation.testing import ChosenClips, Predictions
-    from utils.networks.recognizer import Recognizer
-
     generator = np.random.default_rng(0)
     folder.mkdir(parents=True, exist_ok=True)
     labels = np.sort(np.arange(clips) % len(class_names))
@@ -100,12 +72,8 @@ def made_up_report(
         costs |= {"megabytes": 4 * parameters, "milliseconds_per_clip": 12.5 * cost, "clips_per_second": 50.0}
         results.append(scores_of(all_predictions[-1], groups) | costs)
     compared = comparisons(all_predictions, groups)
-    conditions = Conditions("python benchmarks/report_page.py", "made-up answers")
+    conditions = Conditions("python eval.py", "made-up answers")
     names = names_of(results)
     return EvaluationReport(
         all_predictions, results, names, list(models), compared, dataset, groups, conditions, folder
     )
-
-
-if __name__ == "__main__":
-    cli.run(main)
