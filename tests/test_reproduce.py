@@ -59,7 +59,7 @@ def test_the_table_agrees_with_the_predictions(demo):
             correct += tested["correct"]
         assert row["interval"]["estimate"] == pytest.approx(np.mean(correct))
         assert row["clips"] == 12  # each clip is tested once
-        assert row["interval"]["method"] == "bootstrap over groups"
+        assert row["interval"]["method"] == "Wilson over groups"
     table, *figures = (folder / "results.md").read_text().strip().split("\n\n![")
     assert table in printed
     pictures = re.findall(r"\((\w+)\.png\)", figures[0])

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import false_discovery_control
 
 from utils.base.drawing import Display, label
-from utils.evaluation.intervals import paired_p_value
+from utils.evaluation.intervals import compare
 
 COUNTED = 30  # with more recognisers, the matrix of agreements has no numbers in its cells
 SHOWN_GAINS = 15  # classes at each end of the figure; all if there are no more than twice as many
@@ -19,7 +19,7 @@ class ClassGain:
     """Two recognisers on the clips of one class.
 
     first, second: their accuracies, 0 to 1. only_first, only_second: number of clips that only one of them recognises.
-    p_value: of the paired test, see `paired_p_value`. q_value: the p-value adjusted for the number of classes, which
+    p_value: of the paired test, see `compare`. q_value: the p-value adjusted for the number of classes, which
     controls the false discovery rate (Benjamini & Hochberg 1995).
     """
 
@@ -54,7 +54,7 @@ def class_gains(
     for number in np.unique(labels).tolist():
         mine = labels == number
         first, second = correct[mine], other[mine]
-        p_value, _ = paired_p_value(first, second, None if groups is None else groups[mine])
+        p_value = compare(first, second, None if groups is None else groups[mine]).p_value
         only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
         shares = float(first.mean()), float(second.mean())
         found.append((class_names[number], int(mine.sum()), *shares, only_first, only_second, p_value))

@@ -9,7 +9,7 @@ from utils.evaluation.evaluation_report import EvaluationReport
 from utils.evaluation.pages import write_page
 from utils.evaluation.protocol import data_terms, unknown
 from utils.evaluation.seen import warnings
-from utils.evaluation.tables import percent_with_interval, points, unique
+from utils.evaluation.tables import percent_with_interval, points, significance, unique
 
 SECTIONS = {
     "verdict": "Verdict",
@@ -22,7 +22,6 @@ SECTIONS = {
     "training": "Training",
     "protocol": "Protocol",
 }
-SIGNIFICANT = 0.05
 
 
 def write_evaluation_page(path: Path, report: EvaluationReport) -> bool:
@@ -92,9 +91,8 @@ def _versus(report: EvaluationReport, comparison: dict, result: dict) -> dict:
     difference = f"{abs(gain):.1f} points {side} it" if abs(gain) >= 0.05 else "as accurate"
     detail = f"{points(comparison['difference']).partition(' (')[2].rstrip(')')}, ".lstrip(", ")
     detail = f"95 % interval {detail}" if detail else ""
-    verdict = "significant" if comparison["p_value"] < SIGNIFICANT else "not significant"
     mine, other = (each["multiply_accumulates"] for each in (report.results[0], result))
     cost = None
     if mine and other and mine != other:
         cost = f"{100 * mine / other:.2g} % of" if mine < other else f"{mine / other:.2g} times"
-    return {"difference": difference, "detail": f"{detail}p = {comparison['p_value']:.2g}, {verdict}", "cost": cost}
+    return {"difference": difference, "detail": f"{detail}{significance(comparison)}", "cost": cost}

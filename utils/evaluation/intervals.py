@@ -1,14 +1,20 @@
-"""Confidence intervals of accuracies and of their differences, over clips, groups and repeated runs."""
+"""Confidence intervals of accuracies and of their differences, over clips, groups and repeated runs.
 
+`benchmarks/coverage.py` simulates how often the intervals cover the true value; docs/report.md has its table.
+"""
+
+import itertools
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-CONFIDENCE = 0.95
-RESAMPLES = 9999
-FEW_GROUPS = 10  # in simulations 10 groups reach 95 % coverage, 5 groups 90 %
+LEVEL = 0.05  # of tests; intervals have 1 - LEVEL
+Z = float(stats.norm.isf(LEVEL / 2))
+FLIPS = 10_000  # sign flips of a permutation test with more than 13 groups
+DECIMALS = 9  # sums of shares that should be equal differ by rounding
+WIDE = "With 2 {}, the interval is wide: more --seeds or several folds (--split fold:N) narrow it."
 
 
 @dataclass(frozen=True)
@@ -33,94 +39,95 @@ class Interval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two recognisers on the same clips.
+    """Two models on the same clips or runs.
 
     difference: accuracy of the first minus that of the second, -1 to 1. p_value: of the hypothesis that both are
-    equally accurate. test: name of the significance test.
+    equally accurate; None without a test. test: name of the significance test. verdict: "significant", "not
+    significant" or "too few groups for a test" (clips, seeds, folds), if even the clearest result would have a
+    p-value above LEVEL. The interval of a significant difference excludes 0, and that of no other one does, except
+    with too few groups.
     """
 
     difference: Interval
-    p_value: float
+    p_value: float | None
     test: str
+    verdict: str
 
 
-def accuracy_interval(correct: np.ndarray, groups: np.ndarray | None = None) -> Interval:
-    """Return the accuracy with Wilson's interval for independent clips, otherwise with a bootstrap over groups.
+def accuracy_interval(values: np.ndarray, groups: np.ndarray | None = None) -> Interval:
+    """Return the accuracy with Wilson's interval, with groups for an effective number of clips.
 
-    correct: bool (N,). groups: the group of each clip (N,), None if clips are independent.
+    values: (N,), whether the clip is recognised, or the share of training seeds that recognise it. groups: the group of
+    each clip (N,), None if clips are independent. Groups may come from several folds, each tested by networks that
+    never saw them.
 
     Clips of one group tend to be recognised or missed together, so they carry less information than independent clips.
-    The bootstrap draws whole groups with replacement (Davison & Hinkley 1997, section 3.8) and takes percentiles of the
-    accuracy, expanded for the number of groups (Hesterberg 2015, arXiv:1411.5279). With few groups it is still too
-    narrow, and `caution` says so. If all groups have the same accuracy, the bootstrap has no spread; the interval is
-    then Wilson's with each group counted once. A single group gets Wilson's interval and a caution.
+    The effective number of clips is the number of independent ones that would have the variance between groups, times
+    (z / t)^2 with a degree of freedom less than groups (Korn & Graubard 1998). It is at most the number of clips. If
+    all groups have the same accuracy, the variance is unknown and each group counts once. A single group gets the
+    interval of independent clips and a caution.
     """
-    correct = np.asarray(correct, bool)
-    right, clips = _sums_by_group(correct, groups)
-    n, group_count = len(correct), len(clips)
-    estimate = float(correct.mean())
-    if group_count == n:
-        return Interval(estimate, *_wilson(correct.sum(), n), "Wilson", n)
-    if group_count == 1:
+    sums, clips = _sums_by_group(np.asarray(values), groups)
+    n, count = int(clips.sum()), len(clips)
+    estimate = float(sums.sum() / n)
+    if count == n:
+        return Interval(estimate, *_wilson(estimate, n), "Wilson", n)
+    if count == 1:
         caution = "All clips belong to one group, so the interval does not cover other groups."
-        return Interval(estimate, *_wilson(correct.sum(), n), "Wilson", n, 1, caution)
-    if _equal_rates(right, clips):
-        limits, method = _wilson(round(estimate * group_count), group_count), "Wilson over groups"
-    else:
-        limits, method = _bootstrap(right, clips), "bootstrap over groups"
-    return Interval(estimate, *limits, method, n, group_count, _caution(group_count))
+        return Interval(estimate, *_wilson(estimate, n), "Wilson", n, 1, caution)
+    error, t = _error_over_groups(sums, clips)
+    independent = estimate * (1 - estimate) * (Z / t) ** 2
+    effective = count if error < 10**-DECIMALS else min(n, max(independent / error**2, 1))
+    return Interval(estimate, *_wilson(estimate, effective), "Wilson over groups", n, count)
 
 
 def compare(correct: np.ndarray, other_correct: np.ndarray, groups: np.ndarray | None = None) -> Comparison:
-    """Compare the accuracies of two recognisers on the same clips.
+    """Compare the accuracies of two models on the same clips; see `compare_gains`.
 
     correct, other_correct: bool (N,). groups: as in `accuracy_interval`.
-
-    For independent clips the test is McNemar's exact test, a binomial test on the clips that only one of the two
-    recognises (McNemar 1947). With groups it is a permutation test that exchanges the two recognisers in random groups;
-    up to 9999 permutations are enumerated, so with 5 groups p is at least 2/32. The interval of the difference is a
-    paired bootstrap over groups or independent clips. It is None if the difference is the same in all of them.
     """
-    p_value, test = paired_p_value(correct, other_correct, groups)
-    gains, clips = _gains_by_group(correct, other_correct, groups)
-    n, group_count = int(clips.sum()), len(clips)
-    units, shown_groups = ("clips", None) if group_count == n else ("groups", group_count)
-    if _equal_rates(gains, clips):
-        limits, caution = (None, None), f"No interval: the difference is the same in all {units}."
-    else:
-        limits, caution = _bootstrap(gains, clips), _caution(group_count)
-    estimate, method = float(gains.sum() / n), f"paired bootstrap over {units}"
-    return Comparison(Interval(estimate, *limits, method, n, shown_groups, caution), p_value, test)
+    correct, other_correct = np.asarray(correct, np.int64), np.asarray(other_correct, np.int64)
+    if correct.shape != other_correct.shape:
+        raise ValueError(f"Expected the same clips twice. Received shapes {correct.shape} and {other_correct.shape}")
+    return compare_gains(correct - other_correct, groups)
 
 
-def paired_p_value(
-    correct: np.ndarray, other_correct: np.ndarray, groups: np.ndarray | None = None
-) -> tuple[float, str]:
-    """Return the p-value and the name of the test of `compare`."""
-    gains, clips = _gains_by_group(correct, other_correct, groups)
-    if len(clips) < clips.sum():
-        return _permutation_p_value(gains), "permutation over groups"
-    only_first, only_other = np.count_nonzero(gains > 0), np.count_nonzero(gains < 0)
-    either = only_first + only_other
-    return float(stats.binomtest(only_first, either).pvalue) if either else 1.0, "McNemar, exact"
+def compare_gains(gains: np.ndarray, groups: np.ndarray | None = None) -> Comparison:
+    """Return the mean of one difference per clip with its interval and test.
 
+    gains: (N,), -1, 0 or 1, or the difference of the shares of training seeds that recognise the clip. groups: as in
+    `accuracy_interval`.
 
-def mean_over_groups(values: np.ndarray, groups: np.ndarray) -> Interval:
-    """Return the mean of one value per clip, with a bootstrap interval over groups as in `accuracy_interval`.
-
-    values: float (N,), for example the share of training seeds that recognise the clip, or the difference of two such
-    shares. groups: the group of each clip (N,). Clips may come from several folds, each tested by networks that never
-    saw its groups. The interval describes the variation between groups; variation between training seeds contributes
-    only where it differs between groups. There is no interval if all groups have the same mean.
+    For independent clips the interval is that of Agresti & Min (2005), and the test McNemar's exact test, a binomial
+    test on the clips that only one of the two models recognises. With groups, the test is a permutation test that
+    exchanges the two models in random groups, and the interval holds the differences that it does not reject. With
+    fewer than 6 groups it rejects nothing; the interval is then Student's t over groups. Neither interval nor p-value
+    is more certain than for independent clips.
     """
-    values = np.asarray(values, np.float64)
-    sums, clips = _sums_by_group(values, groups)
-    count, estimate = len(clips), float(values.mean())
-    if count < 2 or np.allclose(sums / clips, estimate, rtol=0, atol=1e-12):
-        limits, caution = (None, None), "No interval: all groups have the same mean."
+    gains = np.asarray(gains)
+    sums, clips = _sums_by_group(gains, groups)
+    n, count = int(clips.sum()), len(clips)
+    estimate = float(sums.sum() / n)
+    low, high, p_value = _over_clips(gains)
+    test = "McNemar, exact" if np.issubdtype(gains.dtype, np.integer) else "z"
+    if count == n:
+        method, unit = "Agresti and Min", "clips"
+    elif count == 1:
+        low, high, method, unit = None, None, "t over groups", "groups"
     else:
-        limits, caution = _bootstrap(sums, clips), _caution(count)
-    return Interval(estimate, *limits, "bootstrap over groups", len(values), count, caution)
+        permuted, *inverted = _permutation(sums, clips)
+        if permuted >= p_value:
+            p_value, test = permuted, "permutation over groups"
+        method, unit = "permutation over groups", "groups"
+        if _smallest_p(count) > LEVEL:
+            error, t = _error_over_groups(sums, clips)
+            inverted, method = (estimate - t * error, estimate + t * error), "t over groups"
+        low, high = max(min(low, inverted[0]), -1.0), min(max(high, inverted[1]), 1.0)
+    caution = "No interval: all clips belong to one group." if low is None else ""
+    interval = Interval(estimate, low, high, method, n, None if count == n else count, caution)
+    if _smallest_p(count) > LEVEL:
+        return Comparison(interval, p_value, test, f"too few {unit} for a test")
+    return Comparison(interval, p_value, test, _verdict(p_value))
 
 
 def over_runs(
@@ -151,15 +158,16 @@ def over_runs(
     if np.allclose(units, mean, rtol=0, atol=1e-12):
         caution = f"No interval: all {name} have the same value."
         return Interval(mean, None, None, method, len(numbers), fold_count, caution, 0.0)
-    margin = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * deviation / np.sqrt(count))
+    margin = float(stats.t.isf(LEVEL / 2, count - 1) * deviation / np.sqrt(count))
     low, high = max(mean - margin, bounds[0]), min(mean + margin, bounds[1])
-    return Interval(mean, low, high, method, len(numbers), fold_count, "", deviation)
+    caution = WIDE.format(name) if count == 2 else ""
+    return Interval(mean, low, high, method, len(numbers), fold_count, caution, deviation)
 
 
 def paired_over_runs(
     values: Mapping[tuple[Hashable, Hashable], float], other_values: Mapping[tuple[Hashable, Hashable], float]
-) -> Interval:
-    """Return the mean difference `values` - `other_values` over their common runs, with its t interval.
+) -> Comparison:
+    """Compare the means of `values` and `other_values` over their common runs by a paired t-test.
 
     values, other_values: shares in 0..1 by (seed, fold), as in `over_runs`. Pairing cancels the effects of fold and
     seed that both have in common.
@@ -167,80 +175,85 @@ def paired_over_runs(
     differences = {run: values[run] - other_values[run] for run in values if run in other_values}
     if not differences:
         raise ValueError("Expected runs with the same seed and fold on both sides. Received none")
-    return over_runs(differences, bounds=(-1.0, 1.0))
+    found = over_runs(differences, bounds=(-1.0, 1.0))
+    unit = found.method.split()[-1]
+    if found.low is None:
+        return Comparison(found, None, f"paired t over {unit}", f"too few {unit} for a test")
+    count = found.groups or found.n
+    p_value = 2 * stats.t.sf(abs(found.estimate) / found.standard_deviation * np.sqrt(count), count - 1)
+    return Comparison(found, float(p_value), f"paired t over {unit}", _verdict(p_value))
 
 
-def _gains_by_group(
-    correct: np.ndarray, other_correct: np.ndarray, groups: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return how many more clips of each group the first recogniser has right, and its number of clips, int64 (G,)."""
-    correct, other_correct = np.asarray(correct, bool), np.asarray(other_correct, bool)
-    if correct.shape != other_correct.shape:
-        raise ValueError(f"Expected the same clips twice. Received shapes {correct.shape} and {other_correct.shape}")
-    return _sums_by_group(correct.astype(np.int64) - other_correct, groups)
+def _verdict(p_value: float) -> str:
+    return "significant" if p_value < LEVEL else "not significant"
+
+
+def _smallest_p(units: int) -> float:
+    """Return the p-value of a two-sided test by exchange if one model is better in all of the units."""
+    return 2.0 ** (1 - units)
 
 
 def _sums_by_group(values: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sum of `values` and the number of clips of each group, both (G,). Sums of integers are int64."""
+    """Return the sum of `values`, float64, and the number of clips, int64, of each group, both (G,)."""
     if values.ndim != 1 or not len(values):
         raise ValueError(f"Expected one value per clip, shape (N,). Received shape {values.shape}")
-    kind = np.float64 if np.issubdtype(values.dtype, np.floating) else np.int64
     if groups is None:
-        return values.astype(kind), np.ones(len(values), np.int64)
+        return values.astype(np.float64), np.ones(len(values), np.int64)
     if np.shape(groups) != values.shape:
         raise ValueError(f"Expected one group per clip, shape {values.shape}. Received shape {np.shape(groups)}")
     _, group_of_clip, clips = np.unique(groups, return_inverse=True, return_counts=True)
-    sums = np.zeros(len(clips), kind)
-    np.add.at(sums, group_of_clip, values)
-    return sums, clips
+    return np.bincount(group_of_clip, weights=values), clips
 
 
-def _wilson(right: int, n: int) -> tuple[float, float]:
-    limits = stats.binomtest(int(right), int(n)).proportion_ci(CONFIDENCE, method="wilson")
-    return float(limits.low), float(limits.high)
+def _wilson(rate: float, n: float) -> tuple[float, float]:
+    """Return Wilson's score interval of a rate of `n` clips, which need not be a whole number."""
+    centre = (rate + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * np.sqrt(rate * (1 - rate) / n + Z**2 / (4 * n**2))
+    return float(max(centre - half, 0)), float(min(centre + half, 1))
 
 
-def _equal_rates(sums: np.ndarray, clips: np.ndarray) -> bool:
-    """Return whether all groups have the same sum per clip, so that every bootstrap draw gives the estimate itself."""
-    return bool(np.all(sums * clips[0] == sums[0] * clips))
+def _error_over_groups(sums: np.ndarray, clips: np.ndarray) -> tuple[float, float]:
+    """Return the standard error of the mean of clips in groups, as ratio estimate, and the quantile of Student's t."""
+    count, n = len(clips), clips.sum()
+    residuals = sums - sums.sum() / n * clips
+    error = np.sqrt(count / (count - 1) * np.sum(residuals**2)) / n
+    return float(error), float(stats.t.isf(LEVEL / 2, count - 1))
 
 
-def _bootstrap(sums: np.ndarray, clips: np.ndarray) -> tuple[float, float]:
-    """Return expanded percentiles of sums / clips over draws of whole groups; there must be at least two groups."""
-    count = len(clips)
-    # plain percentiles lack the variance factor n / (n - 1) and Student's t: they cover 83 % with 5 groups
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * np.sqrt(count / (count - 1))
-    result = stats.bootstrap(
-        (sums, clips),
-        lambda sums, clips, axis: sums.sum(axis=axis) / clips.sum(axis=axis),
-        paired=True,  # the sum and the clip count of a group are drawn together
-        vectorized=True,
-        method="percentile",
-        n_resamples=RESAMPLES,
-        batch=500,
-        confidence_level=1 - 2 * stats.norm.sf(quantile),
-        rng=np.random.default_rng(0),
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+def _over_clips(gains: np.ndarray) -> tuple[float, float, float]:
+    """Return interval and p-value of the mean of independent gains."""
+    n = len(gains) + 2  # Agresti and Min add one clip to the sums for each direction of the difference, half of it each
+    mean = gains.sum() / n
+    error = np.sqrt((np.sum(gains.astype(np.float64) ** 2) + 1) / n - mean**2) / np.sqrt(n)
+    low, high = max(mean - Z * error, -1.0), min(mean + Z * error, 1.0)
+    if not np.issubdtype(gains.dtype, np.integer):
+        return float(low), float(high), float(2 * stats.norm.sf(abs(mean) / error))
+    only_first, either = np.count_nonzero(gains > 0), np.count_nonzero(gains)
+    p_value = float(stats.binomtest(only_first, either).pvalue) if either else 1.0
+    if p_value >= LEVEL:  # the exact test is more cautious
+        low, high = min(low, 0.0), max(high, 0.0)
+    return float(low), float(high), p_value
 
 
-def _permutation_p_value(gains: np.ndarray) -> float:
-    decisive = gains[gains != 0]  # exchanging the recognisers has no effect in a group without a gain
-    if len(decisive) < 2:
-        return 1.0
-    result = stats.permutation_test(
-        (decisive,),
-        lambda gains, axis: gains.sum(axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        batch=500,
-        rng=np.random.default_rng(0),
-    )
-    return float(result.pvalue)
+def _permutation(sums: np.ndarray, clips: np.ndarray) -> tuple[float, float, float]:
+    """Return the p-value of a permutation test over groups, and the interval of differences with p of LEVEL or more.
 
-
-def _caution(group_count: int) -> str:
-    if group_count >= FEW_GROUPS:
-        return ""
-    return f"With {group_count} groups, fewer than {FEW_GROUPS}, the interval is likely to be too narrow."
+    Exchanging the models in some groups divides the groups into two parts. It is at least as extreme under a
+    difference between the means of the two parts.
+    """
+    count = len(sums)
+    if 2**count <= FLIPS:
+        signs = np.array(list(itertools.product((1, -1), repeat=count)), np.int8)
+    else:
+        signs = np.random.default_rng(0).choice(np.array([1, -1], np.int8), (FLIPS, count))
+        signs[0] = 1
+    values = np.stack([sums, clips], axis=1)
+    flipped = np.concatenate([part @ values for part in np.array_split(signs, max(1, len(signs) // 500))])
+    total, all_clips = values.sum(axis=0)
+    flipped_sums, flipped_clips = flipped.round(DECIMALS).T
+    p_value = np.mean(np.abs(flipped_sums) >= round(abs(total), DECIMALS))
+    with np.errstate(divide="ignore", invalid="ignore"):  # without an exchange, one part is empty
+        means = [(total + s * flipped_sums) / (all_clips + s * flipped_clips) for s in (1, -1)]
+    lows, highs = np.nan_to_num(np.min(means, axis=0), nan=-np.inf), np.nan_to_num(np.max(means, axis=0), nan=np.inf)
+    place = int(np.ceil(LEVEL * len(signs))) - 1
+    return float(p_value), float(np.sort(lows)[place]), float(np.sort(highs)[::-1][place])

@@ -16,7 +16,7 @@ from utils.evaluation.recorded import training_curves
 from utils.evaluation.reliability import ReliabilityDiagram
 from utils.evaluation.seen import seen_cell
 from utils.evaluation.sheets import contact_sheets
-from utils.evaluation.tables import percent_with_interval, points
+from utils.evaluation.tables import percent_with_interval, points, significance
 from utils.evaluation.testing import Predictions, are_comparable
 
 PAIRS = 15  # most confused pairs on the page
@@ -91,7 +91,7 @@ def pair(report: EvaluationReport, number: int, comparison: dict) -> dict:
     caption = f"Accuracy by class, sorted by the gain of {names['first']}: {counted}"
     shown = len(display.shown)
     caption += f"; the {shown} classes with the largest differences" if shown < len(gains) else ""
-    difference = f"{points(comparison['difference'])} points, p = {comparison['p_value']:.3g} ({comparison['test']})"
+    difference = f"{points(comparison['difference'])} points, {significance(comparison)}"
     return {
         "name": report.names[number],
         "difference": f"Difference in accuracy: {difference}",

@@ -87,6 +87,12 @@ def points(interval: dict) -> str:
     )
 
 
+def significance(comparison: dict) -> str:
+    """Format the test of a `Comparison`'s dict as `significant (p = 0.012, McNemar, exact)`."""
+    p_value, test = comparison["p_value"], comparison["test"]
+    return f"{comparison['verdict']} ({test if p_value is None else f'p = {p_value:.2g}, {test}'})"
+
+
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Format a table with padded columns. The first column is left-aligned, the others are right-aligned.
 
@@ -123,7 +129,7 @@ def summary(results: Sequence[dict], compared: Sequence[dict]) -> str:
         first, second = (names[comparison[each]] + mark(comparison["seen"][each]) for each in ("first", "second"))
         lines.append(
             f"{first} minus {second}: {points(comparison['difference'])} "
-            f"points, p = {comparison['p_value']:.3g} ({comparison['test']}); "
+            f"points, {significance(comparison)}; "
             f"same prediction for {100 * comparison['same_answer']:.1f} % of clips"
         )
     lines += unique(f"note: {note}" for result in results for note in result["notes"])

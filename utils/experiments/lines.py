@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from utils.evaluation import intervals
-from utils.evaluation.intervals import Interval
+from utils.evaluation.intervals import Comparison, Interval
 from utils.evaluation.seen import Seen, over_folds, united
 from utils.evaluation.tables import unique
 from utils.experiments.cells import Cell, Row
@@ -131,13 +131,19 @@ def summarise(line: Line, alone: Line, teacher: Line | None, groups: np.ndarray 
     if line.role == "alone" or has_seen(line) or has_seen(alone):
         return row
     gain = difference(tests, alone.tests, groups)
-    row["minus_alone"] = asdict(gain)
+    row["minus_alone"] = as_dict(gain)
     if line.role in ("distilled", "chosen") and teacher is not None and not has_seen(teacher):
-        row["minus_teacher"] = asdict(difference(tests, teacher.tests, groups))
+        row["minus_teacher"] = as_dict(difference(tests, teacher.tests, groups))
         gap = difference(teacher.tests, alone.tests, groups)
-        if gap.low is not None and gap.low > 0:
-            row["gap_closed"] = gain.estimate / gap.estimate
+        if gap.verdict == "significant" and gap.difference.estimate > 0:
+            row["gap_closed"] = gain.difference.estimate / gap.difference.estimate
     return row
+
+
+def as_dict(comparison: Comparison) -> dict:
+    """Return a difference as plain values: those of its interval, and its test."""
+    found = asdict(comparison)
+    return found.pop("difference") | found
 
 
 def has_seen(line: Line) -> bool:
@@ -156,29 +162,33 @@ def accuracy(tests: dict[tuple[int, str], dict], groups: np.ndarray | None) -> I
     """
     test, *others = tests.values()
     if all((other["rows"], other["correct"]) == (test["rows"], test["correct"]) for other in others):
-        return intervals.accuracy_interval(np.array(test["correct"], bool), keys(test, groups))
-    pooled = over_clips({run: np.array(test["correct"], float) for run, test in tests.items()}, tests, groups)
-    return pooled or intervals.over_runs({run: test["top1"] for run, test in tests.items()})
+        return intervals.accuracy_interval(np.array(test["correct"]), keys(test, groups))
+    pooled = pool({run: np.array(test["correct"], float) for run, test in tests.items()}, tests, groups)
+    if pooled is not None:
+        return intervals.accuracy_interval(*pooled)
+    return intervals.over_runs({run: test["top1"] for run, test in tests.items()})
 
 
-def difference(tests: dict, others: dict, groups: np.ndarray | None) -> Interval:
-    """Return the accuracy of `tests` minus that of `others`, paired by run, with an interval as in `accuracy`."""
+def difference(tests: dict, others: dict, groups: np.ndarray | None) -> Comparison:
+    """Compare `tests` with `others`, paired by run, with an interval as in `accuracy`."""
     if len(tests) == 1:
         (test,), (other,) = tests.values(), others.values()
-        correct = [np.array(found["correct"], bool) for found in (test, other)]
-        return intervals.compare(*correct, keys(test, groups)).difference
+        return intervals.compare(test["correct"], other["correct"], keys(test, groups))
     gains = {run: np.subtract(test["correct"], others[run]["correct"], dtype=float) for run, test in tests.items()}
-    pooled = over_clips(gains, tests, groups)
-    scores = ({run: test["top1"] for run, test in found.items()} for found in (tests, others))
-    return pooled or intervals.paired_over_runs(*scores)
+    pooled = pool(gains, tests, groups)
+    if pooled is not None:
+        return intervals.compare_gains(*pooled)
+    return intervals.paired_over_runs(*({run: test["top1"] for run, test in each.items()} for each in (tests, others)))
 
 
 def keys(test: dict, groups: np.ndarray | None) -> np.ndarray | None:
     return None if groups is None else groups[test["rows"]]
 
 
-def over_clips(values: dict[tuple[int, str], np.ndarray], tests: dict, groups: np.ndarray | None) -> Interval | None:
-    """Return the interval over groups of one value per run and test clip.
+def pool(
+    values: dict[tuple[int, str], np.ndarray], tests: dict, groups: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the mean over seeds of one value per run and test clip, and the groups of the clips, both (N,).
 
     None if there is one fold, if folds overlap or if groups are unknown.
     """
@@ -189,5 +199,4 @@ def over_clips(values: dict[tuple[int, str], np.ndarray], tests: dict, groups: n
     all_rows = np.concatenate(list(rows.values()))
     if groups is None or len(by_fold) == 1 or len(np.unique(all_rows)) < len(all_rows):
         return None
-    means = np.concatenate([np.mean(numbers, axis=0) for numbers in by_fold.values()])
-    return intervals.mean_over_groups(means, groups[all_rows])
+    return np.concatenate([np.mean(numbers, axis=0) for numbers in by_fold.values()]), groups[all_rows]

@@ -132,7 +132,7 @@ def caption(lines: Sequence[Line], rows: Sequence[dict], results: dict) -> str:
     protocol = (
         f"{rows[0]['clips']} test clips. Folds: {', '.join(folds)} (split seed {arguments['split_seed']}). Training "
         f"seeds: {' '.join(map(str, seeds))}. {KEPT_EPOCH[arguments['keep']]}\n"
-        f"Interval: {interval_notes(rows)} Differences are paired.\n"
+        f"Interval: {interval_notes(rows)} Differences are paired.{verdicts(rows)}\n"
         f"{SEEN_NOTE}\n"
         "Gap closed: (student - student alone) / (teacher - student alone), given if the teacher's lead is significant."
     )
@@ -189,6 +189,15 @@ def interval_notes(rows: Sequence[dict]) -> str:
         names.setdefault(f"{row['interval']['method']}. {row['interval']['caution']}".strip(), []).append(row["name"])
     first, *others = names
     return " ".join([first, *(f"For {', '.join(names[note])}: {note}" for note in others)])
+
+
+def verdicts(rows: Sequence[dict]) -> str:
+    """Describe which differences from the student alone are significant."""
+    names = {}
+    for row in rows:
+        if row["minus_alone"] is not None:
+            names.setdefault(row["minus_alone"]["verdict"], []).append(row["name"])
+    return "".join(f"\nMinus student alone, {verdict}: {'; '.join(found)}." for verdict, found in names.items())
 
 
 def runs(lines: Sequence[Line], seen: dict[Cell, CellSeen]) -> tuple[list[str], list[list]]:

@@ -54,7 +54,7 @@ def test_numbers_are_those_of_the_answers(report):
     assert mine["versus"] is None
     gain = 100 * (right.mean() - other.mean())
     assert theirs["versus"]["difference"] == f"{gain:.1f} points above it"
-    assert "p = 1, not significant" in theirs["versus"]["detail"]
+    assert "not significant (p = 1, " in theirs["versus"]["detail"]
     assert theirs["versus"]["cost"] == "10 % of"  # 0.5 of 5.0
     assert page["chance"] == "25.0 %"
     rows = cells(page["comparison"])
@@ -184,7 +184,7 @@ def test_no_tensorflow_is_needed():
     ("gain", "p_value", "costs", "difference", "verdict", "cost"),
     [
         (0.125, 0.049, (5, 20), "12.5 points above it", "significant", "25 % of"),
-        (-0.125, 0.051, (20, 5), "12.5 points below it", "not significant", "4 times"),
+        (-0.125, 0.051, (20, 5), "12.5 points below it", "too few groups for a test", "4 times"),
         (0.0, 1.0, (5, 5), "as accurate", "not significant", None),
     ],
 )
@@ -192,10 +192,10 @@ def test_the_verdict_on_another_model(report, gain, p_value, costs, difference, 
     """The first sentence that people read would name the wrong model as better or cheaper, or chance as a result."""
     results = [result | {"multiply_accumulates": value} for result, value in zip(report.results, costs)]
     interval = {"estimate": gain, "low": gain - 0.1, "high": gain + 0.1}
-    compared = report.comparisons[0] | {"p_value": p_value, "difference": interval}
+    compared = report.comparisons[0] | {"p_value": p_value, "verdict": verdict, "difference": interval}
     _, found = content(replace(report, results=results, comparisons=[compared], folder=None))["verdict"]
     assert found["versus"]["difference"] == difference
-    assert found["versus"]["detail"].split(", ")[-1] == verdict
+    assert f"to {100 * gain + 10:+.1f}, {verdict} (p = {p_value:.2g}, " in found["versus"]["detail"]
     assert found["versus"]["cost"] == cost
 
 

@@ -59,7 +59,7 @@ def test_numbers_are_those_of_scikit_learn(dataset, make_predictions):
     assert result["loss"] == pytest.approx(log_loss(labels, probabilities), rel=1e-6)
     interval = result["interval"]
     assert interval["low"] < result["top1"] < interval["high"]
-    assert (interval["method"], interval["n"], interval["groups"]) == ("bootstrap over groups", 60, 31)
+    assert (interval["method"], interval["n"], interval["groups"]) == ("Wilson over groups", 60, 31)
     assert (result["clips"], result["split"], result["notes"]) == (60, "group, seed 0", ["a note."])
     assert (result["parameters"], result["megabytes"], result["clips_per_second"]) == (123, 0.0015, 12.5)
     assert report.result_of(predictions, dataset, None)["interval"]["method"] == "Wilson"
@@ -192,7 +192,7 @@ def test_recognisers_with_equal_predictions_have_a_summary(dataset, make_predict
     made = [make_predictions("s.h5"), make_predictions("t.h5")]
     results = [report.result_of(each, dataset, None) for each in made]
     text = report.summary(results, report.comparisons(made, None))
-    assert "s.h5 minus t.h5: +0.0 points, p = 1 (McNemar, exact); same prediction for 100.0 % of clips" in text
+    assert "s.h5 minus t.h5: +0.0 (-3.2 to +3.2) points, not significant (p = 1, McNemar, exact); same predi" in text
 
 
 def test_recognisers_with_equal_file_names(dataset, make_predictions, tmp_path):

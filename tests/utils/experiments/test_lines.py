@@ -56,12 +56,8 @@ def test_folds_are_pooled_over_their_groups(make_cell):
         for fold, part in enumerate(np.split(both, 2))
     ]
     found = accuracy(line(cells, ALONE).tests, groups)
-    assert found.method == "bootstrap over groups"
-    assert found.estimate == pytest.approx(correct.mean())
-    assert found.groups == 12
-    by_group = correct.mean(axis=0).reshape(12, 3).mean(axis=1)
-    margin = stats.t.ppf(0.975, 11) * by_group.std(ddof=1) / np.sqrt(12)
-    assert found.high - found.low == pytest.approx(2 * margin, rel=0.15)  # with equal groups close to t over groups
+    assert found == accuracy_interval(correct.mean(axis=0), groups)
+    assert (found.method, found.groups) == ("Wilson over groups", 12)
 
 
 def test_seeds_of_one_fold_give_t_over_seeds(make_cell):
@@ -81,7 +77,7 @@ def test_equal_predictions_of_all_seeds_are_one_run(make_cell):
     groups = np.array([0, 0, 1, 1])
     found = accuracy(line(cells, ALONE).tests, groups)
     assert found == accuracy_interval(np.array([1, 1, 0, 1], bool), groups)
-    assert found.method == "bootstrap over groups"
+    assert found.method == "Wilson over groups"
 
 
 def test_differences_are_paired(make_cell):
@@ -91,7 +87,7 @@ def test_differences_are_paired(make_cell):
     for seed, (right, more) in enumerate(((3, 1), (6, 2), (8, 2))):
         cells.append(make_cell(ALONE, "group", seed, rows, [1] * right + [0] * (10 - right)))
         cells.append(make_cell(COOL, "group", seed, rows, [1] * (right + more) + [0] * (10 - right - more)))
-    gain = difference(line(cells, COOL).tests, line(cells, ALONE).tests, None)
+    gain = difference(line(cells, COOL).tests, line(cells, ALONE).tests, None).difference
     low, high = stats.t.interval(0.95, 2, 0.5 / 3, stats.sem([0.1, 0.2, 0.2]))
     assert (gain.estimate, gain.low, gain.high) == pytest.approx((0.5 / 3, low, high))
 
