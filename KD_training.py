@@ -2,7 +2,7 @@
 
 import argparse
 
-from utils.base import arguments, cli, outputs
+from utils.base import arguments, cli
 from utils.base.argument_types import SCORES_SUFFIX, output_folder
 from utils.base.frame_students import settle_frame_student
 from utils.base.options import (
@@ -15,6 +15,7 @@ from utils.base.options import (
 )
 from utils.base.process_options import add_process_arguments, process_options, together
 from utils.base.setting import add_setting, add_settings
+from utils.runs.files import check_training, check_views
 
 IN_OTHER_GROUPS = ("student", "student_weights", "mixing", "unlabelled", "fail_on_leak")
 
@@ -61,7 +62,7 @@ def main() -> None:
     args = parse_arguments()
     inputs = arguments.settings_by_name(args, data=DataOptions, views=ViewOptions, network=NetworkOptions)
     if args.write_views:
-        outputs.check_views(inputs["data"], args.unlabelled, args.write_views, args.config)
+        check_views(args)
         cli.start_tensorflow()
         from utils.training.stages import write_views
 
@@ -70,8 +71,7 @@ def main() -> None:
     training = arguments.settings_by_name(
         args, training=TrainingOptions, distillation=DistillationOptions, output=OutputOptions
     )
-    kinds = ["student"] if args.alpha == 1 else ["distilled student"]
-    outputs.check_training(data=inputs["data"], **training, kinds=kinds, recipe=args.config)
+    check_training(args, ["student"] if args.alpha == 1 else ["distilled student"])
     cli.start_tensorflow()
     from utils.training.stages import train_student
 

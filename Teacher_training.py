@@ -2,7 +2,7 @@
 
 import argparse
 
-from utils.base import arguments, cli, outputs
+from utils.base import arguments, cli
 from utils.base.options import (
     TASK_FROM_SCRATCH,
     TASKS_FINE_TUNING,
@@ -15,6 +15,7 @@ from utils.base.options import (
 )
 from utils.base.process_options import add_process_arguments, process_options, together
 from utils.base.setting import add_settings
+from utils.runs.files import check_training
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -48,11 +49,7 @@ def main() -> None:
         teacher=TeacherOptions,
         output=OutputOptions,
     )
-    outputs.check_training(
-        **{name: settings[name] for name in ("output", "data", "training", "teacher")},
-        kinds=["C3D teacher"],
-        recipe=args.config,
-    )
+    check_training(args, ["C3D teacher"])
     cli.start_tensorflow()
     from utils.training.stages import train_teacher
 

@@ -2,10 +2,11 @@
 
 import argparse
 
-from utils.base import arguments, cli, outputs
+from utils.base import arguments, cli
 from utils.base.argument_types import existing_recognizer, output_folder, positive_int
 from utils.base.options import DataOptions, DistillationOptions, ViewOptions
 from utils.base.setting import add_setting
+from utils.runs.files import check_evaluation
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -32,6 +33,7 @@ def parse_arguments() -> argparse.Namespace:
     add_setting(checks, DistillationOptions, "fail_on_leak", help="fail if test and training clips share anything")
     output = parser.add_argument_group("output")
     output.add_argument("--output_path", type=output_folder, help="folder for the report page, tables and figures")
+    arguments.add_overwrite_argument(output)
     parser.set_defaults(split_seed=None)
     args = parser.parse_args()
     if args.split is None and (args.split_seed is not None or args.split_dir is not None):
@@ -46,7 +48,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     args = parse_arguments()
     data = arguments.options_of(DataOptions, args)
-    outputs.check_evaluation(data, args.recognizer, args.output_path, args.config)
+    check_evaluation(args)
     cli.start_tensorflow_for(args.recognizer)
     import json
 

@@ -12,9 +12,9 @@ from utils.base.backend import require_tensorflow
 from utils.base.errors import UserError
 from utils.base.export_options import ExportOptions
 from utils.base.options import DataOptions
-from utils.base.outputs import check_export
 from utils.base.prediction_options import PredictionOptions
 from utils.base.setting import add_setting, add_settings
+from utils.runs.files import check_export
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -44,7 +44,7 @@ def main() -> None:
     args = parse_arguments()
     require_tensorflow("export.py")
     data, options = check(args), options_of(ExportOptions, args)
-    check_export(args.recognizer, options, data, args.class_names, args.config)
+    check_export(args)
     from utils.export.packages import require_packages
 
     require_packages(options)

@@ -6,11 +6,11 @@ import sys
 
 from utils.base import cli
 from utils.base.argument_types import existing_recognizer, output_video, positive_float, positive_int
-from utils.base.arguments import add_recipe_argument, options_of
+from utils.base.arguments import add_overwrite_argument, add_recipe_argument, options_of
 from utils.base.errors import UserError
-from utils.base.outputs import check_prediction
 from utils.base.prediction_options import PredictionOptions, TimelineOptions
 from utils.base.setting import add_settings
+from utils.runs.files import check_prediction
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -41,6 +41,7 @@ def parse_arguments() -> argparse.Namespace:
     output.add_argument(
         "--output", type=output_video, help="annotated copy of the video (.mp4), which implies --timeline"
     )
+    add_overwrite_argument(output)
     output.add_argument("--json", action="store_true", help="print one JSON object per line")
     output.add_argument("--csv", action="store_true", help="print CSV")
     return parser.parse_args()
@@ -67,7 +68,7 @@ def check(args: argparse.Namespace, inputs) -> None:
         require_av()
         if len(inputs.videos) > 1:
             raise UserError(f"--output: must go with one video, found {len(inputs.videos)} by --input")
-        check_prediction(args.recognizer, inputs.videos, args.output, args.config)
+        check_prediction(args, inputs.videos)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from utils.base import arguments, cli, outputs
+from utils.base import arguments, cli
 from utils.base.argument_types import existing_folder, input_size, output_folder, positive_int
 from utils.base.frame_students import settle_frame_student
 from utils.base.options import (
@@ -17,6 +17,7 @@ from utils.base.options import (
 )
 from utils.base.setting import add_setting
 from utils.data.folds import REPEATED_PROTOCOLS
+from utils.runs.files import check_experiment
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -28,6 +29,7 @@ def make_parser() -> cli.ArgumentParser:
     )
     arguments.add_recipe_argument(parser, default="; by default recipes/demo.yaml, or default.yaml for your own data")
     parser.add_argument("--output_path", type=output_folder, default="demo", help="folder for all output")
+    arguments.add_overwrite_argument(parser)
     parser.add_argument("--dry_run", action="store_true", help="list the training runs with an estimate of their time")
     add_setting(
         parser,
@@ -113,7 +115,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     settings = parse_arguments()
-    outputs.check_experiment(settings)
+    check_experiment(settings)
     cli.start_tensorflow()
     from utils.experiments import run as experiment
     from utils.experiments.grid import from_arguments

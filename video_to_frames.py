@@ -6,6 +6,7 @@ from utils.base.argument_types import existing_folder, output_folder, positive_f
 from utils.base.arguments import add_recipe_argument
 from utils.base.cli import ArgumentParser, run
 from utils.base.options import SCHEDULER, SHORT_VIDEOS
+from utils.runs.files import check_extraction
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -47,12 +48,12 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    arguments = vars(parse_arguments())
-    from utils.base.outputs import check_extraction
+    args = parse_arguments()
+    check_extraction(args)
     from utils.video.extract import extract
 
-    report_wanted, recipe = arguments.pop("dataset_report"), arguments.pop("config")
-    check_extraction(arguments["input_path"], arguments["output_path"], recipe)
+    arguments = vars(args) | {}
+    report_wanted, _ = arguments.pop("dataset_report"), arguments.pop("config")
     summary = extract(**arguments)
     print(summary)
     if report_wanted:

@@ -22,9 +22,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from utils.base import arguments, cli, outputs
+from utils.base import arguments, cli
 from utils.base.argument_types import existing_scores, output_scores, positive_int
 from utils.base.options import DataOptions, ViewOptions
+from utils.runs.files import check_scores
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -44,6 +45,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     output = parser.add_argument_group("output")
     output.add_argument("--output_path", type=output_scores, default="image_teacher/scores.npy", help="the scores")
+    arguments.add_overwrite_argument(output)
     return parser.parse_args()
 
 
@@ -55,10 +57,8 @@ def cross_fitted_path(path: Path) -> Path:
 def main() -> None:
     args = parse_arguments()
     data = arguments.options_of(DataOptions, args)
-    inputs = outputs.data_inputs(data, args.unlabelled)
-    inputs += outputs.model_inputs("--features", [args.features] if args.features else [])
     made = (args.output_path, cross_fitted_path(args.output_path))
-    outputs.check_scores(inputs, [("--output_path", path) for path in made])
+    check_scores(args, [("--output_path", path) for path in made])
     from examples.image_features import efficientnet_lite0, efficientnet_lite0_cost, view_features
     from utils.data.loading import load
     from utils.runs.cost import cost_of_weights, stated_cost

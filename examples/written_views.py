@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from examples.torch_cost import linear_cost, torch_cost
-from utils.base import cli, outputs
+from utils.base import cli
 from utils.base.argument_types import existing_folder, output_scores, positive_int
+from utils.base.arguments import add_overwrite_argument
 from utils.base.array_files import open_array
-from utils.base.checked_outputs import Input
 from utils.base.errors import UserError, first_line
 from utils.base.files import write_json, written_beside
 from utils.base.progress import progress
 from utils.runs.cost import Cost, cost_of_weights
+from utils.runs.files import check_scores
 from utils.training.views_file import read_views_file
 
 Predict = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -28,16 +29,14 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--batch_size", type=positive_int, default=4, help="clips per forward pass")
     parser.add_argument("--output_path", type=output_scores, default="scores.npy", help="the logits")
     parser.add_argument("--features_path", type=output_scores, help="also write the inputs of the last layer here")
+    add_overwrite_argument(parser)
     return parser
 
 
 def check_files(args: argparse.Namespace) -> None:
     """Check, before any work, that no output replaces a view or another file."""
     made = [("--output_path", args.output_path), ("--features_path", args.features_path)]
-    read = [Input("--views_path", path) for path in sorted(args.views_path.iterdir())]
-    if checkpoint := getattr(args, "checkpoint", None):
-        read.append(Input("--checkpoint", checkpoint))
-    outputs.check_scores(read, [(argument, path) for argument, path in made if path is not None])
+    check_scores(args, [(argument, path) for argument, path in made if path is not None])
 
 
 @contextlib.contextmanager

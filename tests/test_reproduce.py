@@ -11,11 +11,11 @@ import pytest
 from tests.conftest import write_arrays
 from tests.scripts import eager_functions
 from tests.scripts import run_script as run
-from utils.base import outputs
 from utils.base.files import write_json
 from utils.base.options import DataOptions, ViewOptions
 from utils.data.loading import load
 from utils.evaluation import experiment_page, figures
+from utils.runs.files import experiment_outputs
 from utils.training.question import Question
 
 pytestmark = pytest.mark.usefixtures("eager")  # `make demo` in test_documented_commands.py runs with graphs
@@ -83,7 +83,7 @@ def test_the_page_leads_to_a_page_of_each_training(demo):
         assert f"<strong>{100 * float(line['test_accuracy']):.1f} %</strong>" in page
         assert "leaks: " in page
     assert html.count('<a href="cells/') == len(lines)
-    checked = {output.path for output in outputs.experiment_outputs(folder, ("videos", "frames"))}
+    checked = {output.path for output in experiment_outputs(folder, ("videos", "frames"))}
     assert set(folder.iterdir()) <= checked
     assert "was not written" not in printed
 

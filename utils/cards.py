@@ -8,8 +8,8 @@ from utils.base import cli
 from utils.base.argument_types import existing_model
 from utils.base.errors import UserError
 from utils.base.files import file_fingerprint
-from utils.base.outputs import check_cards
 from utils.runs.card import write_card
+from utils.runs.files import check_cards
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -23,7 +23,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 def main() -> None:
     args = parse_arguments()
-    check_cards(args.recognizer)
+    check_cards(args)
     from utils.networks.recognizer import read_record
 
     for path in args.recognizer:

@@ -5,13 +5,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.base import argument_types, cli
-from utils.base.arguments import add_data_arguments, add_split_arguments, add_unlabelled_argument, options_of
+from utils.base.arguments import (
+    add_data_arguments,
+    add_overwrite_argument,
+    add_split_arguments,
+    add_unlabelled_argument,
+    options_of,
+)
 from utils.base.files import write_json
 from utils.base.options import DataOptions
-from utils.base.outputs import check_leaks
 from utils.data.clips import open_clips, with_unlabelled
 from utils.data.leak_finder import LeakFinder
 from utils.data.leak_report import short_form
+from utils.runs.files import check_leaks
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -28,6 +34,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         metavar="PATH",
         help="FILE.csv for all pairs, or a folder for leaks.csv and leaks.json",
     )
+    add_overwrite_argument(output)
     return parser.parse_args(arguments)
 
 
@@ -38,7 +45,7 @@ def output_report(text: str) -> Path:
 
 def main() -> None:
     args = parse_arguments()
-    check_leaks(options_of(DataOptions, args), args.unlabelled, args.output_path)
+    check_leaks(args)
     from utils.data.loading import split_of  # loads scikit-learn
 
     data = options_of(DataOptions, args)
@@ -49,9 +56,9 @@ def main() -> None:
     print(short_form(report.as_dict()))
     if args.output_path is not None:
         is_file = args.output_path.suffix == ".csv"
-        report.write(args.output_path if is_file else args.output_path / "leaks.csv")
         if not is_file:
             write_json(args.output_path / "leaks.json", report.as_dict())
+        report.write(args.output_path if is_file else args.output_path / "leaks.csv")
         print(f"wrote {args.output_path}")
     if args.fail_on_leak:
         report.refuse()

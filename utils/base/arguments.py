@@ -109,6 +109,11 @@ def add_output_arguments(parser: argparse.ArgumentParser, *, output_path: str):
     return group
 
 
+def add_overwrite_argument(group) -> None:
+    """Add --overwrite of a script that writes no model."""
+    group.add_argument("--overwrite", action="store_true", help="replace files that are not of a former run")
+
+
 def settings_by_name(args: argparse.Namespace, **kinds: type) -> dict:
     """Return the keyword arguments of a stage: for each keyword, an instance of its dataclass from `options_of`."""
     return {name: options_of(kind, args) for name, kind in kinds.items()}

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +11,6 @@ from utils.base.errors import UserError
 TEMPORARY_CHARACTERS = 32  # what the temporary and lock files of a path add to its name
 LONGEST_PATH = 4096 - 1  # PATH_MAX of Linux, without the final NUL
 PROBE_BYTES = 1 << 16
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What an output is. `recognises(path)` returns whether an existing file is of this kind and may be replaced."""
-
-    name: str  # with its article: "a training history"
-    recognises: Callable[[Path], bool]
 
 
 @dataclass(frozen=True)
@@ -31,18 +23,23 @@ class Input:
 
 @dataclass(frozen=True)
 class Output:
-    """A file that a run writes, or with `kind` None a folder for files that the run names itself."""
+    """A file that a run writes, or a folder for files that the run names itself.
+
+    is_own: an existing file at this path is of this run, or is appended to, so that nothing is lost.
+    """
 
     argument: str
     path: Path
-    kind: Kind | None
+    is_own: bool = False
+    is_folder: bool = False
 
 
-def check_outputs(inputs: Iterable[Input], outputs: Iterable[Output]) -> None:
+def check_outputs(inputs: Iterable[Input], outputs: Iterable[Output], *, overwrite: bool = False) -> None:
     """Raise UserError if the outputs cannot be written without loss.
 
-    No output may be an input or another output, lie below a file, or replace an existing file of another kind. Its name
-    must be short enough, its folder writable, and the disk must have some free space. Nothing is created.
+    No output may be an input or another output, or lie below a file. An existing file is replaced only if it is of this
+    run, or with `overwrite`. Its name must be short enough, its folder writable, and the disk must have some free
+    space. Nothing is created.
     """
     outputs = list(outputs)
     for output in outputs:
@@ -55,12 +52,12 @@ def check_outputs(inputs: Iterable[Input], outputs: Iterable[Output]) -> None:
                 f"{output.argument}: would replace {output.path}, which {taken[identity]}; choose another path"
             )
         taken[identity] = f"{output.argument} writes"
-    files = {_identity(output.path): output for output in outputs if output.kind is not None}
+    files = {_identity(output.path): output for output in outputs if not output.is_folder}
     for output in outputs:
         for parent in output.path.absolute().parents:
             if (other := files.get(_identity(parent))) is not None:
                 raise UserError(f"{output.argument}: {output.path} must not be below the file of {other.argument}")
-        _check_replaceable(output)
+        _check_replaceable(output, overwrite=overwrite)
     for folder, output in {_existing_parent(output): output for output in outputs}.items():
         _check_writable(output, folder)
 
@@ -98,18 +95,16 @@ def _check_name(output: Output) -> None:
             raise UserError(f"{too_long}a name of {len(os.fsencode(part))} bytes ({part[:40]}...)")
 
 
-def _check_replaceable(output: Output) -> None:
-    path, argument = output.path, output.argument
-    if not os.path.lexists(path):
+def _check_replaceable(output: Output, *, overwrite: bool) -> None:
+    if not os.path.lexists(output.path):
         return
-    if output.kind is None:
-        if not path.is_dir():
-            raise UserError(f"{argument}: {path} must be a folder, found a file")
-        return
-    if path.is_dir():
-        raise UserError(f"{argument}: {path} must be a file, found a folder")
-    if not path.is_file() or not output.kind.recognises(path):
-        raise UserError(f"{argument}: {path} exists and is not {output.kind.name}; move it or choose another path")
+    place, is_file = f"{output.argument}: {output.path}", output.path.is_file()
+    if output.is_folder and not output.path.is_dir():
+        raise UserError(f"{place} must be a folder, found a file")
+    if not output.is_folder and not is_file:
+        raise UserError(f"{place} must be a file, found {'a folder' if output.path.is_dir() else 'something else'}")
+    if not (output.is_folder or output.is_own or overwrite):
+        raise UserError(f"{place} exists and is not of this run; choose another path, or replace it with --overwrite")
 
 
 def _check_writable(output: Output, folder: Path) -> None:

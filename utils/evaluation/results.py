@@ -9,7 +9,6 @@ from scipy.special import softmax
 
 from utils.base.errors import UserError
 from utils.base.files import plain, write_csv, write_json, write_text
-from utils.base.outputs import result_names
 from utils.data.clips import ClipDataset
 from utils.data.groups import Groups
 from utils.evaluation import metrics
@@ -21,6 +20,7 @@ from utils.evaluation.testing import Predictions, are_comparable
 from utils.networks.cost import multiply_accumulates
 from utils.networks.recognizer import Recognizer
 from utils.runs.calibration import recorded_calibration
+from utils.runs.files import result_names
 from utils.runs.records import record_path
 
 TOP = 5

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from utils.base.devices import hardware
 from utils.base.options import DataOptions
-from utils.base.outputs import result_names
 from utils.base.run_log import command_line
 from utils.data.clips import ClipDataset, open_clips
 from utils.data.groups import Groups, groups_or_reason
@@ -23,6 +22,7 @@ from utils.evaluation.testing import Predictions, choose_test_clips, leaks_of_te
 from utils.networks.averaging import recorded_views
 from utils.networks.cost import milliseconds_per_clip
 from utils.networks.recognizer import load_recognizer
+from utils.runs.files import result_names
 from utils.runs.records import same_clips
 
 

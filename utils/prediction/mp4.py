@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from utils.base.errors import UserError
-from utils.base.file_kinds import ANNOTATED_MARK
 from utils.base.files import written_beside
 
 TIME_BASE = Fraction(1, 90000)  # seconds; variable frame rates keep their times
@@ -122,5 +121,4 @@ def new_mp4(path: Path) -> Iterator:
         written_beside(path) as temporary,
         av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as container,
     ):
-        container.metadata["comment"] = ANNOTATED_MARK
         yield container

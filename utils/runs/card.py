@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 
 from utils.base.errors import UserError
-from utils.base.file_kinds import CARD_BLOCK, MOST_CARD_BYTES
 from utils.base.files import read_limited, write_text
 from utils.runs.card_metadata import with_metadata
 from utils.runs.card_names import shown
 from utils.runs.card_sections import sections
+from utils.runs.files import CARD_BLOCK, MOST_CARD_BYTES
 
 BEGIN = re.compile(rf"^{re.escape(CARD_BLOCK)}(\w+) -->$", re.MULTILINE)
 BLOCK = re.compile(

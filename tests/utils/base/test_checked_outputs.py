@@ -5,10 +5,8 @@ import os
 import pytest
 
 from utils.base import checked_outputs as outputs
-from utils.base.checked_outputs import Input, Kind, Output, check_outputs
+from utils.base.checked_outputs import Input, Output, check_outputs
 from utils.base.errors import UserError
-
-TEXT = Kind("a text file", lambda path: path.read_bytes().isascii())
 
 
 def refused(inputs, *written) -> str:
@@ -32,53 +30,55 @@ def test_an_output_that_is_an_input_is_refused(tmp_path, way):
     if way == "linked folder":
         (tmp_path / "link").symlink_to(tmp_path)
         path = tmp_path / "link/frames.npy"
-    message = refused([Input("--data", source)], Output("--log_path", path, TEXT))
+    message = refused([Input("--data", source)], Output("--log_path", path))
     assert message == f"--log_path: would replace {path}, which --data reads; choose another path"
 
 
 def test_an_output_that_will_be_an_input_is_refused_before_it_exists(tmp_path):
     """A missing optional input would be created by the run, and be read as the user's next time."""
     path = tmp_path / "paths.npy"
-    assert "--paths reads" in refused([Input("--paths", path)], Output("--log_path", tmp_path / "a/../paths.npy", TEXT))
+    assert "--paths reads" in refused([Input("--paths", path)], Output("--log_path", tmp_path / "a/../paths.npy"))
 
 
 def test_two_outputs_of_one_path_are_refused(tmp_path):
     """The later one would replace the earlier one."""
-    written = [Output("--output_path", tmp_path / "a.json", TEXT), Output("--cache", tmp_path / "a.json", TEXT)]
+    written = [Output("--output_path", tmp_path / "a.json"), Output("--cache", tmp_path / "a.json")]
     assert refused([], *written).startswith(f"--cache: would replace {tmp_path}/a.json, which --output_path writes")
 
 
-def test_files_of_another_kind_are_kept(tmp_path):
+def test_only_files_of_this_run_are_replaced(tmp_path):
     """A holiday picture or a folder would be replaced by a result."""
-    (tmp_path / "text").write_text("old")
-    (tmp_path / "picture").write_bytes(b"\xff")
+    (tmp_path / "file").write_text("old")
     (tmp_path / "folder").mkdir()
     (tmp_path / "dangling").symlink_to("nowhere")
     os.mkfifo(tmp_path / "fifo")
-    check_outputs([], [Output("--a", tmp_path / "text", TEXT), Output("--b", tmp_path / "folder", None)])
-    assert refused([], Output("--a", tmp_path / "picture", TEXT)).endswith(
-        "exists and is not a text file; move it or choose another path"
+    check_outputs(
+        [], [Output("--a", tmp_path / "file", is_own=True), Output("--b", tmp_path / "folder", is_folder=True)]
     )
+    assert refused([], Output("--a", tmp_path / "file")) == (
+        f"--a: {tmp_path}/file exists and is not of this run; choose another path, or replace it with --overwrite"
+    )
+    check_outputs([], [Output("--a", tmp_path / "file")], overwrite=True)
     for name in ("dangling", "fifo"):
-        assert "is not a text file" in refused([], Output("--a", tmp_path / name, TEXT))
-    assert refused([], Output("--a", tmp_path / "folder", TEXT)).endswith("must be a file, found a folder")
-    assert refused([], Output("--a", tmp_path / "text", None)).endswith("must be a folder, found a file")
+        assert refused([], Output("--a", tmp_path / name, is_own=True)).endswith("must be a file, found something else")
+    assert refused([], Output("--a", tmp_path / "folder")).endswith("must be a file, found a folder")
+    assert refused([], Output("--a", tmp_path / "file", is_folder=True)).endswith("must be a folder, found a file")
 
 
 def test_outputs_below_files_are_refused(tmp_path):
     """A run would end with a traceback after an epoch, when it cannot make the folder."""
     (tmp_path / "file").write_text("")
-    assert "is a file" in refused([], Output("--a", tmp_path / "file/x", TEXT))
-    below = Output("--log_path", tmp_path / "m.keras/history.npy", TEXT)
+    assert "is a file" in refused([], Output("--a", tmp_path / "file/x"))
+    below = Output("--log_path", tmp_path / "m.keras/history.npy")
     assert "must not be below the file of --output_path" in refused(
-        [], Output("--output_path", tmp_path / "m.keras", TEXT), below
+        [], Output("--output_path", tmp_path / "m.keras"), below
     )
 
 
 @pytest.mark.parametrize("name", ["n" * 224, "é" * 112, "a/" * 2040 + "x", "x\0y"])
 def test_impossible_names_are_refused(tmp_path, name):
     """Saving would fail after the first epoch, because temporary names are longer."""
-    message = refused([], Output("--output_path", tmp_path / name, TEXT))
+    message = refused([], Output("--output_path", tmp_path / name))
     assert message.startswith("--output_path: must be a")
     assert len(message) < 200
 
@@ -88,7 +88,7 @@ def test_the_longest_accepted_name_can_be_saved(tmp_path):
     from utils.base.files import exclusive_lock, write_text
 
     path = tmp_path / ("n" * (255 - outputs.TEMPORARY_CHARACTERS))
-    check_outputs([], [Output("--output_path", path, TEXT)])
+    check_outputs([], [Output("--output_path", path)])
     with exclusive_lock(path.with_name(f".{path.name}.training.lock"), what="test"):
         write_text(path, "saved")
     assert path.read_text() == "saved"
@@ -103,11 +103,11 @@ def test_a_folder_that_cannot_be_written_is_found(tmp_path, monkeypatch, number)
         raise OSError(getattr(errno, number), os.strerror(getattr(errno, number)))
 
     monkeypatch.setattr(outputs.tempfile, "TemporaryFile", fail)
-    message = refused([], Output("--output_path", tmp_path / "new/m.keras", TEXT))
+    message = refused([], Output("--output_path", tmp_path / "new/m.keras"))
     assert f"but {tmp_path} is not ({os.strerror(getattr(errno, number))})" in message
 
 
 def test_nothing_is_created(tmp_path):
     """A rejected command would leave empty folders or files."""
-    check_outputs([], [Output("--output_path", tmp_path / "new/folder/m.keras", TEXT)])
+    check_outputs([], [Output("--output_path", tmp_path / "new/folder/m.keras")])
     assert list(tmp_path.iterdir()) == []

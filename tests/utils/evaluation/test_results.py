@@ -8,13 +8,13 @@ import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, log_loss, top_k_accuracy_score
 
 from tests.fake_recognizer import fake_recognizer
-from utils.base.outputs import result_names
 from utils.data.clips import open_clips
 from utils.data.groups import read_groups
 from utils.evaluation import results as report
 from utils.evaluation.seen import Seen
 from utils.evaluation.tables import markdown_table
 from utils.evaluation.testing import ChosenClips, Predictions
+from utils.runs.files import result_names
 
 CLASSES = 7
 

@@ -121,19 +121,19 @@ def test_a_second_export_keeps_what_stays_valid(student, exported, other_student
 
     command = ["--recognizer", other_student.path, "--format", "saved_model", "--no_measure", "--output_path", "out"]
     error = run_script("export.py", *command, cwd=tmp_path, expect=2)
-    assert error.startswith("error: --output_path: out/student.json is of an export of another model")
+    assert error.startswith("error: --output_path: out/student.json exists and is not of this run")
     printed = run_script("export.py", *command, "--overwrite", cwd=tmp_path)
     assert "student.onnx is of another export" in printed
     assert sorted(read_export_record(out / SAVED_MODEL, argument="").files) == [SAVED_MODEL]
 
 
 def test_files_of_others_are_never_replaced(student, tmp_path):
-    """--overwrite would delete a folder of the user, or the requirements of the user's project."""
-    for name, text in (("requirements.txt", "numpy"), (f"{SAVED_MODEL}/notes.txt", "mine")):
+    """--overwrite would delete a folder of the user, or an export the requirements of the user's project."""
+    for name, text, more in (("requirements.txt", "numpy", []), (f"{SAVED_MODEL}/notes.txt", "mine", ["--overwrite"])):
         folder_of_user = tmp_path / Path(name).stem
         (folder_of_user / name).parent.mkdir(parents=True)
         (folder_of_user / name).write_text(text)
-        command = ["--recognizer", student.path, "--format", "saved_model", "--overwrite"]
+        command = ["--recognizer", student.path, "--format", "saved_model", *more]
         error = run_script("export.py", *command, "--output_path", folder_of_user, cwd=tmp_path, expect=2)
         assert error.startswith("error: --output_path: ")
         assert Path(name).parts[0] in error

@@ -7,9 +7,6 @@ import av
 import numpy as np
 import pytest
 
-from utils.base.errors import UserError
-from utils.base.file_kinds import ANNOTATED
-from utils.base.outputs import check_prediction
 from utils.prediction import overlay
 from utils.prediction.annotate import annotate
 from utils.prediction.answers import NO_ACTION, Segment, Timeline
@@ -156,17 +153,3 @@ def test_colours_differ_for_the_colour_blind():
     assert len(set(overlay.PALETTE)) == 7
     text = [overlay.text_colour(colour) for colour in ("#F0E442", "#0072B2", "#1A1A1A")]
     assert text == ["#000000", "#FFFFFF", "#FFFFFF"]
-
-
-def test_only_annotated_videos_are_replaced(tmp_path):
-    """A video of the user would be overwritten."""
-    source = write(tmp_path / "a.mp4")
-    model = tmp_path / "model.keras"
-    with pytest.raises(UserError, match=r"would replace .*a.mp4, which --input reads"):
-        check_prediction([model], [source], source, None)
-    other = write(tmp_path / "other.mp4")
-    with pytest.raises(UserError, match=r"other.mp4 exists and is not a video written by predict.py"):
-        check_prediction([model], [source], other, None)
-    annotate(source, timeline_of(), tmp_path / "out.mp4")
-    check_prediction([model], [source], tmp_path / "out.mp4", None)
-    assert ANNOTATED.recognises(tmp_path / "out.mp4")

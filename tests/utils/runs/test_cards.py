@@ -431,5 +431,5 @@ def test_the_command_writes_cards(tmp_path):
         model.with_suffix(".json").unlink(missing_ok=True)
     (tmp_path / "student.md").write_text("mine")
     printed = run_script(*run, cwd=tmp_path, expect=2, clears_keras=False)
-    assert "student.md exists and is not a model card written by these programs" in printed
+    assert "student.md exists and is not a model card; move it" in printed
     assert (tmp_path / "student.md").read_text() == "mine"
