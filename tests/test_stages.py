@@ -206,7 +206,7 @@ def test_errors_are_one_line_and_leave_nothing(workplace):
         (["--source", "arrays/labels.npy"], "error: --source: arrays/labels.npy must hold class scores as floats"),
         (
             ["--source", "mixed.npy"],
-            "error: --source: mixed.npy must hold logits or probabilities, but 29 rows sum to 1",
+            "error: --source: mixed.npy must hold logits or probabilities; choose one of them with --source_scores",
         ),
         (["--source", "mixed.npy", "--source_scores", "probabilities"], "error: --source: mixed.npy must hold prob"),
         (

@@ -97,10 +97,10 @@ def test_a_student_of_percentages_learns_logarithms(data, inputs, tmp_path, fitt
     logits = np.load(inputs["source"])
     expected = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
     np.save(inputs["source"], 100 * np.exp(expected))
-    train(data, tmp_path, "percent", DistillationOptions(**inputs), views=1)
+    train(data, tmp_path, "percent", DistillationOptions(**inputs, source_scores="probabilities"), views=1)
     rows = fitted["split"].train
     np.testing.assert_allclose(fitted["targets"]["teacher_logits"][rows], expected[rows], atol=1e-4)
-    assert "scores.npy: probabilities in percent, log taken\n" in capsys.readouterr().out
+    assert "scores.npy: probabilities, log taken\n" in capsys.readouterr().out
     trained = train(data, tmp_path, "logits", DistillationOptions(**inputs, source_scores="logits"), views=1)
     np.testing.assert_allclose(fitted["targets"]["teacher_logits"][rows], 100 * np.exp(expected[rows]), rtol=1e-5)
     assert "scores.npy: logits\n" in capsys.readouterr().out

@@ -234,7 +234,7 @@ class DistillationOptions:
     )
     source_scores: str = setting(
         "auto",
-        "content of .npy sources; auto: probabilities if all rows sum to 1 or all to 100, otherwise logits",
+        "content of .npy sources; auto: probabilities if all rows sum to 1, logits if some value is negative",
         choices=SCORE_KINDS,
     )
 

@@ -31,11 +31,11 @@ def found(make_arrays, tmp_path):
 
 @pytest.mark.parametrize(
     "scores",
-    [LOGITS, LOGITS[:, 0], softmax(LOGITS, axis=-1), 100 * softmax(LOGITS, axis=-1)],
-    ids=["logits", "per clip", "probabilities", "percent"],
+    [LOGITS, LOGITS[:, 0], softmax(LOGITS, axis=-1)],
+    ids=["logits", "per clip", "probabilities"],
 )
 def test_log_probabilities(found, scores):
-    """The validation loss and the average of teachers would be those of percentages taken for logits."""
+    """The validation loss and the average of teachers would be those of probabilities taken for logits."""
     np.testing.assert_allclose(found(scores), log_softmax(LOGITS[ROWS, 0], axis=-1), rtol=1e-4)
 
 
@@ -50,7 +50,7 @@ def test_clips_without_scores(found, missing):
     scores[ROWS[1], 0] = missing
     assert found(scores) is None
     scores[ROWS[1], 0] = LOGITS[ROWS[1], 0]
-    with pytest.raises(UserError, match=rf"^--sources: .*s\.npy must hold logits or .* row {ROWS[1]} in view 0"):
+    with pytest.raises(UserError, match=r"^--sources: .*s\.npy must hold logits or probabilities; choose one"):
         found(scores)
 
 
