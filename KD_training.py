@@ -13,7 +13,6 @@ from utils.base.options import (
     TrainingOptions,
     ViewOptions,
 )
-from utils.base.process_options import add_process_arguments, process_options, together
 from utils.base.setting import add_setting, add_settings
 from utils.runs.files import check_training, check_views
 
@@ -37,9 +36,7 @@ def parse_arguments() -> argparse.Namespace:
         type=output_folder,
         help="write the views at --input_size for a teacher of another framework, and train nothing",
     )
-    add_process_arguments(parser)
     args = parser.parse_args()
-    args.processes = process_options(parser, args)
     check_together(parser, args)
     settle_frame_student(args, width=args.width)
     return args
@@ -75,8 +72,7 @@ def main() -> None:
     cli.start_tensorflow()
     from utils.training.stages import train_student
 
-    with together(args.processes):
-        train_student(**inputs, **training)
+    train_student(**inputs, **training)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,10 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Tests of report pages in a browser need this, chromium and chromedriver; without them they are skipped.
 AXE := $(VENV)/axe/node_modules/axe-core/axe.min.js
 
-# What runs on JAX as well; tests/jax trains there by the scripts.
-TESTS_ON_JAX := tests/models tests/jax tests/utils/training/test_optimizers.py tests/utils/training/test_gradient_ratio.py \
-  tests/utils/networks/test_cost.py
-
-.PHONY: setup browser test test-jax test-slow lint audit demo bench torture clean
+.PHONY: setup browser test test-slow lint audit demo bench torture clean
 setup: $(VENV)/.ready
 
-REQUIREMENTS := $(addprefix requirements, .txt -cluster.txt -dev.txt -export.txt -jax.txt -video.txt)
+REQUIREMENTS := $(addprefix requirements, .txt -cluster.txt -dev.txt -export.txt -video.txt)
 $(VENV)/.ready: $(REQUIREMENTS)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
 	  f"Python 3.11 to 3.13 is needed, found {v[0]}.{v[1]}; name one with: make PYTHON=python3.12 ...")'
@@ -31,21 +27,14 @@ browser: setup
 	  echo "note: chromium or chromedriver is missing (Debian: apt-get install chromium chromium-driver)"
 
 # The test processes share the cores.
-test test-jax test-slow: export TF_NUM_INTRAOP_THREADS ?= 1
-test test-jax test-slow: export OMP_NUM_THREADS ?= 1
+test test-slow: export TF_NUM_INTRAOP_THREADS ?= 1
+test test-slow: export OMP_NUM_THREADS ?= 1
 
 test: setup
 	$(PYTEST) -m "not slow"
 
-# XLA's optimisations would take longer than the tests.
-XLA_FLAGS_OF_TESTS := --xla_backend_optimization_level=0
-
-test-jax: setup
-	KERAS_BACKEND=jax XLA_FLAGS=$(XLA_FLAGS_OF_TESTS) $(PYTEST) -m "not slow" $(TESTS_ON_JAX)
-
 test-slow: setup browser
 	$(PYTEST) -m slow
-	KERAS_BACKEND=jax XLA_FLAGS=$(XLA_FLAGS_OF_TESTS) $(PYTEST) -m slow tests/jax
 
 lint: setup
 	$(VENV)/bin/ruff check .
@@ -55,7 +44,7 @@ lint: setup
 # Asks PyPI for known vulnerabilities; --strict fails for packages that it cannot ask for.
 audit: setup
 	$(VENV)/bin/pip-audit --strict --progress-spinner off --requirement requirements-video.txt --requirement requirements-export.txt \
-	  --requirement requirements-cluster.txt --requirement requirements-jax.txt
+	  --requirement requirements-cluster.txt
 
 demo: setup
 	$(PY) reproduce.py --output_path demo

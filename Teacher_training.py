@@ -13,7 +13,6 @@ from utils.base.options import (
     TrainingOptions,
     ViewOptions,
 )
-from utils.base.process_options import add_process_arguments, process_options, together
 from utils.base.setting import add_settings
 from utils.runs.files import check_training
 
@@ -28,9 +27,7 @@ def parse_arguments() -> argparse.Namespace:
     arguments.add_training_arguments(parser, epochs=TrainingOptions.epochs)
     arguments.add_view_arguments(parser, views_help="0: no augmentation; otherwise a new view per clip and epoch")
     arguments.add_output_arguments(parser, output_path="trained_models/teacher.keras")
-    add_process_arguments(parser)
     args = parser.parse_args()
-    args.processes = process_options(parser, args)
     if args.weights is not None and args.task == TASK_FROM_SCRATCH:
         parser.error(f"--weights: must go with --task {TASKS_FINE_TUNING[0]}, got --task {args.task}")
     if args.initial_weights is not None and args.task != TASK_FROM_SCRATCH:
@@ -53,8 +50,7 @@ def main() -> None:
     cli.start_tensorflow()
     from utils.training.stages import train_teacher
 
-    with together(args.processes):
-        train_teacher(**settings)
+    train_teacher(**settings)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import argparse
 from utils.base import cli
 from utils.base.argument_types import existing_model
 from utils.base.arguments import add_recipe_argument, options_of
-from utils.base.backend import require_tensorflow
 from utils.base.errors import UserError
 from utils.base.export_options import ExportOptions
 from utils.base.options import DataOptions
@@ -42,7 +41,6 @@ def check(args: argparse.Namespace) -> DataOptions | None:
 
 def main() -> None:
     args = parse_arguments()
-    require_tensorflow("export.py")
     data, options = check(args), options_of(ExportOptions, args)
     check_export(args)
     from utils.export.packages import require_packages

@@ -99,7 +99,7 @@ def extractions(folder: Path) -> Iterator[Subject]:
 
 # Training
 PHASES = ("start", "epoch", "validation", "save", "end")
-TIMES = ("seconds", "clips_per_second", "wait_share")
+TIMES = ("seconds", "clips_per_second")
 EPOCHS = 3
 SETTINGS = f"--input_size 48 --width 0.05 --batch_size 4 --epochs {EPOCHS}"
 SETTINGS += " --learning_rate 0.003 --dropout 0.3"  # so that the best epoch is not the first

@@ -111,7 +111,7 @@ class Distiller(keras.Model):
         targets = self.with_teacher_logits(x, y if isinstance(y, dict) else {"labels": y})
         self._log(targets, y_pred, sample_weight)
         loss = self.distillation_loss(targets, y_pred, sample_weight)
-        for penalty in self._losses_override or self.student.losses:  # the former are those of the step with JAX
+        for penalty in self.student.losses:
             loss += self._aggregate_additional_loss(penalty)
         return loss
 

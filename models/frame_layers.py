@@ -1,7 +1,6 @@
 """Layers between clips and the images that they consist of, among them the temporal shift.
 
-They are registered with Keras. Saved models that contain them load once this module is imported. They define their
-output shapes, because JAX cannot infer them while the number of clips is unknown.
+They are registered with Keras. Saved models that contain them load once this module is imported.
 """
 
 import keras

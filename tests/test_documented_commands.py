@@ -274,11 +274,7 @@ def documented(page: Path, text: str):
 def test_documented_command(command, request):
     """A command copied from a page would fail."""
     words = shlex.split(command, comments=True)
-    if words[0] == "KERAS_BACKEND=jax":  # tests/jax trains with it
-        folder, monkeypatch = request.getfixturevalue("workplace"), request.getfixturevalue("monkeypatch")
-        provide_models(words[3:], folder)
-        parse_only(words[2], words[3:], folder, monkeypatch)
-    elif words[0] == "make":
+    if words[0] == "make":
         check_make(words[1:], request)
     elif words[0] == "pip":
         check_pip(words[1:])

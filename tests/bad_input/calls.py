@@ -46,7 +46,6 @@ BAD_VALUES = {
     types.view_count: [*WHOLE, "1e9", "999999999999"],
     types.device_count: [*WHOLE, "0", "ALL"],
     types.scheduler: ["", "x", "LOCAL", "host:8786", "tcp://host", "tcp://:1", "http://host:80", f"tcp://host:{HUGE}"],
-    types.coordinator_address: ["", "x", "host", "host:", ":1", "host:0", "host:65536", "host:x", f"host:{HUGE}"],
     types.student_weights: [*FILES, "notes.txt", "resnet"],
     types.clip_norm: [value for value in REAL if value != "None"],
     types.input_size: ["x", "", "0", "-5", "1x2x3", "112x", "1.5", HUGE],

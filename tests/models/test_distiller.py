@@ -1,7 +1,5 @@
 """The distillation loss compared with SciPy in float64 and with closed forms, and common mistakes."""
 
-import contextlib
-
 import keras
 import numpy as np
 import pytest
@@ -9,7 +7,7 @@ from scipy.special import log_softmax, softmax
 
 from models.distiller import DistillationLoss, Distiller
 from models.student import build_student
-from tests.gradients import IS_JAX, gradient, gradient_norm
+from tests.gradients import gradient, gradient_norm
 
 TEMPERATURES = [1.0, 3.0, 10.0, 20.0]
 ALPHA = 0.1
@@ -19,17 +17,7 @@ ALPHA = 0.1
 def batch():
     """Labels `(6,)`, logits of a confident teacher and of an undecided student, float64 `(6, 5)`."""
     rng = np.random.default_rng(7)
-    with float64():
-        yield rng.integers(0, 5, 6), 6 * rng.standard_normal((6, 5)), 2 * rng.standard_normal((6, 5))
-
-
-def float64():
-    """Return a context in which JAX computes in float64 where it is asked to, as TensorFlow does."""
-    if not IS_JAX:
-        return contextlib.nullcontext()
-    import jax
-
-    return jax.enable_x64(True)
+    return rng.integers(0, 5, 6), 6 * rng.standard_normal((6, 5)), 2 * rng.standard_normal((6, 5))
 
 
 def reference_loss(labels, teacher, student, temperature, alpha) -> float:
@@ -135,7 +123,7 @@ def test_logged_terms_add_up(tiny):
     """The logged hard and soft losses must be the terms of the loss that is minimised."""
     student, clips, targets = tiny
     distiller = Distiller(student, temperature=5.0, alpha=0.3)
-    distiller.compile(jit_compile=IS_JAX)
+    distiller.compile(jit_compile=False)
     log = distiller.evaluate(clips, targets, batch_size=2, verbose=0, return_dict=True)
     logits = np.asarray(student(clips.astype("float32"), training=False), np.float64)
     teacher = targets["teacher_logits"].astype(np.float64)
@@ -154,7 +142,7 @@ def test_logged_terms_are_those_that_are_minimised(tiny, weights, unlabelled):
     if weights is not None:
         targets["label_weights"] = np.array(weights, "float32")
     distiller = Distiller(student, temperature=5.0, alpha=0.3)
-    distiller.compile(jit_compile=IS_JAX)
+    distiller.compile(jit_compile=False)
     log = distiller.evaluate(clips, targets, batch_size=4, verbose=0, return_dict=True)
     logits = np.asarray(student(clips.astype("float32"), training=False), np.float64)
     entropy = -log_softmax(logits, axis=1)[np.arange(4), targets["labels"]] * (weights or 1.0)
@@ -169,7 +157,7 @@ def test_a_live_teacher_gives_the_same_loss_as_its_stored_logits(tiny):
     stored = {"labels": targets["labels"], "teacher_logits": np.asarray(teacher(clips, training=False))}
     losses = []
     for distiller, y in ((Distiller(student), stored), (Distiller(student, teacher), targets["labels"])):
-        distiller.compile(jit_compile=IS_JAX)
+        distiller.compile(jit_compile=False)
         losses.append(distiller.evaluate(clips, y, verbose=0, return_dict=True)["loss"])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
@@ -180,7 +168,7 @@ def test_distillation_moves_the_student_to_the_teacher_and_keeps_the_teacher(tin
     teacher = build_student(3, input_shape=(16, 32, 32, 3), width=0.2)
     before = [weight.copy() for weight in teacher.get_weights()]
     distiller = Distiller(student, teacher, temperature=4.0, alpha=0.0)
-    distiller.compile(keras.optimizers.Adam(3e-3), jit_compile=IS_JAX)
+    distiller.compile(keras.optimizers.Adam(3e-3), jit_compile=False)
     first = distiller.evaluate(clips, targets["labels"], verbose=0, return_dict=True)["soft_loss"]
     distiller.fit(clips, targets["labels"], epochs=30, verbose=0)
     last = distiller.evaluate(clips, targets["labels"], verbose=0, return_dict=True)["soft_loss"]
@@ -193,7 +181,7 @@ def test_alpha_one_needs_no_teacher(tiny):
     """The baseline is trained by the same code, from labels only."""
     student, clips, targets = tiny
     distiller = Distiller(student, alpha=1.0)
-    distiller.compile(jit_compile=IS_JAX)
+    distiller.compile(jit_compile=False)
     log = distiller.evaluate(clips, targets["labels"], verbose=0, return_dict=True)
     assert set(log) == {"loss", "hard_loss", "accuracy"}
     assert log["loss"] == pytest.approx(log["hard_loss"], rel=1e-6)
@@ -222,7 +210,7 @@ def test_an_unlabelled_clip_has_only_the_soft_term(batch):
 def test_accuracy_counts_only_labelled_clips(tiny):
     student, clips, targets = tiny
     distiller = Distiller(student)
-    distiller.compile(jit_compile=IS_JAX)
+    distiller.compile(jit_compile=False)
     choice = np.asarray(student(clips.astype("float32"), training=False)).argmax(axis=1)
     labels = np.array([choice[0], -1, -1, (choice[3] + 1) % 3])
     log = distiller.evaluate(clips, {**targets, "labels": labels}, verbose=0, return_dict=True)
@@ -233,7 +221,7 @@ def test_the_accuracy_of_no_labelled_clip_is_unknown(tiny):
     """An accuracy of 0 % would be taken for a student that is always wrong."""
     student, clips, targets = tiny
     distiller = Distiller(student)
-    distiller.compile(jit_compile=IS_JAX)
+    distiller.compile(jit_compile=False)
     log = distiller.evaluate(clips, {**targets, "labels": np.full(4, -1)}, verbose=0, return_dict=True)
     assert np.isnan(log["accuracy"])
 

@@ -224,14 +224,6 @@ def scheduler(text: str) -> str:
     return text
 
 
-def coordinator_address(text: str) -> str:
-    """Return a network address HOST:PORT."""
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise Error(f"must be HOST:PORT, with a port from 1 to 65535, got {text or 'nothing'}")
-    return text
-
-
 def input_size(text: str) -> tuple[int, int]:
     """Return (height, width) in pixels from SIDE or HEIGHTxWIDTH."""
     try:
@@ -260,7 +252,6 @@ METAVARS = {
     "X": (positive_float, non_negative_float, width, share, clip_norm),
     "SIZE": (input_size,),
     "NAME": (student,),
-    "HOST:PORT": (coordinator_address,),
     "WEIGHTS": (student_weights,),
     "ADDRESS": (scheduler,),
 }

@@ -19,7 +19,6 @@ from utils.base.argument_types import MODEL_SUFFIXES, existing_file, input_size,
 from utils.base.errors import UserError, out_of_memory
 from utils.base.files import disk_error
 from utils.base.interruption import SIGNALS, raise_interrupted
-from utils.base.joining import leave
 
 LONGEST_ERROR = 500  # characters
 
@@ -38,6 +37,7 @@ class Switch(argparse.Action):
         setattr(namespace, self.dest, option_string == self.option_strings[0])
 
 
+SEVERAL_PROCESSES = ("--coordinator", "--num_processes", "--process_id", "--join_timeout")
 SIZES = (  # arguments on which the memory that a run needs depends
     *("--batch_size", "--input_size", "--width", "--teacher_width", "--student_width", "--input_frames", "--views"),
     *("--sequence_length", "--frame_height", "--frame_width", "--frame_size", "--unlabelled"),
@@ -121,6 +121,8 @@ class ArgumentParser(argparse.ArgumentParser):
             flag, equals, value = text.partition("=")
             if not re.match(r"--.|-[A-Za-z]{2}", flag):
                 continue
+            if flag in SEVERAL_PROCESSES:
+                self.error(f"{flag}: training in several processes was removed; --devices uses several GPUs")
             if flag not in self._option_string_actions:
                 self.error(f"unknown argument {flag}{did_you_mean(flag, self._option_string_actions)}")
             action = self._option_string_actions[flag]
@@ -191,14 +193,6 @@ def run(main: Callable[[], None]) -> None:
     reader of the output has ended, the exit code is 141, without a message. Characters that cannot be encoded, as in
     some file names, are printed as escapes.
     """
-    try:
-        _run(main)
-    except BaseException as error:
-        leave(error)
-        raise
-
-
-def _run(main: Callable[[], None]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import psutil
 
-from utils.base.backend import check_backend, is_jax
 from utils.base.errors import UserError
 
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless")
@@ -48,9 +47,7 @@ def cores() -> int:
 
 
 def threads() -> int:
-    """Return the number of threads that TensorFlow or JAX uses within an operation on the CPU."""
-    if is_jax():
-        return cores()  # XLA has no setting for it
+    """Return the number of threads that TensorFlow uses within an operation on the CPU."""
     import tensorflow as tf
 
     wanted = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
@@ -62,18 +59,17 @@ def threads() -> int:
 def start_tensorflow() -> None:
     """Import TensorFlow and Keras without start-up messages, and let GPU memory grow on demand.
 
-    If Keras computes with JAX, TensorFlow only feeds batches and leaves the GPUs to JAX. Raises UserError for any other
-    backend, and if JAX is not installed.
+    Raises UserError if the environment asks for another backend of Keras; the file keras.json is ignored.
     """
-    check_backend()
+    backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if backend != "tensorflow":
+        raise UserError(f"KERAS_BACKEND: must be tensorflow, got {backend}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with native_output_held_back():
         import keras  # noqa: F401 - imported for its start-up messages
         import tensorflow as tf
         from absl import logging
 
-        if is_jax():
-            tf.config.set_visible_devices([], "GPU")
         for gpu in tf.config.get_visible_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
     tf.get_logger().setLevel("ERROR")  # several models in one process cause warnings about retracing
@@ -81,9 +77,7 @@ def start_tensorflow() -> None:
 
 
 def has_gpu() -> bool:
-    """Return whether the backend of Keras sees a GPU."""
-    if is_jax():
-        return bool(gpu_details())
+    """Return whether TensorFlow sees a GPU."""
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))
@@ -91,23 +85,9 @@ def has_gpu() -> bool:
 
 def gpu_details() -> list[dict]:
     """Return the details of each GPU: `device_name` and its CUDA `compute_capability`, two numbers, where known."""
-    if is_jax():
-        return _gpu_details_of_jax()
     import tensorflow as tf
 
     return [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
-
-
-def _gpu_details_of_jax() -> list[dict]:
-    import jax
-
-    found = []
-    for device in jax.local_devices():
-        if device.platform == "gpu":
-            parts = str(getattr(device, "compute_capability", "")).split(".")  # "8.6"
-            known = {"compute_capability": tuple(map(int, parts))} if len(parts) == 2 else {}
-            found.append({"device_name": device.device_kind, **known})
-    return found
 
 
 def compute_capability() -> float | None:
@@ -117,26 +97,20 @@ def compute_capability() -> float | None:
 
 
 def jit_compile() -> bool | str:
-    """Return the value for Keras' `jit_compile`: "auto" on a GPU; False on a CPU, where XLA slows Conv3D 20-fold.
-
-    JAX always computes with XLA; without compilation it would be slower still.
-    """
-    return "auto" if is_jax() or has_gpu() else False
+    """Return the value for Keras' `jit_compile`: "auto" on a GPU; False on a CPU, where XLA slows Conv3D 20-fold."""
+    return "auto" if has_gpu() else False
 
 
 def training_devices(requested: int | str) -> list[str]:
     """Return the names of the devices to train on, such as GPU:0: the first `requested` GPUs, or "all".
 
     Without a GPU, the logical CPU devices count, of which there is one unless TensorFlow is configured otherwise.
-    Raises UserError if there are fewer, and for several devices with another backend than TensorFlow.
+    Raises UserError if there are fewer.
     """
     if requested == 1:
         return ["GPU:0" if has_gpu() else "CPU:0"]
-    import keras
     import tensorflow as tf
 
-    if keras.config.backend() != "tensorflow":
-        raise UserError(f"--devices: must be 1 with Keras' backend {keras.config.backend()}, got {requested}")
     gpus, cpus = (tf.config.list_logical_devices(kind) for kind in ("GPU", "CPU"))
     found = gpus or cpus
     if requested == "all":
@@ -194,12 +168,11 @@ def keras_downloads() -> Path:
 
 
 def installed_versions() -> dict[str, str]:
-    """Return the version of each of PACKAGES that is installed under that name, and that of JAX if Keras uses it.
+    """Return the version of each of PACKAGES that is installed under that name.
 
     Variants such as tensorflow-cpu or opencv-python are not found.
     """
-    packages = (*PACKAGES, "jax") if is_jax() else PACKAGES
-    found = {name: list(importlib.metadata.distributions(name=name)) for name in packages}
+    found = {name: list(importlib.metadata.distributions(name=name)) for name in PACKAGES}
     return {name: distributions[0].version for name, distributions in found.items() if distributions}
 
 

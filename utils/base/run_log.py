@@ -17,7 +17,6 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
-from utils.base import processes
 from utils.base.devices import hardware, installed_versions
 from utils.base.errors import UserError
 from utils.base.files import beside_history, plain
@@ -154,8 +153,6 @@ def logged(stage: Callable) -> Callable:
     def with_log(*arguments, **named):
         bound = inspect.signature(stage).bind(*arguments, **named)
         bound.apply_defaults()  # the log shows settings with default values too
-        if not processes.is_main():
-            return stage(*arguments, **named)
         with run_log(beside_history(bound.arguments["output"].log_stem, ".log"), list(bound.arguments.values())):
             return stage(*arguments, **named)
 

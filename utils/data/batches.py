@@ -15,7 +15,6 @@ from utils.base.options import ViewOptions
 from utils.base.threads import read_ahead
 
 PREFETCHED = 4  # batches rendered ahead of the training step
-WHOLE_BATCH = slice(None)
 VIEW_STREAM = 1  # keeps the random numbers of the views independent of those of the order
 
 
@@ -69,15 +68,14 @@ def training_batches(
     batch_size: int,
     seed: int,
     first_epoch: int = 0,
-    share: slice = WHOLE_BATCH,
 ):
     """Return an infinite tf.data.Dataset of training batches `(inputs, targets)`.
 
     Each epoch is a permutation of `rows`, a function of (seed, epoch), with the views of `views_of_epoch`. The last
     partial batch is dropped, because under several replicas its clips would get a larger weight. `targets` maps names
     to arrays by row of the dataset, `(N, ...)` with at most two axes, to arrays by row and view, `(N, views + 1, C)`,
-    or to RowReaders; each batch holds the matching entries. Only the `share` of each batch is read. Raises UserError if
-    `rows` do not fill one batch.
+    or to RowReaders; each batch holds the matching entries. Raises UserError if `rows` do not fill one
+    batch.
     """
     import tensorflow as tf
 
@@ -93,10 +91,7 @@ def training_batches(
         return tf.data.Dataset.from_tensor_slices(permutation).batch(batch_size, drop_remainder=True)
 
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int64).max)
-    order_of_batches = epochs.flat_map(epoch_batches)
-    if share != WHOLE_BATCH:
-        order_of_batches = order_of_batches.map(lambda batch: batch[share])
-    return load_batches(order_of_batches, reader, targets)
+    return load_batches(epochs.flat_map(epoch_batches), reader, targets, batch_size)
 
 
 def evaluation_batches(reader: RowReader, rows: np.ndarray, targets: Mapping, *, batch_size: int, view: int = 0):
@@ -106,27 +101,6 @@ def evaluation_batches(reader: RowReader, rows: np.ndarray, targets: Mapping, *,
     rows = np.asarray(rows, np.int64)
     order = tf.data.Dataset.from_tensor_slices(np.stack([rows, np.full_like(rows, view)], axis=1))
     return load_batches(order.batch(batch_size), reader, targets)
-
-
-def padded_batches(reader: RowReader, rows: np.ndarray, targets: Mapping, *, batch_size: int, share: slice):
-    """Return the `share` of equally large batches of view 0 of `rows`, with a third part: float32 weights `(B,)`.
-
-    The last batch is filled up with clips of weight 0 and label -1. The other weights are the number of places divided
-    by the number of rows, so that the mean of the batches' weighted means is the mean over all rows.
-    """
-    import tensorflow as tf
-
-    rows = np.asarray(rows, np.int64)
-    places = np.pad(rows, (0, -len(rows) % batch_size), mode="edge").reshape(-1, batch_size)
-    weights = np.where(np.arange(places.size) < len(rows), places.size / len(rows), 0).astype(np.float32)
-    weights = tf.data.Dataset.from_tensor_slices(weights.reshape(places.shape)[:, share])
-    order = tf.data.Dataset.from_tensor_slices(np.stack([places, np.zeros_like(places)], axis=2)[:, share])
-
-    def weighted(batch, weight):
-        clips, found = batch
-        return clips, {**found, "labels": tf.where(weight > 0, found["labels"], -1)}, weight
-
-    return tf.data.Dataset.zip(load_batches(order, reader, targets), weights).map(weighted)
 
 
 def clip_batches(reader: RowReader, rows: np.ndarray, *, batch_size: int, view: int = 0) -> Iterator[np.ndarray]:
@@ -153,8 +127,10 @@ def as_reader(values: np.ndarray | RowReader) -> RowReader:
     return RowReader(lambda rows, _: values[rows], values.shape[1:], values.dtype)
 
 
-def load_batches(order, reader: RowReader, targets: Mapping[str, np.ndarray | RowReader]):
+def load_batches(order, reader: RowReader, targets: Mapping[str, np.ndarray | RowReader], batch_size=None):
     """Map batches of (row, view) `(B, 2)` to `(inputs, targets)`, in order, prefetched on all cores.
+
+    `batch_size` is None if it varies. If it is known, TensorFlow compiles the step for it, which may round otherwise.
 
     Autotuning is off: in TensorFlow 2.21 its thread sleeps for up to a minute, and deleting an iterator waits for that
     thread, so training would end up to a minute late.
@@ -169,7 +145,7 @@ def load_batches(order, reader: RowReader, targets: Mapping[str, np.ndarray | Ro
 
     def load(order):
         found = tf.numpy_function(read, [order], [tf.as_dtype(each.dtype) for each in readers], stateful=False)
-        inputs, *entries = [tf.ensure_shape(part, (None, *each.shape)) for part, each in zip(found, readers)]
+        inputs, *entries = [tf.ensure_shape(part, (batch_size, *each.shape)) for part, each in zip(found, readers)]
         return inputs, dict(zip(targets, entries))
 
     options = tf.data.Options()

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.base import processes
 from utils.base.errors import UserError
 from utils.base.files import digest
 from utils.base.options import DataOptions
@@ -37,8 +36,7 @@ def load(data: DataOptions, input_shape: tuple[int, int, int, int], unlabelled: 
     )
     for part in dataset.unlabelled:
         print(f"{len(part)} unlabelled clips: {part.frames.path}")
-    with processes.main_first("hash"):  # which it stores for the others
-        log_only(f"arrays: {json.dumps(dataset.fingerprint())}")
+    log_only(f"arrays: {json.dumps(dataset.fingerprint())}")
     for note in split.notes:
         print(f"note: {note}")
     return SplitDataset(dataset, split)

@@ -4,12 +4,10 @@ import time
 
 import numpy as np
 
-from utils.base.backend import is_jax
 from utils.base.devices import jit_compile
 from utils.runs.cost import Cost, cost_of_weights
 
 CONVOLUTIONS = ("Conv2D", "Conv3D", "DepthwiseConv2dNative")
-LOOPS = ("scan", "while")  # of JAX: recurrent layers
 PRODUCTS = {"MatMul": "transpose_a", "BatchMatMulV2": "adj_x"}  # with the attribute that transposes the first matrix
 
 
@@ -21,16 +19,11 @@ def cost_of_model(model) -> Cost:
 def multiply_accumulates(model) -> int:
     """Return the multiply-accumulates per clip of a Keras model's convolutions and matrix products.
 
-    They are counted in the graph of TensorFlow, or the program of JAX, for one clip. Layers that are applied to each
+    They are counted in the graph of TensorFlow for one clip. Layers that are applied to each
     frame count once per frame. A convolution has kernel volume x input channels per output value (a depthwise
     convolution only the kernel volume), and a product of m x k and k x n matrices has m k n. Biases, activations,
     poolings and other operations are not counted, as is usual, nor are the steps of recurrent layers.
     """
-    if is_jax():
-        import jax
-
-        clip = jax.ShapeDtypeStruct((1, *model.input_shape[1:]), np.float32)
-        return program_cost(jax.make_jaxpr(lambda clip: model(clip, training=False))(clip).jaxpr)
     import tensorflow as tf
 
     spec = tf.TensorSpec((1, *model.input_shape[1:]))
@@ -56,23 +49,6 @@ def operation_cost(operation) -> int:
         labels = term.replace("...", "")
         sizes |= zip(labels, shape[-len(labels) :] if term.startswith("...") else shape)
     return values * int(np.prod([size for label, size in sizes.items() if label not in result]))
-
-
-def program_cost(program) -> int:
-    """Return the multiply-accumulates of a program of JAX (a jaxpr) and of the functions that it calls."""
-    total = 0
-    for equation in program.eqns:
-        kind, values = equation.primitive.name, int(np.prod(equation.outvars[0].aval.shape))
-        if kind == "conv_general_dilated":
-            shape, layout = equation.invars[1].aval.shape, equation.params["dimension_numbers"].rhs_spec
-            total += values * int(np.prod([shape[axis] for axis in layout[1:]]))  # layout[0] is the axis of outputs
-        elif kind == "dot_general":
-            (axes, _), _ = equation.params["dimension_numbers"]
-            total += values * int(np.prod([equation.invars[0].aval.shape[axis] for axis in axes]))
-        elif kind not in LOOPS:
-            for part in equation.params.values():
-                total += program_cost(part.jaxpr) if hasattr(part, "jaxpr") else 0  # such as jit and custom_jvp_call
-    return total
 
 
 def milliseconds_per_clip(model, *, runs: int = 15) -> float:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.base.backend import is_jax
 from utils.base.devices import compute_capability, has_gpu, jit_compile
 from utils.base.errors import UserError, first_line
 from utils.networks.cost import multiply_accumulates
@@ -78,9 +77,9 @@ def faster_if_equal(model, clips: np.ndarray):
 
     They agree if the root mean square of their difference is at most 2 % of the logits' standard deviation, both taken
     after subtracting the mean over the classes, which a softmax ignores. On a GPU, on a CPU without bfloat16
-    instructions, with JAX, and for a small network the result is `model`.
+    instructions, and for a small network the result is `model`.
     """
-    if is_jax() or has_gpu() or not cpu_has_bfloat16() or multiply_accumulates(model) < WORTHWHILE:
+    if has_gpu() or not cpu_has_bfloat16() or multiply_accumulates(model) < WORTHWHILE:
         return model
     try:
         copy = in_bfloat16(model)

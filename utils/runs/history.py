@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from utils.base.drawing import Display, label, save_figure
 from utils.base.files import beside_history, write_bytes, write_csv
 
-TIMING_FIELDS = ("seconds", "clips_per_second", "wait_share")  # differ when a training is repeated
+TIMING_FIELDS = ("seconds", "clips_per_second")  # differ when a training is repeated
 
 
 def history_array(epochs: Sequence[Mapping[str, float]]) -> np.ndarray:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.base import processes
 from utils.base.devices import installed_versions
 from utils.base.errors import UserError
 from utils.base.files import (
@@ -47,21 +46,14 @@ def cached_logits(
     `cache` is the .npy that the user named; None chooses a file in NAME.scores next to the teacher. Logits for fewer
     views are extended. Logits with another key are never used: a file that the user named is rejected, other files are
     recomputed, and the difference is printed. `scheduler` is the address of a Dask scheduler whose workers compute the
-    logits, or "local"; None uses this machine. With several processes, process 0 computes them.
+    logits, or "local"; None uses this machine.
     """
-    with processes.main_first("logits"):
-        return _cached_logits(teacher, question, cache, scheduler)
-
-
-def _cached_logits(teacher: Teacher, question: Question, cache: Path | None, scheduler: str | None) -> np.ndarray:
     key, last_view = question.key(), question.views.views
     path = cache or teacher.path.with_suffix(".scores") / f"{key_digest(key)}.npy"
     key |= {"teacher": teacher.fingerprint, "channels": teacher.channels, "input_scale": teacher.input_scale}
     stored, parts = read_logits(path, key, named=cache is not None), path.with_suffix(".parts")
     lock = exclusive_lock(path.with_suffix(".lock"), what=f"--source: {path}")
     if stored is None or stored.shape[1] <= last_view:
-        if not processes.is_main():
-            raise UserError(f"--source: {path} must be on a file system that all processes share, but is missing here")
         with lock:
             for made in (path, path.with_suffix(".json")):
                 remove_partial(made)  # left by a killed run
@@ -75,7 +67,7 @@ def _cached_logits(teacher: Teacher, question: Question, cache: Path | None, sch
     else:
         print(f"teacher logits read from {path}")
         # a run was killed right after it had written the logits, or is extending them now
-        if parts.is_dir() and processes.is_main():
+        if parts.is_dir():
             with contextlib.suppress(UserError), lock:
                 shutil.rmtree(parts)
     return stored[:, : last_view + 1]

@@ -1,7 +1,6 @@
 """Keras callbacks of the fit loop: the epoch log with early stopping and resuming, TensorBoard."""
 
 import importlib.util
-import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,13 +8,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from utils.base import processes
 from utils.base.devices import strategy_scope
 from utils.base.errors import UserError
 from utils.base.options import TrainingOptions
 from utils.base.progress import duration
 from utils.runs.history import best_epoch, has_finite_losses, history_array, kept_epoch
-from utils.training.progress_bar import WaitClock, loss_text
+from utils.training.progress_bar import loss_text
 from utils.training.state import Ending, TrainingState, own_variables
 
 
@@ -26,9 +24,9 @@ class EpochLog(keras.callbacks.Callback):
     `own_variables` after the epoch that is kept so far. `state.ending` is set after each epoch.
     """
 
-    def __init__(self, options: TrainingOptions, clock: WaitClock, clips_per_epoch: int, state: TrainingState):
+    def __init__(self, options: TrainingOptions, clips_per_epoch: int, state: TrainingState):
         super().__init__()
-        self.options, self.clock, self.clips_per_epoch, self.state = options, clock, clips_per_epoch, state
+        self.options, self.clips_per_epoch, self.state = options, clips_per_epoch, state
         self.epochs: list[dict[str, float]] = list(state.history)
         self.kept_weights = state.kept_weights()
 
@@ -43,11 +41,9 @@ class EpochLog(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch_start = time.perf_counter()
-        self.clock.seconds = 0.0
 
     def on_test_begin(self, logs=None):
         self.training_seconds = time.perf_counter() - self.epoch_start
-        self.wait_share = self.clock.seconds / self.training_seconds
 
     def on_epoch_end(self, epoch, logs=None):
         self.epochs.append(
@@ -57,7 +53,6 @@ class EpochLog(keras.callbacks.Callback):
                 "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
                 "seconds": time.perf_counter() - self.epoch_start,
                 "clips_per_second": self.clips_per_epoch / self.training_seconds,
-                "wait_share": self.wait_share,
             }
         )
         history = history_array(self.epochs)
@@ -67,7 +62,7 @@ class EpochLog(keras.callbacks.Callback):
         is_best = best_epoch(history) == epoch and bool(has_finite_losses(history)[epoch])
         print(epoch_line(self.epochs[-1], self.options.epochs, is_best=is_best), flush=True)
         seconds = time.perf_counter() - self.train_start
-        self.state.ending, reason = of_main(ending_after(history, self.options, seconds=seconds))
+        self.state.ending, reason = ending_after(history, self.options, seconds=seconds)
         if reason:
             print(f"note: stopped after epoch {epoch + 1}: {reason}")
             self.model.stop_training = True
@@ -92,21 +87,13 @@ def ending_after(history: np.ndarray, options: TrainingOptions, *, seconds: floa
     return None, ""
 
 
-def of_main(ending: tuple[Ending | None, str]) -> tuple[Ending | None, str]:
-    """Return the result of `ending_after` of process 0, whose clock decides."""
-    kind, reason = json.loads(processes.value_of_main("ending", json.dumps(ending)))
-    return Ending(kind) if kind else None, reason
-
-
 def epoch_line(epoch: Mapping[str, float], epochs: int, *, is_best: bool) -> str:
     """Return the metrics of an epoch as a line of text."""
     parts = [f"epoch {epoch['epoch']:>{len(str(epochs))}}/{epochs}", loss_text(epoch)]
-    if "gradient_ratio" in epoch:
-        parts.append(f"soft/hard gradients {epoch['gradient_ratio']:.3g}")
     parts.append(f"| validation loss {epoch['val_loss']:.3f}, accuracy {100 * epoch['val_accuracy']:.1f} %")
     if "val_agreement" in epoch:
         parts.append(f"(agrees with teacher {100 * epoch['val_agreement']:.1f} %)")
-    parts.append(f"| {epoch['clips_per_second']:.1f} clips/s, waiting for data {100 * epoch['wait_share']:.1f} %")
+    parts.append(f"| {epoch['clips_per_second']:.1f} clips/s")
     if epoch["epoch"] < epochs:
         parts[-1] += f", {duration((epochs - epoch['epoch']) * epoch['seconds'])} left"
     return "  ".join(parts) + ("  best so far" if is_best else "")
@@ -130,4 +117,4 @@ def tensorboard(folder: Path | None) -> list[keras.callbacks.Callback]:
     """Return the TensorBoard callback for scalars, if asked for. Raises UserError if the package is not installed."""
     if folder and importlib.util.find_spec("tensorboard") is None:
         raise UserError("--tensorboard needs the package tensorboard, which is not installed: pip install tensorboard")
-    return [keras.callbacks.TensorBoard(str(folder), write_graph=False)] if folder and processes.is_main() else []
+    return [keras.callbacks.TensorBoard(str(folder), write_graph=False)] if folder else []

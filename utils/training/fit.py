@@ -9,22 +9,19 @@ import numpy as np
 
 from models.distiller import Distiller, is_correct
 from models.frames import backbone_variables
-from utils.base import processes
 from utils.base.devices import has_gpu, jit_compile, memory_limit, strategy_scope
 from utils.base.errors import UserError
 from utils.base.options import TrainingOptions
 from utils.base.run_log import begin_log, log_only
-from utils.data.batches import RowReader, batch_loop, evaluation_batches, padded_batches, training_batches
+from utils.data.batches import RowReader, batch_loop, evaluation_batches, training_batches
 from utils.data.labels import balanced_label_weights
 from utils.data.protocols import Split
 from utils.networks.precision import computing_in, training_precision
 from utils.runs.history import history_array
 from utils.training.callbacks import AfterEachStep, EpochLog, tensorboard
-from utils.training.distributed import on_all_devices, require_divisible, share_of
-from utils.training.gradient_ratio import gradient_ratio
 from utils.training.guards import Guard, HopelessTraining
 from utils.training.optimizers import optimizer
-from utils.training.progress_bar import WaitClock, progress_bar
+from utils.training.progress_bar import progress_bar
 from utils.training.replicas import (
     ReplicatedLossScale,
     evenly_batched,
@@ -41,7 +38,6 @@ def set_seeds(options: TrainingOptions) -> None:
     keras.utils.set_random_seed(options.seed)
 
 
-@on_all_devices
 def fit(
     model,
     reader: RowReader,
@@ -63,15 +59,12 @@ def fit(
     Interrupted after the step in which a signal arrived, and UserError if training is hopeless from the first epoch.
     """
     state = state or TrainingState()
-    require_divisible(options.batch_size)
     steps = (epoch_clips or len(split.train)) // options.batch_size
     require_memory(model, reader, min(options.batch_size, len(split.train)))
     with strategy_scope(options.devices):
         precision = compile_model(model, options, steps)
-    ratio = gradient_ratio(model)
     strategy = use_replicas(model, options)
-    clock = WaitClock(model)
-    log = EpochLog(options, clock, steps * options.batch_size, state)
+    log = EpochLog(options, steps * options.batch_size, state)
     if state.can_resume:
         done = len(state.history)
         train, validation = batches(model, reader, split, targets, options, steps, done)
@@ -81,10 +74,10 @@ def fit(
             batch_loop() as check,
             computing_in(model, precision),
             stopping_when_hopeless(log),
-            progress_bar(options, steps, clock, first_epoch=done) as bar,
+            progress_bar(options, steps, first_epoch=done) as bar,
             synchronised_statistics(model, strategy),
         ):
-            callbacks = [AfterEachStep(check), *bar, guard, *ratio, log, *seed_per_replica(strategy)]
+            callbacks = [AfterEachStep(check), *bar, guard, log, *seed_per_replica(strategy)]
             model.fit(
                 train,
                 steps_per_epoch=steps,
@@ -129,18 +122,10 @@ def compile_model(model, options: TrainingOptions, steps_per_epoch: int) -> str:
         adam = scaled(adam)  # keeps small gradients from underflowing
     settings = {"optimizer": adam, "jit_compile": jit_compile() if replica_count() == 1 else False}
     if not isinstance(model, Distiller):  # which has its own loss and metrics
-        kind = keras.metrics.MeanMetricWrapper if processes.count() == 1 else LabelledAccuracy
-        accuracy = kind(is_correct, name="accuracy")
+        accuracy = keras.metrics.MeanMetricWrapper(is_correct, name="accuracy")
         settings |= {"loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True), "metrics": [accuracy]}
     model.compile(**settings)
     return precision
-
-
-class LabelledAccuracy(keras.metrics.MeanMetricWrapper):
-    """The mean over clips with a label; those that fill up the last batch of validation have the label -1."""
-
-    def update_state(self, y_true, y_pred, sample_weight=None):
-        return super().update_state(y_true, y_pred, keras.ops.cast(y_true >= 0, "float32"))
 
 
 def batches(model, reader: RowReader, split: Split, targets: Mapping, options: TrainingOptions, steps: int, done: int):
@@ -150,23 +135,17 @@ def batches(model, reader: RowReader, split: Split, targets: Mapping, options: T
     if options.class_weights == "balanced":
         weighted = {**targets, "label_weights": balanced_label_weights(targets["labels"], rows)}
     passes, skipped = divmod(done * steps, max(1, len(rows) // batch_size))
-    share = share_of(batch_size)
-    train = training_batches(
-        reader, rows, weighted, batch_size=batch_size, seed=options.seed, first_epoch=passes, share=share
-    )
+    train = training_batches(reader, rows, weighted, batch_size=batch_size, seed=options.seed, first_epoch=passes)
     train = train.skip(skipped)
-    if processes.count() > 1:
-        validation = padded_batches(reader, split.validation, targets, batch_size=batch_size, share=share)
-    else:
-        validation = evaluation_batches(reader, split.validation, targets, batch_size=batch_size)
+    validation = evaluation_batches(reader, split.validation, targets, batch_size=batch_size)
     if not isinstance(model, Distiller):
         train, validation = train.map(keras_targets), validation.map(keras_targets)
     return train, evenly_batched(validation, options, clips=len(split.validation))
 
 
-def keras_targets(clips, targets: Mapping, weights=None):
+def keras_targets(clips, targets: Mapping):
     """Return a batch as Keras' own losses take it: clips, labels, and sample weights if there are any."""
-    weights = targets.get("label_weights", weights)
+    weights = targets.get("label_weights")
     return (clips, targets["labels"]) if weights is None else (clips, targets["labels"], weights)
 
 

@@ -7,13 +7,11 @@ import keras
 import numpy as np
 
 from models.distiller import Distiller
-from utils.base import processes
 from utils.base.errors import UserError
 from utils.base.options import TrainingOptions
 from utils.data.batches import RowReader
 from utils.data.protocols import Split
 from utils.networks.precision import is_mixed
-from utils.training.steps import attach_values
 
 PROBE_CLIPS = 8  # validation clips whose scores are compared
 CONFIRMING_CLIPS = 64  # compared as well before a network counts as dead
@@ -155,8 +153,7 @@ class Guard(keras.callbacks.Callback):
         return self.reader.read(rows, np.zeros(len(rows), np.int64))
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
-        scores = np.asarray(self.model(self.inputs(rows), training=False))
-        return processes.array_of_main(scores)  # other machines may round otherwise
+        return np.asarray(self.model(self.inputs(rows), training=False))
 
     def check_loss(self, name: str, loss: float, where: str) -> None:
         if not math.isfinite(loss):
@@ -166,13 +163,11 @@ class Guard(keras.callbacks.Callback):
             self.report("finite", f"the {name} is {loss} {where}: {early if is_first else self.cause()}")
 
     def check_weights(self, where: str) -> None:
-        attach_values(self.model)
         path = non_finite_variable(self.model.trainable_variables)
         if path is not None:
             self.report("finite", f"{path} is not finite {where}, nor was its gradient: {self.cause()}")
 
     def check_scores(self, where: str) -> None:
-        attach_values(self.model)
         if is_constant(self.scores(self.probe)) and is_constant(self.scores(self.more_clips)):
             remedy = f"try --learning_rate {self.options.learning_rate / 10:g}, or --initialisation data"
             self.report("constant", f"all clips have the same scores {where}: the network's units are dead; {remedy}")

@@ -6,7 +6,6 @@ import numpy as np
 
 from models.frames import backbone_of
 from models.initialisation import can_be_initialised_by_data, initialise_by_data
-from utils.base import processes
 from utils.base.devices import strategy_scope
 from utils.base.errors import as_user_error
 from utils.base.files import file_fingerprint
@@ -45,8 +44,7 @@ def build_student(
 ):
     """Build the student. Raises UserError also if the file format of the output cannot hold it."""
     builder = builder_of(distillation, is_pretrained=training.initial_weights is not None)
-    with processes.main_first("pretrained weights"):  # which may be downloaded
-        student = build(builder, loaded, network, training)
+    student = build(builder, loaded, network, training)
     check_format(student, output.output_path)
     return student
 

@@ -1,4 +1,4 @@
-"""Progress of the running epoch on a terminal, and the time lost waiting for data."""
+"""Progress of the running epoch on a terminal."""
 
 import contextlib
 import math
@@ -8,40 +8,19 @@ from collections.abc import Iterator, Mapping
 
 from tqdm import tqdm
 
-from utils.base import processes
 from utils.base.options import TrainingOptions
 from utils.base.progress import duration
-from utils.training.steps import on_each_batch
 
 BAR = "{percentage:3.0f} %|{bar:20}| {desc}"
 
 
-class WaitClock:
-    """Seconds in which the training of a compiled `model` waited for batches instead of computing.
-
-    Reading ahead in other threads does not count. By default Keras fetches a batch inside the compiled training step,
-    where it cannot be timed; here it is fetched before the same compiled step.
-    """
-
-    def __init__(self, model):
-        self.seconds = 0.0
-
-        def timed(iterator, state):
-            start = time.perf_counter()
-            batch = next(iterator)
-            self.seconds += time.perf_counter() - start
-            return batch
-
-        on_each_batch(model, timed)
-
-
 @contextlib.contextmanager
-def progress_bar(options: TrainingOptions, steps: int, clock: WaitClock, *, first_epoch: int) -> Iterator[list]:
+def progress_bar(options: TrainingOptions, steps: int, *, first_epoch: int) -> Iterator[list]:
     """Yield a list with a callback that draws a bar per epoch on stderr, or an empty list if that is not a terminal.
 
     The bar is erased when its epoch ends. The time left is for all epochs, at the average speed of this run.
     """
-    if sys.stderr is None or not sys.stderr.isatty() or not processes.is_main():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield []
         return
     import keras
@@ -64,7 +43,7 @@ def progress_bar(options: TrainingOptions, steps: int, clock: WaitClock, *, firs
             done = (self.epoch - first_epoch) * steps + batch + 1
             left = (now - self.start) / done * ((options.epochs - first_epoch) * steps - done)
             rate = (batch + 1) * options.batch_size / seconds
-            text = step_text(logs, clips_per_second=rate, wait_share=clock.seconds / seconds, seconds_left=left)
+            text = step_text(logs, clips_per_second=rate, seconds_left=left)
             self.bar.set_description_str(self.label + text, refresh=False)
             self.bar.update()
 
@@ -89,7 +68,6 @@ def loss_text(logs: Mapping[str, float]) -> str:
     return f"loss {logs['loss']:.3f}{terms}  accuracy {accuracy}"
 
 
-def step_text(logs: Mapping[str, float], *, clips_per_second: float, wait_share: float, seconds_left: float) -> str:
+def step_text(logs: Mapping[str, float], *, clips_per_second: float, seconds_left: float) -> str:
     """Return the text next to the bar."""
-    speed = f"{clips_per_second:.1f} clips/s, waiting for data {100 * wait_share:.1f} %"
-    return f"{loss_text(logs)}  {speed}, {duration(seconds_left)} left"
+    return f"{loss_text(logs)}  {clips_per_second:.1f} clips/s, {duration(seconds_left)} left"

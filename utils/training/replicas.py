@@ -36,8 +36,6 @@ def check_devices(options: TrainingOptions) -> list[str]:
 
 def replica_count() -> int:
     """Return the number of replicas of the strategy whose scope is entered, 1 without a strategy."""
-    if keras.config.backend() != "tensorflow":
-        return 1
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
@@ -121,24 +119,6 @@ def sum_over_replicas(tensors: Sequence) -> list:
     found = [tensor for tensor in tensors if tensor is not None]
     summed = iter(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, found))
     return [None if tensor is None else next(summed) for tensor in tensors]
-
-
-def run_on_replicas(function: Callable, *arguments) -> list:
-    """Call a function that returns a list of tensors in each replica; return the values of all replicas per tensor.
-
-    Each replica gets its part of the `arguments`.
-    """
-    if replica_count() == 1:
-        return [(value,) for value in function(*arguments)]
-    strategy = tf.distribute.get_strategy()
-    return [strategy.experimental_local_results(value) for value in strategy.run(function, arguments)]
-
-
-def parts_of(batch) -> tuple:
-    """Return the tensors of all replicas in an entry of a batch, the only one on one device."""
-    if replica_count() == 1:
-        return (batch,)
-    return tf.distribute.get_strategy().experimental_local_results(batch)
 
 
 class SummedGradients:

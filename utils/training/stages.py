@@ -8,7 +8,6 @@ import numpy as np
 
 from models.c3d import build_c3d, set_sports1m_weights, split_at
 from models.distiller import Distiller
-from utils.base import processes
 from utils.base.devices import strategy_scope, training_devices
 from utils.base.errors import as_user_error, first_line
 from utils.base.files import file_fingerprint, replaced_together
@@ -108,8 +107,7 @@ def fine_tune(
     The outputs of the frozen layers are computed once per clip, for view 0. Returns the model and its history.
     """
     model = build(build_c3d, loaded, network, training, block_dropout=0.0, sports1m_preprocessing=True)
-    with processes.main_first("weights"):
-        file = sports1m.weights_file(teacher.weights)
+    file = sports1m.weights_file(teacher.weights)
     with as_user_error(f"--weights {file} does not fit --width {network.width} and --input_size"):
         set_sports1m_weights(model, sports1m.read_weights(file))
     with as_user_error("--unfreeze"):
@@ -257,8 +255,6 @@ def finish(
     (utils/runs/calibration.py), the cost of the network and the time that training clips span, if they are known.
     """
     path = output.output_path
-    if not processes.is_main():
-        return Trained(path, {}, history)  # process 0 writes the files
     training = next(group for group in options if isinstance(group, TrainingOptions))
     row = kept_epoch(history, keep=training.keep, epochs=training.epochs)
     history_path, _, _ = history_paths(output.log_stem)

@@ -20,7 +20,6 @@ from typing import Annotated, Literal
 import numpy as np
 import pydantic
 
-from utils.base import processes
 from utils.base.devices import installed_versions
 from utils.base.errors import UserError, first_line
 from utils.base.files import (
@@ -154,12 +153,6 @@ class TrainingState:
         """Replace the saved state; `kept` is None if the model's current values are those to keep."""
         if self.path is None:
             return
-        with processes.main_first("save"):
-            if processes.is_main():
-                self._write(model, history, kept)
-        self.history = list(history)  # last: what is saved, if the write fails
-
-    def _write(self, model, history: Sequence[Mapping], kept: Sequence[np.ndarray] | None) -> None:
         header = {
             "format": FORMAT,
             "settings": self.settings,
@@ -175,10 +168,11 @@ class TrainingState:
                 for number, value in enumerate(values):  # one at a time: together they may be gigabytes
                     with archive.open(f"{part}/{number}.npy", "w", force_zip64=True) as file:
                         np.lib.format.write_array(file, np.asarray(value), allow_pickle=False)
+        self.history = list(history)  # last: what is saved, if the write fails
 
     def require_space(self, model) -> None:
         """Raise UserError if the disk has too little free space for the file and its replacement."""
-        if self.path is not None and processes.is_main():
+        if self.path is not None:
             own = sum(value.numpy().nbytes for value in own_variables(model))
             size = 2 * own + sum(value.numpy().nbytes for value in model.optimizer.variables)
             copies = 1 if self.path.exists() else 2
@@ -242,8 +236,6 @@ def training_state(output: OutputOptions, settings: dict) -> Iterator[TrainingSt
     path = output.output_path.with_suffix(".training")
     with _only_writer(output, path):
         state = TrainingState(path, settings)
-        _require_equal_starts(state)
-        processes.report_saved(state.kept)
         try:
             yield state
         except KeyboardInterrupt as stop:
@@ -256,34 +248,14 @@ def training_state(output: OutputOptions, settings: dict) -> Iterator[TrainingSt
 
 @contextlib.contextmanager
 def _only_writer(output: OutputOptions, path: Path) -> Iterator[None]:
-    """Hold the lock of an output; first remove what a killed run left. With several processes, process 0 does this."""
-    if not processes.is_main():
-        processes.wait_for_main("lock")
-        yield
-        return
+    """Hold the lock of an output; first remove what a killed run left."""
     with exclusive_lock(path.with_name(f".{path.name}.lock"), what=f"--output_path: {output.output_path}"):
         model, card = output.output_path, output.output_path.with_suffix(".md")
         for made in (path, model, card, record_path(model), *history_paths(output.log_stem)):
             remove_partial(made)  # left by a killed run
         if output.overwrite:
             path.unlink(missing_ok=True)
-        processes.wait_for_main("lock")
         yield
-
-
-def _require_equal_starts(state: TrainingState) -> None:
-    """Raise UserError if this process would train with other settings, or from another epoch, than process 0."""
-    here = {"settings": state.settings, "epochs": len(state.history), "ending": state.ending}
-    main = json.loads(processes.value_of_main("start", json.dumps(here)))
-    for name in dict.fromkeys([*main["settings"], *here["settings"]]):
-        found, wanted = (each["settings"].get(name) for each in (here, main))
-        if found != wanted:
-            raise UserError(f"{name}: must be {wanted} as in process 0, got {found} in process {processes.number()}")
-    if (here["epochs"], here["ending"]) != (main["epochs"], main["ending"]):
-        raise UserError(
-            f"--output_path: {state.path} must be on a file system that all processes share, but process 0 has read "
-            f"{main['epochs']} finished epochs and process {processes.number()} {here['epochs']}"
-        )
 
 
 def own_variables(model) -> list:

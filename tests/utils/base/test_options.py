@@ -7,7 +7,7 @@ import typing
 import pytest
 
 from tests.scripts import run_script
-from utils.base import argument_types, cli, export_options, options, prediction_options, process_options
+from utils.base import argument_types, cli, export_options, options, prediction_options
 from utils.video.actions import Look
 
 TRAINING = (
@@ -16,8 +16,8 @@ TRAINING = (
 )
 KINDS = {
     "video_to_frames.py": (),
-    "Teacher_training.py": (*TRAINING, options.TeacherOptions, process_options.ProcessOptions),
-    "KD_training.py": (*TRAINING, options.DistillationOptions, process_options.ProcessOptions),
+    "Teacher_training.py": (*TRAINING, options.TeacherOptions),
+    "KD_training.py": (*TRAINING, options.DistillationOptions),
     "eval.py": (options.DataOptions,),
     "predict.py": (prediction_options.PredictionOptions, prediction_options.TimelineOptions),
     "export.py": (export_options.ExportOptions,),
@@ -63,7 +63,6 @@ SAMPLES = {  # text of another value than the default, by type of argument
     None: "text",
     float: "0.25",
     argument_types.clip_norm: "0.25",
-    argument_types.coordinator_address: "localhost:1234",
     argument_types.device_count: "all",
     argument_types.existing_file: "file.npy",
     argument_types.existing_folder: "folder",

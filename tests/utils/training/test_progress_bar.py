@@ -43,10 +43,8 @@ def test_durations_are_rounded_for_readers(seconds, text):
 def test_a_step_shows_losses_speed_waiting_time_and_time_left():
     """From these a user decides whether to wait or to stop."""
     logs = {"loss": 1.2345, "hard_loss": 2.0, "soft_loss": 1.1, "accuracy": 0.345}
-    text = step_text(logs, clips_per_second=17.84, wait_share=0.021, seconds_left=1500)
-    assert text == (
-        "loss 1.234  (hard 2.000, soft 1.100)  accuracy 34.5 %  17.8 clips/s, waiting for data 2.1 %, 25 min left"
-    )
+    text = step_text(logs, clips_per_second=17.84, seconds_left=1500)
+    assert text == ("loss 1.234  (hard 2.000, soft 1.100)  accuracy 34.5 %  17.8 clips/s, 25 min left")
 
 
 def test_a_terminal_shows_a_bar_that_is_erased_after_each_epoch(monkeypatch, capsys):
@@ -75,8 +73,8 @@ def test_elsewhere_an_epoch_is_one_line(capsys):
 
 def test_the_line_of_an_epoch_shows_the_time_left():
     epoch = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5, "seconds": 60.0}
-    epoch |= {"clips_per_second": 10.0, "wait_share": 0.04}
-    assert "10.0 clips/s, waiting for data 4.0 %, 47 min left" in epoch_line({"epoch": 3} | epoch, 50, is_best=False)
+    epoch |= {"clips_per_second": 10.0}
+    assert "10.0 clips/s, 47 min left" in epoch_line({"epoch": 3} | epoch, 50, is_best=False)
     assert "left" not in epoch_line({"epoch": 50} | epoch, 50, is_best=False)
 
 
