@@ -1,6 +1,6 @@
 """Class scores: the decision whether they are logits or probabilities, and logits from probabilities."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,6 +104,15 @@ def probabilities_of(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray
     scaled = np.asarray(logits, np.float64) / temperature
     exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def mean_probabilities(all_logits: Sequence[np.ndarray], temperatures: Sequence[float]) -> np.ndarray:
+    """Return the mean of softmax(logits / temperature) over the models of an ensemble, or over views: float64.
+
+    This is the rule of eval.py, predict.py and reproduce.py: calibrated probabilities are averaged, each model's at the
+    temperature of its record. Without it, a model that is sure of its mistakes would decide for the others.
+    """
+    return np.mean([probabilities_of(*each) for each in zip(all_logits, temperatures, strict=True)], axis=0)
 
 
 def are_probabilities(scores: np.ndarray) -> bool:

@@ -10,10 +10,15 @@ from utils.base.argument_types import MODEL_SUFFIXES, SCORES_SUFFIX
 from utils.base.errors import UserError
 from utils.base.files import file_fingerprint
 from utils.base.options import TRAINED_TEACHERS
-from utils.data.class_scores import as_logits
+from utils.data.class_scores import as_logits, mean_probabilities
 from utils.data.clips import ClipDataset
 from utils.experiments.cells import Cell
-from utils.networks.averaging import WHOLE_CLIP, AveragedViews, average, averaged_logits, mean_of_views
+from utils.networks.averaging import (
+    WHOLE_CLIP,
+    AveragedViews,
+    averaged_logits,
+    mean_of_views,
+)
 from utils.networks.cost import cost_of_model
 from utils.networks.recognizer import load_recognizer
 from utils.runs.cost import Cost, stated_cost, total_cost
@@ -74,13 +79,15 @@ def logits_of(
     source_scores: str,
     views: AveragedViews = WHOLE_CLIP,
 ) -> np.ndarray | None:
-    """Return log-probabilities of a given teacher for `rows`, float32 `(n, C)`, averaged over its parts and `views`.
+    """Return logits of a given teacher for `rows`, float32 `(n, C)`, averaged over its parts and `views`.
 
-    Scores per clip `(N, C)` are those of view 0. None if a file lacks scores for some of these rows or views; see
-    `kind_of` for `source_scores`. Raises UserError if a file does not match the arrays.
+    The parts are averaged as in predict.py, each at its own temperature. Scores have the temperature 1; those per clip
+    `(N, C)` are those of view 0. None if a file lacks scores for some of these rows or views; see `kind_of` for
+    `source_scores`. Raises UserError if a file does not match the arrays.
     """
-    found = []
+    found, temperatures = [], []
     for path in cell.teaching_files:
+        temperature = 1.0
         if path.suffix == SCORES_SUFFIX:
             classes = len(dataset.class_names)
             scores = open_scores(path, "--sources", clips=dataset.row_count, classes=classes)
@@ -88,13 +95,17 @@ def logits_of(
             by_view = scores[:, None] if scores.ndim == 2 else scores
             if by_view.shape[1] < views.count:
                 return None
-            logits = mean_of_views([as_logits(np.asarray(by_view[rows, view]), kind) for view in range(views.count)])
+            by_view = [as_logits(np.asarray(by_view[rows, view]), kind) for view in range(views.count)]
+            logits = mean_of_views(by_view, temperature)
         else:
-            logits = averaged_logits(load_recognizer(path, argument="--sources"), dataset, rows, views)
+            recognizer = load_recognizer(path, argument="--sources")
+            temperature = recognizer.temperature
+            logits = averaged_logits(recognizer, dataset, rows, views)
         if not np.isfinite(logits).all():
             return None
         found.append(logits)
-    return average(found, 1.0)
+        temperatures.append(temperature)
+    return found[0] if len(found) == 1 else np.log(mean_probabilities(found, temperatures)).astype(np.float32)
 
 
 def costs_of(cell: Cell) -> dict:

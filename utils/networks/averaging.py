@@ -1,4 +1,4 @@
-"""Averages of probabilities: over several networks, and over several views of a clip."""
+"""Averages over the models of an ensemble and over several views of a clip, as logits; see `mean_probabilities`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ def recorded_views(count: int, record: dict | None, *, flip: bool = True) -> Ave
 def averaged_logits(
     recognizer: Recognizer, dataset: ClipDataset, rows: np.ndarray, views: AveragedViews, *, batch_size: int = 16
 ) -> np.ndarray:
-    """Return logits float32 `(len(rows), C)` whose probabilities are the mean of those for `views`.
+    """Return logits float32 `(len(rows), C)` whose calibrated probabilities are the mean of those for `views`.
 
     For a single view they are the logits of the recogniser.
     """
@@ -46,13 +46,14 @@ def averaged_logits(
         [
             recognizer.logits(dataset, rows, batch_size=batch_size, view=view, options=views.options)
             for view in range(views.count)
-        ]
+        ],
+        recognizer.temperature,
     )
 
 
-def mean_of_views(all_logits: Sequence[np.ndarray]) -> np.ndarray:
-    """Return logits whose probabilities are the mean of those of `all_logits`; a single one is returned unchanged."""
-    return all_logits[0] if len(all_logits) == 1 else average(all_logits, 1.0)
+def mean_of_views(all_logits: Sequence[np.ndarray], temperature: float) -> np.ndarray:
+    """Return `average`; a single view is returned unchanged."""
+    return all_logits[0] if len(all_logits) == 1 else average(all_logits, temperature)
 
 
 def average(all_logits: Sequence[np.ndarray], temperature: float) -> np.ndarray:

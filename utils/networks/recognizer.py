@@ -57,6 +57,13 @@ class Recognizer:
         return self.path.suffix in EXPORTED_SUFFIXES
 
     @property
+    def temperature(self) -> float:
+        """The temperature of the calibration, by the export or the record; 1 without one."""
+        if self.export is not None:
+            return self.export.temperature
+        return ((self.record or {}).get("calibration") or {}).get("temperature", 1.0)
+
+    @property
     def megabytes(self) -> float:
         """Size of the file, and of the weights next to an OpenVINO model."""
         return sum(file.stat().st_size for file in files_of(self.path)) / 1e6

@@ -19,7 +19,7 @@ from utils.base.errors import UserError, first_line
 from utils.base.formats import EXPORTED_SUFFIXES
 from utils.base.options import ViewOptions
 from utils.base.prediction_options import PredictionOptions, TimelineOptions
-from utils.data.class_scores import probabilities_of
+from utils.data.class_scores import mean_probabilities
 from utils.data.views import render, view_of, whole_view, window_frames
 from utils.networks.recognizer import Recognizer, load_recognizer
 from utils.prediction.answers import Answer, Timeline, Unreadable
@@ -71,7 +71,7 @@ class Member:
         """
         by_view = (self.recognizer.model.predict_on_batch(clips[:, view]) for view in range(clips.shape[1]))
         logits = [np.asarray(each).astype(np.float32) for each in by_view]
-        return np.mean([probabilities_of(each, self.temperature) for each in logits], axis=0)
+        return mean_probabilities(logits, [self.temperature] * len(logits))
 
 
 @dataclass(frozen=True)
@@ -185,11 +185,11 @@ def calibration_of(recognizer: Recognizer) -> dict[str, float | None]:
     """Return the fields of `Member` with the calibration and the duration of clips, as far as they are stated."""
     if (export := recognizer.export) is not None:
         seconds = export.clip_seconds and export.clip_seconds.median
-        return {"temperature": export.temperature, "threshold": export.threshold, "clip_seconds": seconds}
+        return {"temperature": recognizer.temperature, "threshold": export.threshold, "clip_seconds": seconds}
     record = recognizer.record or {}
     calibration, seconds = record.get("calibration") or {}, record.get("clip_seconds") or {}
     return {
-        "temperature": calibration.get("temperature", 1.0),
+        "temperature": recognizer.temperature,
         "threshold": calibration.get("threshold"),
         "clip_seconds": seconds.get("median"),
     }

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
+from tests.fake_recognizer import fake_recognizer
 from utils.base.errors import UserError
 from utils.data.clips import open_clips
 from utils.experiments.cells import Cell, Row
@@ -34,13 +35,26 @@ def found(make_arrays, tmp_path):
     [LOGITS, LOGITS[:, 0], softmax(LOGITS, axis=-1)],
     ids=["logits", "per clip", "probabilities"],
 )
-def test_log_probabilities(found, scores):
+def test_logits_of_scores(found, scores):
     """The validation loss and the average of teachers would be those of probabilities taken for logits."""
-    np.testing.assert_allclose(found(scores), log_softmax(LOGITS[ROWS, 0], axis=-1), rtol=1e-4)
+    np.testing.assert_allclose(log_softmax(found(scores), axis=-1), log_softmax(LOGITS[ROWS, 0], axis=-1), rtol=1e-4)
 
 
 def test_the_override(found):
-    np.testing.assert_allclose(found(np.eye(3)[np.arange(30) % 3], "logits")[0], log_softmax([1, 0, 0]), rtol=1e-5)
+    np.testing.assert_allclose(found(np.eye(3)[np.arange(30) % 3], "logits")[0], [1, 0, 0])
+
+
+def test_parts_are_averaged_as_in_predict(make_arrays, tmp_path, monkeypatch):
+    """An overconfident part would decide for the others, where predict.py gives each its calibrated weight."""
+    folder = make_arrays(height=32, width=32)
+    dataset = open_clips(folder / "frames.npy", folder / "labels.npy")
+    sure, unsure = 20 * LOGITS[:, 0], LOGITS[:, 1]
+    np.save(tmp_path / "s.npy", unsure)
+    network = fake_recognizer("t.keras", record={"calibration": {"temperature": 40.0}}, scores=sure)
+    monkeypatch.setattr("utils.experiments.given_teachers.load_recognizer", lambda *_, **__: network)
+    cell = Cell(Row("teacher", "both"), "group", 0, {}, Path(), {}, parts=(Path("t.keras"), tmp_path / "s.npy"))
+    expected = (softmax(sure / 40, axis=-1) + softmax(unsure, axis=-1))[ROWS] / 2
+    np.testing.assert_allclose(softmax(logits_of(cell, dataset, ROWS, "logits"), axis=-1), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("missing", [np.nan, 0, np.inf])

@@ -6,6 +6,7 @@ from scipy.special import softmax
 
 from tests.fake_recognizer import FakeModel, fake_recognizer
 from utils.base.options import ViewOptions
+from utils.data.class_scores import mean_probabilities
 from utils.networks.averaging import AveragedViews, average, averaged_logits, recorded_views
 from utils.networks.recognizer import Recognizer
 
@@ -33,14 +34,19 @@ class ByView(Recognizer):
         return self.scores[view][rows]
 
 
-def test_probabilities_are_averaged_over_views(monkeypatch):
-    """A mean of logits would be dominated by the most certain view, and other views than those of training be used."""
+@pytest.mark.parametrize("temperature", [None, 3.0])
+def test_calibrated_probabilities_are_averaged_over_views(monkeypatch, temperature):
+    """eval.py would report another accuracy than predict.py has, or use other views than those of training."""
     monkeypatch.setattr(ByView, "asked", ())
-    recognizer, options = ByView("s.h5", FakeModel(3), None), ViewOptions(views=0, view_seed=4, flip=False)
+    record = {"calibration": {"temperature": temperature}} if temperature else {}
+    recognizer, options = ByView("s.h5", FakeModel(3), record), ViewOptions(views=0, view_seed=4, flip=False)
     rows = np.array([3, 7, 19])
     found = averaged_logits(recognizer, None, rows, AveragedViews(4, options))
-    expected = softmax(ByView.scores[:4].astype(np.float64), axis=-1).mean(axis=0)[rows]
-    np.testing.assert_allclose(softmax(found.astype(np.float64), axis=-1), expected, rtol=1e-5)
+    divisor = temperature or 1.0
+    expected = softmax(ByView.scores[:4].astype(np.float64) / divisor, axis=-1).mean(axis=0)[rows]
+    np.testing.assert_allclose(softmax(found.astype(np.float64) / divisor, axis=-1), expected, rtol=1e-5)
+    predicted = mean_probabilities(ByView.scores[:4, rows], [divisor] * 4)  # of predict.py
+    np.testing.assert_allclose(predicted, expected, rtol=1e-12)
     assert ByView.asked == tuple((view, options) for view in range(4))
 
 
