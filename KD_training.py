@@ -13,6 +13,7 @@ from utils.base.options import (
     TrainingOptions,
     ViewOptions,
 )
+from utils.base.parser import ArgumentParser
 from utils.base.setting import add_setting, add_settings
 from utils.runs.files import check_training, check_views
 
@@ -20,7 +21,7 @@ IN_OTHER_GROUPS = ("student", "student_weights", "mixing", "unlabelled", "fail_o
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = cli.ArgumentParser(__doc__)
+    parser = ArgumentParser(__doc__)
     arguments.add_recipe_argument(parser)
     arguments.add_unlabelled_argument(arguments.add_data_arguments(parser))
     arguments.add_split_arguments(parser, default=DataOptions.split)

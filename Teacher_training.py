@@ -13,12 +13,13 @@ from utils.base.options import (
     TrainingOptions,
     ViewOptions,
 )
+from utils.base.parser import ArgumentParser
 from utils.base.setting import add_settings
 from utils.runs.files import check_training
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = cli.ArgumentParser(__doc__)
+    parser = ArgumentParser(__doc__)
     arguments.add_recipe_argument(parser)
     arguments.add_data_arguments(parser)
     arguments.add_split_arguments(parser, default=DataOptions.split)

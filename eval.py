@@ -5,12 +5,13 @@ import argparse
 from utils.base import arguments, cli
 from utils.base.argument_types import existing_recognizer, output_folder, positive_int
 from utils.base.options import DataOptions, DistillationOptions, ViewOptions
+from utils.base.parser import ArgumentParser
 from utils.base.setting import add_setting
 from utils.runs.files import check_evaluation
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = cli.ArgumentParser(__doc__)
+    parser = ArgumentParser(__doc__)
     arguments.add_recipe_argument(parser)
     arguments.add_data_arguments(parser)
     group = parser.add_argument_group("recognisers")

@@ -11,13 +11,14 @@ from utils.base.arguments import add_recipe_argument, options_of
 from utils.base.errors import UserError
 from utils.base.export_options import ExportOptions
 from utils.base.options import DataOptions
+from utils.base.parser import ArgumentParser
 from utils.base.prediction_options import PredictionOptions
 from utils.base.setting import add_setting, add_settings
 from utils.runs.files import check_export
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = cli.ArgumentParser(__doc__)
+    parser = ArgumentParser(__doc__)
     add_recipe_argument(parser)
     model = parser.add_argument_group("model")
     model.add_argument("--recognizer", type=existing_model, required=True, help="model to export")

@@ -8,13 +8,14 @@ from utils.base import cli
 from utils.base.argument_types import existing_recognizer, output_video, positive_float, positive_int
 from utils.base.arguments import add_overwrite_argument, add_recipe_argument, options_of
 from utils.base.errors import UserError
+from utils.base.parser import ArgumentParser
 from utils.base.prediction_options import PredictionOptions, TimelineOptions
 from utils.base.setting import add_settings
 from utils.runs.files import check_prediction
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = cli.ArgumentParser(__doc__)
+    parser = ArgumentParser(__doc__)
     add_recipe_argument(parser)
     videos = parser.add_argument_group("models and videos")
     videos.add_argument(

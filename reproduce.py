@@ -15,6 +15,7 @@ from utils.base.options import (
     TeacherOptions,
     TrainingOptions,
 )
+from utils.base.parser import ArgumentParser
 from utils.base.setting import add_setting
 from utils.data.folds import REPEATED_PROTOCOLS
 from utils.runs.files import check_experiment
@@ -22,8 +23,8 @@ from utils.runs.files import check_experiment
 RECIPES = Path(__file__).parent / "recipes"
 
 
-def make_parser() -> cli.ArgumentParser:
-    parser = cli.ArgumentParser(
+def make_parser() -> ArgumentParser:
+    parser = ArgumentParser(
         f"{__doc__} Uses built-in synthetic videos, or your own with --videos or --data. Finished runs are kept: "
         "rerun the same command to resume, or rerun it with more seeds or temperatures to train the missing networks."
     )

@@ -4,8 +4,9 @@ import argparse
 
 from utils.base.argument_types import existing_folder, output_folder, positive_float, positive_int, scheduler
 from utils.base.arguments import add_recipe_argument
-from utils.base.cli import ArgumentParser, run
+from utils.base.cli import run
 from utils.base.options import SCHEDULER, SHORT_VIDEOS
+from utils.base.parser import ArgumentParser
 from utils.runs.files import check_extraction
 
 

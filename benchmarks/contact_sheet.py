@@ -16,6 +16,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils.base import cli
+from utils.base.parser import ArgumentParser
 from utils.video.actions import ACTIONS, Look, plan_clip, render_clip
 from utils.video.stick_figure import CHANNELS
 
@@ -31,7 +32,7 @@ def net_change(action: str, look: Look, **clip: int) -> float:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(__doc__.splitlines()[0])
+    parser = ArgumentParser(__doc__.splitlines()[0])
     parser.add_argument("--output_path", type=Path, default="docs/synthetic_classes.png", help="PNG file")
     args = parser.parse_args()
     look, row_height = Look(seed=0, noise=0), HEIGHT + GAP

@@ -18,6 +18,7 @@ from scipy import stats
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils.base import argument_types, cli
+from utils.base.parser import ArgumentParser
 
 GROUPS = (2, 3, 4, 5, 6, 8, 10, 20, 40)
 SIZES = ((4, 9), (30, 50))  # clips per group, from and below
@@ -57,7 +58,7 @@ def differences(generator, count: int):
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(__doc__.splitlines()[0])
+    parser = ArgumentParser(__doc__.splitlines()[0])
     parser.add_argument(
         "--simulations", type=argument_types.positive_int, default=100, help="simulations per setting and group count"
     )

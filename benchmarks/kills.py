@@ -36,6 +36,7 @@ from benchmarks.killing import AFTER, BEFORE, HALF, TIME, Events, Subject, kill_
 from utils.base import cli
 from utils.base.argument_types import non_negative_int, positive_float, positive_int
 from utils.base.files import file_fingerprint
+from utils.base.parser import ArgumentParser
 
 DIRECT, SEEDLESS = "written directly to the final name", "without the state of the dropout generators"
 
@@ -249,7 +250,7 @@ STAGES = {"extraction": extractions, "training": trainings, "reproduce": experim
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(__doc__.splitlines()[0])
+    parser = ArgumentParser(__doc__.splitlines()[0])
     parser.add_argument("stage", choices=STAGES, help="what to kill")
     parser.add_argument("--kills", type=positive_int, default=20, help="kills of each script")
     parser.add_argument("--minutes", type=positive_float, default=600.0, help="time budget; checked between runs")

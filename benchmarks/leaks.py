@@ -20,6 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils.base import argument_types, cli
+from utils.base.parser import ArgumentParser
 
 
 def encoded(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -131,7 +132,7 @@ def table(results: list[dict]) -> str:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(__doc__.splitlines()[0])
+    parser = ArgumentParser(__doc__.splitlines()[0])
     seed, size = argument_types.seed, argument_types.input_size
     existing = argument_types.existing_folder
     parser.add_argument("--videos", type=existing, required=True, help="folder of class folders of videos")

@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils.base import argument_types, cli
+from utils.base.parser import ArgumentParser
 
 ROLES = {"teacher": "teacher", "alone": "student alone", "distilled": "distilled"}
 STAGES = (
@@ -29,7 +30,7 @@ CORRECT, WRONG, INK, BOX = "#0072B2", "#D55E00", "#222222", "#EEF3F7"  # Okabe a
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(__doc__.splitlines()[0])
+    parser = ArgumentParser(__doc__.splitlines()[0])
     parser.add_argument(
         "--experiment", type=argument_types.existing_folder, default="demo", help="output folder of reproduce.py"
     )

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.common import in_turn
 from utils.base import cli
 from utils.base.argument_types import positive_int
+from utils.base.parser import ArgumentParser
 from utils.evaluation.tables import markdown_table
 
 LITE0 = "frames:efficientnet_lite0"
@@ -34,7 +35,7 @@ STUDENTS = [  # student, frames, side in pixels, width, mixing; the first one is
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(__doc__.splitlines()[0])
+    parser = ArgumentParser(__doc__.splitlines()[0])
     parser.add_argument("--classes", type=positive_int, default=6, help="number of classes")
     parser.add_argument("--rounds", type=positive_int, default=5, help="rounds of 15 clips per network")
     parser.add_argument("--threads", type=positive_int, default=1, help="cores to use")

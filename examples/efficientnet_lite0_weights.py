@@ -18,13 +18,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from utils.base import cli
 from utils.base.argument_types import output_weights
+from utils.base.parser import ArgumentParser
 from utils.networks.backbone_weights import LITE0_FILE, keras_downloads
 
 TOLERANCE = 1e-4  # largest difference of two features
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = cli.ArgumentParser(__doc__.splitlines()[0])
+    parser = ArgumentParser(__doc__.splitlines()[0])
     parser.add_argument(
         "--output_path", type=output_weights, default=keras_downloads() / LITE0_FILE, help="the weights (.weights.h5)"
     )

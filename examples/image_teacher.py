@@ -25,11 +25,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from utils.base import arguments, cli
 from utils.base.argument_types import existing_scores, output_scores, positive_int
 from utils.base.options import DataOptions, ViewOptions
+from utils.base.parser import ArgumentParser
 from utils.runs.files import check_scores
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = cli.ArgumentParser(__doc__.splitlines()[0])
+    parser = ArgumentParser(__doc__.splitlines()[0])
     arguments.add_unlabelled_argument(arguments.add_data_arguments(parser))
     arguments.add_split_arguments(parser, default="auto")
     arguments.add_view_arguments(parser)

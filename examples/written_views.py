@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from examples.torch_cost import linear_cost, torch_cost
-from utils.base import cli
 from utils.base.argument_types import existing_folder, output_scores, positive_int
 from utils.base.arguments import add_overwrite_argument
 from utils.base.array_files import open_array
 from utils.base.errors import UserError, first_line
 from utils.base.files import write_json, written_beside
+from utils.base.parser import ArgumentParser
 from utils.base.progress import progress
 from utils.runs.cost import Cost, cost_of_weights
 from utils.runs.files import check_scores
@@ -24,7 +24,7 @@ Predict = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 def make_parser(description: str) -> argparse.ArgumentParser:
     """Return a parser with the folder of views, the batch size and the files to write."""
-    parser = cli.ArgumentParser(description)
+    parser = ArgumentParser(description)
     parser.add_argument("--views_path", type=existing_folder, required=True, help="folder of --write_views")
     parser.add_argument("--batch_size", type=positive_int, default=4, help="clips per forward pass")
     parser.add_argument("--output_path", type=output_scores, default="scores.npy", help="the logits")

@@ -8,12 +8,13 @@ from utils.base import cli
 from utils.base.argument_types import existing_model
 from utils.base.errors import UserError
 from utils.base.files import file_fingerprint
+from utils.base.parser import ArgumentParser
 from utils.runs.card import write_card
 from utils.runs.files import check_cards
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = cli.ArgumentParser(
+    parser = ArgumentParser(
         "Write or update the model card NAME.md from the record of a model. Nothing is uploaded.",
         prog="python -m utils.cards",
     )

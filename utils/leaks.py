@@ -14,6 +14,7 @@ from utils.base.arguments import (
 )
 from utils.base.files import write_json
 from utils.base.options import DataOptions
+from utils.base.parser import ArgumentParser
 from utils.data.clips import open_clips, with_unlabelled
 from utils.data.leak_finder import LeakFinder
 from utils.data.leak_report import short_form
@@ -21,7 +22,7 @@ from utils.runs.files import check_leaks
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = cli.ArgumentParser(
+    parser = ArgumentParser(
         "Report what test clips share with training, validation and unlabelled clips.", prog="python -m utils.leaks"
     )
     add_unlabelled_argument(add_data_arguments(parser))

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
+from tests.scripts import run_script
 from utils.base import argument_types, arguments, cli
 from utils.base.errors import UserError
 from utils.base.options import DataOptions, NetworkOptions, TrainingOptions
+from utils.base.parser import ArgumentParser
 
 SCRIPTS = ("video_to_frames.py", "Teacher_training.py", "KD_training.py", "eval.py", "reproduce.py")
 SLOW = ("tensorflow", "keras", "matplotlib", "sklearn", "scipy", "cv2")
@@ -211,7 +213,7 @@ def test_an_error_is_one_line_with_argument_expected_and_found(tmp_path, capsys,
     Path(names["FOLDER"]).mkdir()
     for name, path in names.items():
         text, message = text.replace(name, path), message.replace(name, path)
-    parser = cli.ArgumentParser("a script")
+    parser = ArgumentParser("a script")
     parser.add_argument("--flag", type=kind)
     with pytest.raises(SystemExit) as end:
         parser.parse_args([f"--flag={text}"])
@@ -228,7 +230,7 @@ def test_parsing_does_not_create_output_folders(tmp_path):
 
 def test_abbreviated_arguments_are_rejected(capsys):
     """A saved command with `--epoch 5` would change its meaning when an argument is added."""
-    parser = cli.ArgumentParser("a script")
+    parser = ArgumentParser("a script")
     parser.add_argument("--epochs", type=int)
     with pytest.raises(SystemExit):
         parser.parse_args(["--epoch", "5"])
@@ -243,6 +245,8 @@ def test_abbreviated_arguments_are_rejected(capsys):
         ("-epochs 3 --rate 1", "unknown argument -epochs; did you mean --epochs?"),
         ("--no_flp --rate 1", "unknown argument --no_flp; did you mean --no_flip?"),
         ("--zzz --rate 1", "unknown argument --zzz"),
+        ("--lr 1", "unknown argument --lr"),  # not --help
+        ("--dataset x --rate 1", "unknown argument --dataset; did you mean --data?"),
         ("--flip=false --rate 1", "--flip takes no value, got false; expected --flip or --no_flip"),
         ("--epochs 3", "the following arguments are required: --rate"),
         ("--rate 1 --keep first", "--keep: must be one of last, best, got first"),
@@ -273,8 +277,43 @@ def test_values_can_be_set_back(typed, name, value):
     assert getattr(small_parser().parse_args(["--rate", "1", *typed.split()]), name) == value
 
 
+@pytest.mark.parametrize(
+    ("script", "flag", "meant"),
+    [
+        ("KD_training.py", "--lr", "learning_rate"),
+        ("KD_training.py", "--model", "student"),
+        ("KD_training.py", "--batch-size", "batch_size"),
+        ("KD_training.py", "--weights", "initial_weights"),
+        ("Teacher_training.py", "--model", "output_path"),
+        ("eval.py", "--model", "recognizer"),
+        ("eval.py", "--weights", "recognizer"),
+        ("predict.py", "--source", "input"),
+        ("predict.py", "--video", "input"),
+        ("export.py", "--checkpoint", "recognizer"),
+        ("video_to_frames.py", "--num_workers", "workers"),
+        ("reproduce.py", "--temperature", "temperatures"),
+    ],
+)
+def test_names_of_other_tools_are_answered_with_ours(tmp_path, script, flag, meant):
+    """A user of another tool would be pointed to a flag with another meaning, or to none."""
+    error = run_script(script, flag, "1", cwd=tmp_path, expect=2, clears_keras=False)
+    assert error == f"error: unknown argument {flag}; did you mean --{meant}?\n"
+
+
+def test_help_shows_defaults_of_zero(capsys):
+    """Seeds and rates of 0 would look as if they had no default, because 0 == False."""
+    parser = ArgumentParser("a script")
+    parser.add_argument("--seed", type=argument_types.seed, default=0, help="a seed")
+    parser.add_argument("--decay", type=float, default=0.0, help="a rate")
+    parser.add_argument("--wanted", action="store_true", help="a switch")
+    parser.print_help()
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert {"--seed N a seed (default: 0)", "--decay TEXT a rate (default: 0.0)"} <= set(lines)
+    assert "--wanted | --no_wanted a switch" in lines or "a switch" in lines
+
+
 def small_parser():
-    parser = cli.ArgumentParser("a script")
+    parser = ArgumentParser("a script")
     parser.add_argument("--rate", type=argument_types.positive_float, required=True)
     parser.add_argument("--epochs", type=argument_types.positive_int, default=3)
     parser.add_argument("--keep", choices=["last", "best"], default="last")
@@ -357,7 +396,7 @@ def test_a_bug_keeps_its_traceback(raised):
 def test_options_get_the_values_of_the_command_line(tmp_path):
     """An argument would be silently ignored."""
     (tmp_path / "frames.npy").write_text("")
-    parser = cli.ArgumentParser("a script")
+    parser = ArgumentParser("a script")
     arguments.add_data_arguments(parser)
     arguments.add_split_arguments(parser, default="auto")
     arguments.add_training_arguments(parser, epochs=50)

@@ -7,7 +7,8 @@ import typing
 import pytest
 
 from tests.scripts import run_script
-from utils.base import argument_types, cli, export_options, options, prediction_options
+from utils.base import argument_types, export_options, options, prediction_options
+from utils.base.parser import ArgumentParser, Switch
 from utils.video.actions import Look
 
 TRAINING = (
@@ -26,16 +27,16 @@ KINDS = {
         *(options.TeacherOptions, options.DistillationOptions),
     ),
 }
-EVERYWHERE = {"help", "config"}
+EVERYWHERE = {"help", "version", "config"}
 ONLY_IN_SCRIPT = {  # arguments that are no field of a dataclass in options.py
     "video_to_frames.py": "input_path output_path sequence_length frame_height frame_width workers video_timeout "
     "scheduler overwrite dataset_report follow_links short_videos",  # parameters of `extract`
     "KD_training.py": "write_views",  # trains nothing
     "eval.py": "recognizer channels input_scale batch_size views flip calibrate force fail_on_leak "
-    "output_path",  # parameters of `evaluate`
-    "predict.py": "recognizer input top json csv timeline output max_seconds",  # what is read and shown
+    "output_path overwrite",  # parameters of `evaluate`
+    "predict.py": "recognizer input top json csv timeline output overwrite max_seconds",  # what is read and shown
     "export.py": "recognizer class_names channels input_scale data annotations paths",  # parameters of `export`
-    "reproduce.py": "output_path dry_run videos follow_links "
+    "reproduce.py": "output_path overwrite dry_run videos follow_links "
     "sequence_length frame_size classes subjects clips video_seed clutter noise jitter phase_spread "  # arrays
     "folds seeds teachers sources temperatures alphas teacher_width student_width teacher_epochs student_epochs "
     "teacher_learning_rate student_frames test_views",  # the grid
@@ -95,7 +96,7 @@ def parser_of(tmp_path, monkeypatch):
             raise SystemExit(0)
 
         with monkeypatch.context() as patch:
-            patch.setattr(cli.ArgumentParser, "parse_args", keep)
+            patch.setattr(ArgumentParser, "parse_args", keep)
             run_script(script, cwd=tmp_path)
         return found[0]
 
@@ -109,7 +110,7 @@ def types_in(hint) -> set:
 
 def converted_type(action) -> type:
     """Return the type of the values of an argument."""
-    if isinstance(action, cli.Switch):
+    if isinstance(action, Switch):
         return bool
     if isinstance(action.type, argument_types.Number):
         return action.type.kind
@@ -139,7 +140,7 @@ def test_arguments_and_options_correspond(parser_of, script):
 def test_every_boolean_can_be_set_both_ways(parser_of, script):
     """A recipe's `overwrite: true` could not be undone on the command line."""
     parser = parser_of(script)
-    switches = [action for action in parser._actions if action.nargs == 0 and action.dest != "help"]
+    switches = [action for action in parser._actions if action.nargs == 0 and action.dest not in ("help", "version")]
     assert len(switches) >= 2
     for action in switches:
         assert action.option_strings == [f"--{action.dest}", f"--no_{action.dest}"]
@@ -153,14 +154,14 @@ def test_every_boolean_can_be_set_both_ways(parser_of, script):
 def test_every_setting_of_a_recipe_is_known_by_its_argument(parser_of, script, tmp_path):
     """A recipe would need other names than the command line."""
     parser = parser_of(script)
-    flags = {flag for action in parser._actions for flag in action.option_strings} - {"-h", "--help"}
+    flags = {flag for action in parser._actions for flag in action.option_strings} - {"-h", "--help", "--version"}
     assert {f"--{name}" for name in parser.settings()} == flags
     nearest = "output" if script == "predict.py" else "output_path"
     error = run_script(script, "--outputt_path", "x", cwd=tmp_path, expect=2)
     assert error == f"error: unknown argument --outputt_path; did you mean --{nearest}?\n"
     (tmp_path / "r.yaml").write_text("outputt_path: x")
     error = run_script(script, "--config", "r.yaml", cwd=tmp_path, expect=2)
-    assert error == f"error: --config: r.yaml, line 1: unknown setting outputt_path; did you mean {nearest}?\n"
+    assert error == f"error: --config: r.yaml: unknown setting outputt_path; did you mean {nearest}?\n"
 
 
 def sample(action) -> str:
