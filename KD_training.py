@@ -26,6 +26,7 @@ def parse_arguments() -> argparse.Namespace:
     arguments.add_unlabelled_argument(arguments.add_data_arguments(parser))
     arguments.add_split_arguments(parser, default=DataOptions.split)
     distillation = parser.add_argument_group("distillation")
+    arguments.add_teacher_argument(distillation)
     add_settings(distillation, DistillationOptions, leave_out=IN_OTHER_GROUPS)
     arguments.add_model_arguments(parser, with_student=True)
     arguments.add_training_arguments(parser, epochs=arguments.STUDENT_EPOCHS)
@@ -38,6 +39,7 @@ def parse_arguments() -> argparse.Namespace:
         help="write the views at --input_size for a teacher of another framework, and train nothing",
     )
     args = parser.parse_args()
+    arguments.settle_teacher(parser, args)
     check_together(parser, args)
     settle_frame_student(args, width=args.width)
     return args
@@ -48,12 +50,12 @@ def check_together(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
     sources = args.source or []
     models = [source for source in sources if source.suffix != SCORES_SUFFIX]
     if args.cache is not None and (args.teacher_mode == "live" or len(models) != 1):
-        parser.error(f"--cache: must go with --teacher cached and one model as --source, got {len(models)}")
+        parser.error(f"--cache: must go with --teacher_outputs cached and one model as --source, got {len(models)}")
     if args.scheduler is not None and (args.teacher_mode == "live" or not models or args.alpha == 1):
-        parser.error(f"--scheduler: must go with --teacher cached and a model as --source, got {args.scheduler}")
+        parser.error(f"--scheduler: must go with --teacher_outputs cached and a model, got {args.scheduler}")
     arguments.check_source_scores(parser, args.source_scores, sources)
     if args.teacher_mode == "live" and sources and (len(sources) > 1 or not models):
-        parser.error("--teacher live: must have one model as --source, got " + " ".join(map(str, sources)))
+        parser.error("--teacher_outputs live: must have one model as --source, got " + " ".join(map(str, sources)))
 
 
 def main() -> None:

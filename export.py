@@ -34,7 +34,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def check(args: argparse.Namespace) -> DataOptions | None:
     """Return the arrays, None without --data. Raises UserError if an argument lacks another one."""
-    for name, needed in (("int8", "data"), ("data", "annotations"), ("annotations", "data"), ("paths", "data")):
+    for name, needed in (("int8", "data"), ("annotations", "data"), ("paths", "data")):
         if getattr(args, name) and getattr(args, needed) is None:
             raise UserError(f"--{name}: must go with --{needed}, got none")
     return None if args.data is None else options_of(DataOptions, args)

@@ -8,6 +8,7 @@ from utils.base import arguments, cli
 from utils.base.argument_types import existing_folder, input_size, output_folder, positive_int
 from utils.base.frame_students import settle_frame_student
 from utils.base.options import (
+    LABELS_FILE,
     TRAINED_TEACHERS,
     DataOptions,
     DistillationOptions,
@@ -105,8 +106,10 @@ def parse_arguments() -> argparse.Namespace:
     settings = parser.parse_args(default_recipe=RECIPES / ("default.yaml" if has_own_data else "demo.yaml"))
     if settings.videos and settings.data:
         parser.error("--videos and --data exclude each other; expected one of them, got both")
-    if bool(settings.data) != bool(settings.annotations):
-        parser.error("--data and --annotations go together, got only one of them")
+    if settings.annotations and not settings.data:
+        parser.error("--annotations: must go with --data, got none")
+    if settings.data and not settings.annotations:
+        settings.annotations = settings.data.with_name(LABELS_FILE)
     if settings.weights and "sports1m" not in (settings.teachers or TRAINED_TEACHERS):
         parser.error(f"--weights goes with --teachers sports1m, got --teachers {' '.join(settings.teachers)}")
     arguments.check_source_scores(parser, settings.source_scores, ",".join(settings.sources or ()).split(","))

@@ -399,7 +399,7 @@ def test_contradicting_arguments_are_refused(make_arrays, tmp_path):
     arrays = ["--data", folder / "frames.npy", "--annotations", folder / "labels.npy"]
     for arguments, message in [
         (["--videos", folder, "--data", folder / "frames.npy"], "error: --videos and --data"),
-        (["--data", folder / "frames.npy"], "error: --data and --annotations go together"),
+        (["--annotations", folder / "labels.npy"], "error: --annotations: must go with --data, got none"),
         (["--teacher_width", "0"], "error: --teacher_width: must be a number above 0, got 0"),
         (["--config", folder / "labels.npy"], "error: --config:"),
         (["--weights", weights, "--teachers", "scratch"], "error: --weights goes with --teachers sports1m"),

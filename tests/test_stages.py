@@ -214,12 +214,15 @@ def test_errors_are_one_line_and_leave_nothing(workplace):
             "error: --source_scores: must go with a source that",
         ),
         (["--source", "mixed.npy", "--source_scores", "votes"], "error: --source_scores: must be one of auto, "),
-        (["--source", "arrays/labels.npy", "--teacher", "live"], "error: --teacher live: must have one model"),
+        (["--source", "arrays/labels.npy", "--teacher", "live"], "error: --teacher_outputs live: must have one model"),
         (
             ["--source", "models/teacher.h5", "--cache", "arrays/labels.npy"],
             "error: --cache: would replace arrays/labels.npy",
         ),
-        (["--cache", "kept.npy"], "error: --cache: must go with --teacher cached and one model as --source, got 0"),
+        (
+            ["--cache", "kept.npy"],
+            "error: --cache: must go with --teacher_outputs cached and one model",
+        ),
         (["--temperature", "0"], "error: --temperature: must be a number above 0, got 0"),
         ([], "error: --source must name a teacher unless --alpha is 1, got none"),
         (["--source", "models/teacher.h5", "--split_seed", "3"], "error: --source models/teacher.h5 has seen"),

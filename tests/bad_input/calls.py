@@ -57,6 +57,8 @@ BAD_VALUES = {
         *(f"broken{suffix}" for suffix in (*types.MODEL_SUFFIXES[:1], *types.EXPORTED_SUFFIXES)),
     ],
     types.existing_teacher: [*FILES, "notes.txt", "broken.keras", "arrays/frames.npy"],
+    types.teacher_or_outputs: [*FILES, "notes.txt", "broken.keras", "arrays/frames.npy"],
+    types.frames_file: FILES,
     types.existing_scores: [*FILES, "notes.txt"],
     types.output_folder: ["", "notes.txt", f"new/{LONG}", "notes.txt/below"],
     types.output_model: [value.format(".keras") for value in OUTPUT_FILES] + ["new/model", "new/model.onnx"],

@@ -14,6 +14,8 @@ from utils.base.frame_students import IMAGENET, NO_WEIGHTS, PREFIX, backbone_nam
 MODEL_SUFFIXES = (".keras", ".h5")
 ALL_DEVICES = "all"
 SCORES_SUFFIX = ".npy"
+FRAMES_FILE = "frames.npy"
+TEACHER_OUTPUTS = ("cached", "live")
 Error = argparse.ArgumentTypeError
 
 
@@ -84,6 +86,15 @@ def existing_file(text: str) -> Path:
     return Path(text)
 
 
+def frames_file(text: str) -> Path:
+    """Return the path of frames.npy, given as such or as its folder."""
+    if os.path.isdir(text):
+        if not os.path.isfile(os.path.join(text, FRAMES_FILE)):
+            raise Error(f"must be {FRAMES_FILE} or a folder that holds it, got {text}")
+        return Path(text) / FRAMES_FILE
+    return existing_file(text)
+
+
 def existing_folder(text: str) -> Path:
     """Return the path of an existing folder."""
     if not os.path.isdir(text):
@@ -144,6 +155,11 @@ def existing_teacher(text: str) -> Path:
     if Path(text).suffix not in (*MODEL_SUFFIXES, SCORES_SUFFIX):
         raise Error(f"must end in .keras or .h5, or in .npy for class scores, got {text}")
     return existing_file(text)
+
+
+def teacher_or_outputs(text: str) -> Path | str:
+    """Return a path as `existing_teacher` does, or "cached" or "live", which --teacher meant before."""
+    return text if text in TEACHER_OUTPUTS else existing_teacher(text)
 
 
 def output_video(text: str) -> Path:
@@ -244,10 +260,10 @@ def input_size_text(size: tuple[int, int]) -> str:
 METAVARS = {
     "DIR": (existing_folder, output_folder),
     "FILE": (
-        *(existing_file, existing_model, existing_recognizer, existing_scores, existing_teacher),
+        *(existing_file, existing_model, existing_recognizer, existing_scores, existing_teacher, teacher_or_outputs),
         *(output_model, output_scores, output_video, output_weights, with_model_suffix),
     ),
-    "PATH": (output_stem,),
+    "PATH": (output_stem, frames_file),
     "N": (positive_int, non_negative_int, view_count, seed),
     "X": (positive_float, non_negative_float, width, share, clip_norm),
     "SIZE": (input_size,),

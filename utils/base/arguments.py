@@ -4,7 +4,15 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 
-from utils.base.argument_types import SCORES_SUFFIX, existing_file, non_negative_float, positive_int, seed, share
+from utils.base.argument_types import (
+    SCORES_SUFFIX,
+    existing_file,
+    non_negative_float,
+    positive_int,
+    seed,
+    share,
+    teacher_or_outputs,
+)
 from utils.base.options import (
     PROTOCOLS,
     DataOptions,
@@ -42,6 +50,26 @@ def add_data_arguments(parser: argparse.ArgumentParser):
 def add_unlabelled_argument(group) -> None:
     """Add --unlabelled."""
     add_setting(group, DistillationOptions, "unlabelled")
+
+
+def add_teacher_argument(group) -> None:
+    """Add --teacher, which `settle_teacher` replaces."""
+    teacher = "the same as --source; cached or live: the same as --teacher_outputs"
+    group.add_argument("--teacher", type=teacher_or_outputs, nargs="+", metavar="FILE", help=teacher)
+
+
+def settle_teacher(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Set `source` or `teacher_mode` of parsed arguments to what --teacher names."""
+    given = args.teacher or []
+    del args.teacher
+    outputs = [item for item in given if isinstance(item, str)]
+    if outputs == given and len(given) == 1:
+        args.teacher_mode = outputs[0]
+    elif given and (outputs or args.source):
+        found = " ".join(map(str, given)) + (" with --source" if args.source else "")
+        parser.error(f"--teacher: must be models or files of class scores, or else --source must be, got {found}")
+    elif given:
+        args.source = given
 
 
 def check_source_scores(parser: argparse.ArgumentParser, choice: str, sources: Sequence) -> None:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from models import BACKBONES, MIXINGS, STUDENTS
 from utils.base.argument_types import (
+    TEACHER_OUTPUTS,
     clip_norm,
     device_count,
     existing_file,
     existing_folder,
     existing_model,
     existing_teacher,
+    frames_file,
     input_size,
     non_negative_float,
     output_folder,
@@ -34,7 +36,7 @@ from utils.base.setting import REQUIRED, setting
 PROTOCOLS = "auto, random, group, logo:K, fold:K/N, official:K, list:FILE or like:MODEL"  # of --split
 TASK_FROM_SCRATCH = "train_local_teacher"
 TASKS_FINE_TUNING = ("fintuning_C3D_Sports1M", "finetuning_C3D_Sports1M")  # the first is the published spelling
-PATHS_FILE = "video_file_paths.npy"  # next to frames.npy
+LABELS_FILE, PATHS_FILE = "labels.npy", "video_file_paths.npy"  # next to frames.npy
 CHANNELS = ("rgb", "bgr")
 INPUT_SCALES = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}  # name: scale, offset
 SCORE_KINDS = ("auto", "probabilities", "logits")
@@ -58,12 +60,16 @@ def weight_settings(groups: Sequence) -> dict[str, object]:
 class DataOptions:
     """Which arrays to use and how they are split into training, validation and test clips.
 
-    With `paths` None, they are video_file_paths.npy next to `data`. With `split` None, the split is the one in the
-    record of a recogniser.
+    With `annotations` None, they are labels.npy next to `data`; with `paths` None, they are video_file_paths.npy there.
+    With `split` None, the split is the one in the record of a model.
     """
 
-    data: Path = setting(REQUIRED, "frames.npy written by video_to_frames.py", type=existing_file, key=BY_CONTENT)
-    annotations: Path = setting(REQUIRED, "labels.npy next to it", type=existing_file, key=BY_CONTENT)
+    data: Path = setting(
+        REQUIRED, "folder written by video_to_frames.py, or frames.npy in it", type=frames_file, key=BY_CONTENT
+    )
+    annotations: Path | None = setting(
+        None, "labels.npy, by default the one next to --data", type=existing_file, key=BY_CONTENT
+    )
     paths: Path | None = setting(
         None, "video_file_paths.npy, by default the one next to --data", type=existing_file, key=BY_CONTENT
     )
@@ -73,6 +79,10 @@ class DataOptions:
         None, "folder of the official lists, for official:K", type=existing_folder, key=BY_CONTENT
     )
     group_pattern: str | None = setting(None, "regular expression that captures the group in a path", metavar="REGEX")
+
+    def __post_init__(self):
+        if self.annotations is None and self.data is not None:
+            object.__setattr__(self, "annotations", Path(self.data).with_name(LABELS_FILE))
 
 
 @dataclass(frozen=True)
@@ -206,8 +216,8 @@ class DistillationOptions:
     teacher_mode: str = setting(
         "cached",
         "cached: compute the logits once per view; live: in every step, for a new view per clip and epoch",
-        flag="--teacher",
-        choices=("cached", "live"),
+        flag="--teacher_outputs",
+        choices=TEACHER_OUTPUTS,
     )
     cache: Path | None = setting(
         None, ".npy for the logits, by default next to the teacher", type=output_scores, key=NO_EFFECT
@@ -220,8 +230,8 @@ class DistillationOptions:
     )
     unlabelled: tuple[Path, ...] = setting(
         (),
-        "frames.npy of further clips, from which students learn without labels",
-        type=existing_file,
+        "further clips, from which students learn without labels: frames.npy or its folder",
+        type=frames_file,
         nargs="+",
         key=BY_CONTENT,
     )

@@ -17,7 +17,7 @@ from utils.base.errors import UserError
 from utils.base.export_options import ExportOptions, exported_names
 from utils.base.files import beside_history, file_fingerprint, read_json
 from utils.base.formats import EXPORTED_SUFFIXES, QUANTISED
-from utils.base.options import PATHS_FILE, OutputOptions
+from utils.base.options import LABELS_FILE, PATHS_FILE, OutputOptions
 
 CARD_BLOCK = "<!-- begin generated: "  # starts the lines before the blocks of a model card
 MOST_CARD_BYTES = 1 << 20
@@ -61,7 +61,7 @@ def inputs_of(args: argparse.Namespace) -> Iterator[Input]:
 
 def _read_beside(name: str, path: Path) -> list[Path]:
     if name in ("data", "unlabelled"):
-        return [path.with_name(PATHS_FILE)]
+        return [path.with_name(LABELS_FILE), path.with_name(PATHS_FILE)]
     if name in ("split_dir", "views_path"):
         return sorted(path.iterdir())
     found = [path.with_suffix(".json")] if path.suffix in (*MODEL_SUFFIXES, *EXPORTED_SUFFIXES, SCORES_SUFFIX) else []

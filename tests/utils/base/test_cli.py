@@ -14,8 +14,9 @@ import tensorflow as tf
 from tests.scripts import run_script
 from utils.base import argument_types, arguments, cli
 from utils.base.errors import UserError
-from utils.base.options import DataOptions, NetworkOptions, TrainingOptions
+from utils.base.options import DataOptions, DistillationOptions, NetworkOptions, TrainingOptions
 from utils.base.parser import ArgumentParser
+from utils.base.setting import add_setting
 
 SCRIPTS = ("video_to_frames.py", "Teacher_training.py", "KD_training.py", "eval.py", "reproduce.py")
 SLOW = ("tensorflow", "keras", "matplotlib", "sklearn", "scipy", "cv2")
@@ -51,7 +52,7 @@ def test_help_shows_every_default_and_no_none(shown_help):
     text = " ".join(shown_help.split())
     assert "(default: None)" not in text
     assert "(default: False)" not in text
-    assert "frames.npy written by video_to_frames.py (required)" in text
+    assert "folder written by video_to_frames.py, or frames.npy in it (required)" in text
     for default in ("together (default: 8)", "clips (default: 50)", "clips (default: 100)", "rate (default: 0.0003)"):
         assert default in text
     for default in ("(default: 112)", "(default: fc8)", "teacher (default: 0.1)", "(default: 10.0)"):
@@ -415,6 +416,52 @@ def test_options_get_the_values_of_the_command_line(tmp_path):
     assert (training.patience, training.max_minutes) == (4, 90.0)
     assert (training.schedule, training.seed, training.tensorboard) == ("constant", 5, None)
     assert arguments.options_of(NetworkOptions, args).input_shape == (20, 48, 64, 3)
+
+
+def test_the_folder_of_stage_1_is_enough(tmp_path, capsys):
+    """Three paths of one folder would have to be typed in every command."""
+    parser = ArgumentParser("a script")
+    arguments.add_data_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--data", str(tmp_path)])
+    assert capsys.readouterr().err == (f"error: --data: must be frames.npy or a folder that holds it, got {tmp_path}\n")
+    for name in ("frames.npy", "mine.npy"):
+        (tmp_path / name).write_text("")
+    for typed in (tmp_path, tmp_path / "frames.npy"):
+        data = arguments.options_of(DataOptions, parser.parse_args(["--data", str(typed)]))
+        assert (data.data, data.annotations, data.paths) == (tmp_path / "frames.npy", tmp_path / "labels.npy", None)
+    typed = ["--data", str(tmp_path), "--annotations", str(tmp_path / "mine.npy")]
+    assert arguments.options_of(DataOptions, parser.parse_args(typed)).annotations == tmp_path / "mine.npy"
+
+
+@pytest.mark.parametrize(
+    ("typed", "source", "mode"),
+    [
+        ("--teacher t.h5 s.npy", ["t.h5", "s.npy"], "cached"),
+        ("--source t.h5 --teacher live", ["t.h5"], "live"),
+        ("--teacher t.h5 --teacher_outputs live", ["t.h5"], "live"),
+        ("--teacher cached", None, "cached"),
+        ("--teacher t.h5 live", "--teacher: must be models or files of class scores, or else ", None),
+        ("--teacher t.h5 --source t.h5", "--teacher: must be models or files of class scores, or else ", None),
+        ("--teacher nowhere.h5", "--teacher: must be an existing file, got nowhere.h5", None),
+    ],
+)
+def test_teacher_names_the_teacher(tmp_path, monkeypatch, capsys, typed, source, mode):
+    """What everybody types would be an error, or the published `--teacher live` would name a file."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("t.h5", "s.npy"):
+        (tmp_path / name).write_text("")
+    parser = ArgumentParser("a script")
+    arguments.add_teacher_argument(parser)
+    for name in ("source", "teacher_mode"):
+        add_setting(parser, DistillationOptions, name)
+    if mode is None:
+        with pytest.raises(SystemExit):
+            arguments.settle_teacher(parser, parser.parse_args(typed.split()))
+        assert capsys.readouterr().err.startswith(f"error: {source}")
+        return
+    arguments.settle_teacher(parser, args := parser.parse_args(typed.split()))
+    assert vars(args) == {"source": source and [Path(name) for name in source], "teacher_mode": mode}
 
 
 @pytest.mark.parametrize(

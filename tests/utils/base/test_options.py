@@ -31,7 +31,7 @@ EVERYWHERE = {"help", "version", "config"}
 ONLY_IN_SCRIPT = {  # arguments that are no field of a dataclass in options.py
     "video_to_frames.py": "input_path output_path sequence_length frame_height frame_width workers video_timeout "
     "scheduler overwrite dataset_report follow_links short_videos",  # parameters of `extract`
-    "KD_training.py": "write_views",  # trains nothing
+    "KD_training.py": "write_views teacher",  # trains nothing
     "eval.py": "recognizer channels input_scale batch_size views flip calibrate force fail_on_leak "
     "output_path overwrite",  # parameters of `evaluate`
     "predict.py": "recognizer input top json csv timeline output overwrite max_seconds",  # what is read and shown
@@ -70,6 +70,8 @@ SAMPLES = {  # text of another value than the default, by type of argument
     argument_types.existing_model: "model.h5",
     argument_types.existing_recognizer: "model.onnx",
     argument_types.existing_teacher: "model.h5",
+    argument_types.teacher_or_outputs: "model.h5",
+    argument_types.frames_file: "file.npy",
     argument_types.input_size: "32x48",
     argument_types.output_folder: "out",
     argument_types.output_model: "out/model.keras",

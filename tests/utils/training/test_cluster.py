@@ -120,4 +120,4 @@ def test_no_logits_to_compute(make_arrays, tmp_path, arguments):
         (tmp_path / name).touch()
     arrays = ("--data", folder / "frames.npy", "--annotations", folder / "labels.npy", "--source", "teacher.h5")
     error = run_script("KD_training.py", *arrays, "--scheduler", "local", *arguments, cwd=tmp_path, expect=2)
-    assert error.startswith("error: --scheduler: must go with --teacher cached and a model as --source, got local")
+    assert error.startswith("error: --scheduler: must go with --teacher_outputs cached and a model, got local")
