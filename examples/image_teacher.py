@@ -1,7 +1,7 @@
 """Train an image teacher, a linear probe on ImageNet features of a few frames, and write its scores for --source.
 
-    python examples/image_teacher.py --data frames.npy --annotations labels.npy --output_path scores.npy
-    python KD_training.py --data frames.npy --annotations labels.npy --source scores.npy
+    python examples/image_teacher.py --data . --output_path scores.npy
+    python KD_training.py --data . --teacher scores.npy
 
 EfficientNet-Lite0 computes features of a few frames of each view of each clip. A logistic regression is fitted to the
 features of the labelled training clips. Its strength of regularisation is chosen by cross-validation over groups of

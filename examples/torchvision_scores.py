@@ -1,8 +1,8 @@
 """Write the scores of a video network of torchvision for views that KD_training.py has written.
 
-    python KD_training.py --data frames.npy --annotations labels.npy --input_size 224 --write_views views
+    python KD_training.py --data . --input_size 224 --write_views views
     python examples/torchvision_scores.py --views_path views --features_path features.npy
-    python examples/image_teacher.py --data frames.npy --annotations labels.npy --features features.npy
+    python examples/image_teacher.py --data . --features features.npy
 
 By default the network has its Kinetics-400 weights; image_teacher.py fits a probe on your classes to its features. The
 logits of weights that were fine-tuned on the classes of your videos (--checkpoint FILE) are a --source of

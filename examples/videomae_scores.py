@@ -1,8 +1,8 @@
 """Write the scores of a VideoMAE network (Hugging Face transformers) for views that KD_training.py has written.
 
-    python KD_training.py --data frames.npy --annotations labels.npy --input_size 224 --write_views views
+    python KD_training.py --data . --input_size 224 --write_views views
     python examples/videomae_scores.py --views_path views --features_path features.npy
-    python examples/image_teacher.py --data frames.npy --annotations labels.npy --features features.npy
+    python examples/image_teacher.py --data . --features features.npy
 
 The default network has the 400 classes of Kinetics; image_teacher.py fits a probe on your classes to its features. The
 logits of a network that was fine-tuned on the classes of your videos (--model FOLDER) are a --source of KD_training.py.

@@ -165,7 +165,7 @@ def demo(workplace):
 
 def provide_models(arguments: list[str], folder: Path, *, needs_record: bool = False) -> None:
     """Write a network in place of each missing model that a command reads, with a record if it needs one."""
-    inputs = re.findall(r"--(?:source|recognizer|initial_weights)((?: (?!--)\S+)+)", " ".join(arguments))
+    inputs = re.findall(r"--(?:source|teacher|recognizer|initial_weights)((?: (?!--)\S+)+)", " ".join(arguments))
     needs_record |= "--calibrate" in arguments or "--initial_weights" in arguments
     paths = [folder / name for names in inputs for name in names.split()]
     has_exported = any(path.suffix in EXPORTED_SUFFIXES for path in paths)
@@ -178,7 +178,11 @@ def provide_models(arguments: list[str], folder: Path, *, needs_record: bool = F
             write_exported(path, classes=2)
         elif needs_record:
             arrays = ["--data", "frames.npy", "--annotations", "labels.npy"]
-            arrays = arguments[arguments.index("--data") :][:4] if "--data" in arguments else arrays
+            arrays = (
+                arguments[arguments.index("--data") :][: 4 if "--annotations" in arguments else 2]
+                if "--data" in arguments
+                else arrays
+            )
             run_script(
                 "KD_training.py", *arrays, "--alpha", "1", *RUN["KD_training.py"], "--output_path", path, cwd=folder
             )
