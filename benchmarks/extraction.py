@@ -89,7 +89,7 @@ def run_one(way: str, workers: int, folder: Path, output: Path) -> None:
             clips = len(np.array([read_by_seeks(path) for path in paths]))
         else:
             size = {"sequence_length": LENGTH, "frame_height": SIDE, "frame_width": SIDE}
-            clips = extract(folder, output, workers=workers, **size).clips
+            clips = extract(folder, output, workers=workers, follow_links=True, **size).clips
         seconds = time.monotonic() - start
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     cpu = sum(own.ru_utime + own.ru_stime for own in used)
