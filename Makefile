@@ -50,7 +50,7 @@ demo: setup
 	$(PY) reproduce.py --output_path demo
 
 bench: setup
-	$(PY) benchmarks/extraction.py --short
+	$(PY) benchmarks/extraction.py --clips 60 --repeats 1
 
 # 1,000 kills in total.
 torture: setup

@@ -199,9 +199,9 @@ def kill_and_resume(subject: Subject, folder: Path, expected: dict, kills: Seque
         faults += found
         if not is_killed:
             break
-        done.append(shown(kill))
+        done.append(f"{kill[0]} {kill[1]:.5g}")
     if not done and kills[0][0] != TIME:
-        faults.append(f"{shown(kills[0])} was not reached")
+        faults.append(f"{kills[0][0]} was not reached")
     return {"subject": subject.name, "killed": done, "faults": faults}
 
 
@@ -239,11 +239,6 @@ def kill_repeatedly(subject: Subject, folder: Path, *, kills: int, seed: int = 0
         found["faults"] += result["faults"]
         print(json.dumps(result), flush=True)
     return found
-
-
-def shown(kill: Kill) -> str:
-    """Return a kill as text."""
-    return f"{kill[0]} {kill[1]:.5g}"
 
 
 def unzip(path: Path) -> dict[str, bytes]:

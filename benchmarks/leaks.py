@@ -68,7 +68,7 @@ def plant(folder: Path, path: str, *, seed: list[int]) -> None:
         write_video(target, change(np.stack(frames), np.random.default_rng(seed)))
 
 
-def run(videos: Path, folder: Path, split_seed: int, *, frame_size: tuple[int, int], group_pattern: str | None) -> dict:
+def run(videos: Path, folder: Path, split_seed: int, group_pattern: str | None) -> dict:
     """Return the counts of one split: copies planted, copies found by kind, false alarms, seconds."""
     from utils.data.clips import open_clips
     from utils.data.leak_finder import LeakFinder
@@ -81,8 +81,8 @@ def run(videos: Path, folder: Path, split_seed: int, *, frame_size: tuple[int, i
         (folder / "mixed" / action.name / "original").symlink_to(action.resolve())
 
     def arrays(name: str):
-        height, width = frame_size
-        extract(folder / "mixed", folder / name, sequence_length=16, frame_height=height, frame_width=width)
+        size = {"sequence_length": 16, "frame_height": 112, "frame_width": 112}
+        extract(folder / "mixed", folder / name, follow_links=True, **size)
         return open_clips(folder / name / "frames.npy", folder / name / "labels.npy")
 
     before = arrays("before")
@@ -106,49 +106,40 @@ def run(videos: Path, folder: Path, split_seed: int, *, frame_size: tuple[int, i
     found = Counter(kind for path, kind, *rest in named if path in planted and Path(path).stem == Path(rest[-1]).stem)
     wrong = pairs[keys[pairs[:, 0]] != keys[pairs[:, 1]]]
     return {
-        "split_seed": split_seed,
         "planted": len(planted),
         "found": {kind: found[kind] for kind in KINDS},
         "test_clips": len(test),
-        "clips_flagged_wrongly": len(np.unique(wrong[:, 0])),
+        "flagged_wrongly": len(np.unique(wrong[:, 0])),
         "clips": len(mixed),
         "seconds": seconds,
     }
 
 
-def table(results: list[dict]) -> str:
-    """Return the share of copies found by kind, and the false alarms: a row per split, and one for all."""
-    from utils.evaluation.tables import markdown_table
-
-    def line(name: str, part: list[dict]) -> list[str]:
-        total = {key: sum(result[key] for result in part) for key, value in part[0].items() if isinstance(value, int)}
-        recall = [sum(result["found"][kind] for result in part) / total["planted"] for kind in KINDS]
-        clips = f"{total['clips_flagged_wrongly']} of {total['test_clips']}"
-        return [name, str(total["planted"]), *(f"{100 * value:.0f} %" for value in recall), clips]
-
-    header = ["split seed", "copies of each", *KINDS, "test clips flagged wrongly"]
-    rows = [line(str(result["split_seed"]), [result]) for result in results]
-    return markdown_table(header, [*rows, line("all", results)] if len(rows) > 1 else rows)
+def row(title: str, results: list[dict]) -> list[str]:
+    """Return the share of copies found by kind, and the false alarms, in some splits together."""
+    names = ("planted", "flagged_wrongly", "test_clips")
+    planted, flagged, clips = (sum(each[name] for each in results) for name in names)
+    recall = [sum(each["found"][kind] for each in results) / planted for kind in KINDS]
+    return [title, str(planted), *(f"{100 * share:.0f} %" for share in recall), f"{flagged} of {clips}"]
 
 
 def main() -> None:
     parser = ArgumentParser(__doc__.splitlines()[0])
-    seed, size = argument_types.seed, argument_types.input_size
-    existing = argument_types.existing_folder
+    seed, existing = argument_types.seed, argument_types.existing_folder
     parser.add_argument("--videos", type=existing, required=True, help="folder of class folders of videos")
     parser.add_argument("--split_seeds", type=seed, nargs="+", default=[0, 1, 2], help="seeds of the splits to test")
     parser.add_argument("--group_pattern", help="regular expression that captures the group of a clip in its path")
-    parser.add_argument("--frame_size", type=size, default="112", help="SIDE or HEIGHTxWIDTH, pixels")
     args = parser.parse_args()
-    settings = {"frame_size": args.frame_size, "group_pattern": args.group_pattern}
+    from utils.evaluation.tables import markdown_table
+
     results = []
     for split_seed in args.split_seeds:
         with tempfile.TemporaryDirectory() as folder:
-            results.append(run(args.videos, Path(folder), split_seed, **settings))
-        print(table(results[-1:]), flush=True)
-    if len(results) > 1:
-        print(f"\n{table(results)}")
-    clips, seconds = (sum(result[name] for result in results) for name in ("clips", "seconds"))
+            results.append(run(args.videos, Path(folder), split_seed, args.group_pattern))
+    rows = [row(str(split_seed), [each]) for split_seed, each in zip(args.split_seeds, results)]
+    header = ["split seed", "copies of each", *KINDS, "test clips flagged wrongly"]
+    print(markdown_table(header, [*rows, row("all", results)]))
+    clips, seconds = (sum(each[name] for each in results) for name in ("clips", "seconds"))
     print(f"hashing and comparing: {clips / seconds:.0f} clips/s")
 
 

@@ -31,9 +31,8 @@ CORRECT, WRONG, INK, BOX = "#0072B2", "#D55E00", "#222222", "#EEF3F7"  # Okabe a
 
 def main() -> None:
     parser = ArgumentParser(__doc__.splitlines()[0])
-    parser.add_argument(
-        "--experiment", type=argument_types.existing_folder, default="demo", help="output folder of reproduce.py"
-    )
+    existing = argument_types.existing_folder
+    parser.add_argument("--experiment", type=existing, default="demo", help="output folder of reproduce.py")
     parser.add_argument("--seed", type=argument_types.seed, default=0, help="seed of the choice of clips")
     parser.add_argument("--output_path", type=argument_types.output_stem, default="docs/overview.png", help="PNG file")
     args = parser.parse_args()
@@ -112,9 +111,8 @@ def draw_stages(axes) -> None:
         box = FancyBboxPatch((left, top), width, height, "round,pad=0,rounding_size=6", fc=BOX, ec=CORRECT, lw=1)
         axes.add_patch(box)
         middle = left + width / 2
-        axes.text(
-            middle, top + 20, f"{number + 1}. {script}", ha="center", va="center", weight="bold", size=9, color=INK
-        )
+        name = f"{number + 1}. {script}"
+        axes.text(middle, top + 20, name, ha="center", va="center", weight="bold", size=9, color=INK)
         axes.text(middle, top + 55, text, ha="center", va="center", size=8.5, color=INK, linespacing=1.4)
         if number:
             style = {"arrowstyle": "-|>", "color": INK, "lw": 1.2}

@@ -3,10 +3,9 @@
     python benchmarks/students.py
 
 The networks have random weights. `predict_on_batch` takes one clip at a time, on --threads cores. Rounds alternate
-between all networks, so that other work on the machine slows all of them; medians are shown. The last line is JSON.
+between all networks, so that other work on the machine slows all of them; medians are shown.
 """
 
-import json
 import os
 import statistics
 import sys
@@ -36,7 +35,6 @@ STUDENTS = [  # student, frames, side in pixels, width, mixing; the first one is
 
 def main() -> None:
     parser = ArgumentParser(__doc__.splitlines()[0])
-    parser.add_argument("--classes", type=positive_int, default=6, help="number of classes")
     parser.add_argument("--rounds", type=positive_int, default=5, help="rounds of 15 clips per network")
     parser.add_argument("--threads", type=positive_int, default=1, help="cores to use")
     args = parser.parse_args()
@@ -49,23 +47,17 @@ def main() -> None:
     for student, frames, side, width, mixing in STUDENTS:
         build = student_builder(student, mixing=mixing)
         shape = (frames, side, side, 3)
-        network = build(args.classes, input_shape=shape, width=width, dropout=1.0)
+        network = build(6, input_shape=shape, width=width, dropout=1.0)
         networks[student, frames, side, width, mixing] = network
     times = in_turn({key: partial(milliseconds_per_clip, each) for key, each in networks.items()}, args.rounds)
-    rows, found = [], []
+    rows = []
     for key, network in networks.items():
-        ratios = [other / own for own, other in zip(times[key], times[STUDENTS[0]])]
-        found.append(
-            dict(zip(("student", "frames", "side", "width", "mixing"), key))
-            | {"parameters": network.count_params(), "multiply_accumulates": multiply_accumulates(network)}
-            | {"milliseconds": statistics.median(times[key]), "times_as_fast": statistics.median(ratios)}
-        )
-        each = found[-1]
-        numbers = [f"{each['parameters'] / 1e6:.2f}", f"{each['multiply_accumulates'] / 1e9:.2f}"]
-        rows.append([*map(str, key), *numbers, f"{each['milliseconds']:.1f}", f"{each['times_as_fast']:.1f}"])
+        ratio = statistics.median(other / own for own, other in zip(times[key], times[STUDENTS[0]]))
+        cost = (network.count_params() / 1e6, multiply_accumulates(network) / 1e9)
+        numbers = [*cost, statistics.median(times[key]), ratio]
+        rows.append([*map(str, key), *(f"{number:.3g}" for number in numbers)])
     header = ["student", "frames", "pixels", "width", "mixing", "parameters (millions)", "GMAC", "ms per clip"]
     print(markdown_table([*header, "times as fast as compact3d"], rows))
-    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -3,12 +3,11 @@
     python benchmarks/timeline.py --recognizer student.keras --videos weizmann --people ido ira moshe
 
 The videos are joined from clips of --people, whom the model must not have seen: each part shows one clip, played again
-until it is 8 seconds long. In every other video, parts of unknown classes lie between them: class folders in
---videos that the model does not have. The last line is JSON.
+until it is 8 seconds long. In every other video, parts of unknown classes lie between them: class folders in --videos
+that the model does not have.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from dataclasses import replace
@@ -24,8 +23,7 @@ from utils.base.prediction_options import TimelineOptions
 from utils.evaluation.tables import markdown_table
 from utils.prediction.answers import NO_ACTION, Segment, Timeline
 
-VIDEOS, PARTS = 6, 9  # videos, and parts of known classes per video
-PART_SECONDS = 8.0  # at least
+VIDEOS, PARTS, PART_SECONDS = 6, 9, 8.0  # videos, parts of known classes per video, shortest duration of a part
 RATE = 25.0  # frames per second
 STEP = 0.04  # seconds between the times at which answers are compared
 OVERLAP = 0.5  # intersection over union from which a segment counts as found
@@ -148,8 +146,6 @@ def main() -> None:
     results = {way: scores(truths, found) for way, found in answers.items()}
     header = ["way", "frame accuracy", "segment F1", "unknown rejected", "known rejected"]
     print(markdown_table(header, [[way, *(f"{100 * x:.1f} %" for x in row.values())] for way, row in results.items()]))
-    seconds = sum(segments[-1].end for segments in truths)
-    print(json.dumps({"seconds": seconds, "threshold": predictor.threshold, "ways": results}))
 
 
 if __name__ == "__main__":
