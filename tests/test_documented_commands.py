@@ -18,14 +18,12 @@ import numpy as np
 import pytest
 
 from models.c3d import WEIGHT_LAYERS, build_c3d
-from models.efficientnet_lite import build_efficientnet_lite0
 from tests.exported_files import write_exported
 from tests.scripts import PROJECT, eager_functions, run_script
 from utils.base.formats import EXPORTED_SUFFIXES
 from utils.data.clips import open_clips
 from utils.evaluation.metrics import accuracy
 from utils.experiments import plan
-from utils.networks.backbone_weights import LITE0_FILE
 from utils.networks.recognizer import load_recognizer, save_model
 from utils.video.extract import extract
 from utils.video.synthetic import render_dataset
@@ -64,7 +62,6 @@ PARSED = {
     "benchmarks/leaks.py": "encodes copies of real videos for minutes",
     "benchmarks/students.py": "times full-width models for minutes",
     "benchmarks/timeline.py": "needs the videos of Weizmann; tests/benchmarks runs its parts",
-    "examples/efficientnet_lite0_weights.py": "needs PyTorch; tests/examples runs it",
     "examples/image_teacher.py": "needs PyTorch; tests/examples runs its parts",
     "examples/torchvision_scores.py": "needs torchvision; tests/examples runs it with a stand-in",
     "examples/videomae_scores.py": "needs transformers; tests/examples runs it with a stand-in",
@@ -136,8 +133,6 @@ def workplace(tmp_path_factory):
         shutil.copytree(arrays, folder / "Frames_datasets" / name)
     np.save(folder / "few_labels/scores.npy", np.concatenate([scores, scores]))
     write_sports1m_file(folder / "sports1m.h5")
-    (folder / "keras/models").mkdir(parents=True)
-    build_efficientnet_lite0((SIDE, SIDE, 3)).save_weights(folder / "keras/models" / LITE0_FILE)
     videos = sorted((folder / "Datasets/UCF11").rglob("*.avi"))
     (folder / "folder").mkdir()
     (folder / "shared").symlink_to("Frames_datasets")

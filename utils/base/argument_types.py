@@ -224,15 +224,6 @@ def device_count(text: str) -> int | str:
         raise Error(f"must be {ALL_DEVICES} or a whole number above 0, got {text}") from None
 
 
-def output_weights(text: str) -> Path:
-    """Return the path of a .weights.h5 file to write, in a folder that exists or can be created."""
-    path = Path(text)
-    if not path.name.endswith(".weights.h5") or os.path.isdir(path):
-        raise Error(f"must be a file that ends in .weights.h5, got {text}")
-    output_folder(str(path.parent))
-    return path
-
-
 def scheduler(text: str) -> str:
     """Return the address of a Dask scheduler, or "local"."""
     if text != "local" and not re.fullmatch(r"(tcp|tls)://(\[[^\s\[\]]+\]|[^\s/:]+):[0-9]{1,5}", text):
@@ -261,7 +252,7 @@ METAVARS = {
     "DIR": (existing_folder, output_folder),
     "FILE": (
         *(existing_file, existing_model, existing_recognizer, existing_scores, existing_teacher, teacher_or_outputs),
-        *(output_model, output_scores, output_video, output_weights, with_model_suffix),
+        *(output_model, output_scores, output_video, with_model_suffix),
     ),
     "PATH": (output_stem, frames_file),
     "N": (positive_int, non_negative_int, view_count, seed),

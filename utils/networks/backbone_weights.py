@@ -6,20 +6,20 @@ from pathlib import Path
 import numpy as np
 
 from models import LITE0
-from utils.base.devices import keras_downloads
 from utils.base.errors import UserError, first_line
 from utils.base.files import digest, file_fingerprint
 from utils.base.frame_students import IMAGENET, NO_WEIGHTS
+from utils.networks.lite0_weights import checkpoint_file, set_torch_weights
 from utils.networks.model_file import ModelFileError, check_arrays, memory_limit
+from utils.networks.torch_checkpoint import read_checkpoint
 
-LITE0_FILE = "efficientnet_lite0.weights.h5"  # written by examples/efficientnet_lite0_weights.py
 IMAGENET_SHAPE = (224, 224, 3)
 
 
 def weights_fingerprint(backbone: str | None, weights: str | Path) -> str | None:
     """Return what identifies the weights: the SHA-256 of a file, or of the name of a download; None for no weights.
 
-    Raises UserError if the file of EfficientNet-Lite0 is missing.
+    Raises UserError if the package with the weights of EfficientNet-Lite0 is missing.
     """
     import keras
 
@@ -33,19 +33,11 @@ def weights_fingerprint(backbone: str | None, weights: str | Path) -> str | None
 def weights_file(backbone: str, weights: str | Path) -> Path | None:
     """Return the file of the weights, or None if Keras downloads them.
 
-    Raises UserError if the ImageNet weights of EfficientNet-Lite0 have not been converted yet.
+    Raises UserError if the package with the ImageNet weights of EfficientNet-Lite0 is missing.
     """
     if weights != IMAGENET:
         return Path(weights)
-    if backbone != LITE0:
-        return None
-    path = keras_downloads() / LITE0_FILE
-    if not path.is_file():
-        raise UserError(
-            f"--student_weights imagenet: {path} must hold the weights of {LITE0}, but is missing; write it with "
-            "examples/efficientnet_lite0_weights.py"
-        )
-    return path
+    return checkpoint_file() if backbone == LITE0 else None
 
 
 def set_backbone_weights(network, backbone: str, weights: str | Path) -> None:
@@ -56,6 +48,9 @@ def set_backbone_weights(network, backbone: str, weights: str | Path) -> None:
     path = weights_file(backbone, weights)
     if path is None:
         network.set_weights(downloaded(backbone).get_weights())
+        return
+    if weights == IMAGENET:
+        set_torch_weights(network, read_checkpoint(path))
         return
     try:
         check_arrays(path, memory_limit(path))
@@ -83,5 +78,5 @@ def downloaded(backbone: str):
     except Exception as error:  # from urllib, timeouts or a wrong checksum
         raise UserError(
             f"--student_weights imagenet: the weights of {backbone} could not be downloaded ({first_line(error)}); "
-            "download them on another machine and pass the file, or use none"
+            f"--student frames:{LITE0} works offline"
         ) from None

@@ -9,7 +9,7 @@ from models.efficientnet_lite import build_efficientnet_lite0
 from models.frames import application, backbone_of
 from utils.base.errors import UserError
 from utils.networks import backbone_weights
-from utils.networks.backbone_weights import LITE0_FILE, set_backbone_weights, weights_fingerprint
+from utils.networks.backbone_weights import weights_fingerprint
 from utils.networks.student_builders import student_builder
 
 SIZE = {"input_shape": (2, 32, 32, 3), "width": 1.0, "dropout": 1.0}
@@ -30,20 +30,6 @@ def test_a_file_sets_all_weights_of_the_image_network(lite0):
     student = student_builder("frames:efficientnet_lite0", mixing="shift", weights=path)(3, **SIZE)
     for found, array in zip(backbone_of(student).get_weights(), expected, strict=True):
         np.testing.assert_array_equal(found, array)
-
-
-def test_converted_weights_are_found_in_the_folder_of_keras(lite0, tmp_path, monkeypatch):
-    """Without the file, a line must say how to make it."""
-    path, expected = lite0
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    with pytest.raises(UserError, match=r"lite0\.weights\.h5 must hold .* missing; write it with examples/efficient"):
-        weights_fingerprint("efficientnet_lite0", "imagenet")
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / LITE0_FILE).write_bytes(path.read_bytes())
-    assert weights_fingerprint("efficientnet_lite0", "imagenet") == weights_fingerprint("efficientnet_lite0", path)
-    network = build_efficientnet_lite0((32, 32, 3))
-    set_backbone_weights(network, "efficientnet_lite0", "imagenet")
-    np.testing.assert_array_equal(network.get_weights()[0], expected[0])
 
 
 def test_weights_of_another_network_are_rejected_in_one_line(lite0, tmp_path):
