@@ -33,6 +33,7 @@ def run(main: Callable[[], None]) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no start-up messages of TensorFlow
+    os.environ["PYTHONSAFEPATH"] = "1"  # other processes of the run import nothing from the folder it was started in
     signal.signal(signal.SIGTERM, raise_interrupted)
     try:
         main()
