@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import importlib.metadata
+import math
 import os
 import platform
 import re
@@ -40,10 +41,11 @@ def native_output_held_back(*, shown: bool = True):
 
 
 def cores() -> int:
-    """Return the number of CPU cores available to this process."""
-    import joblib
-
-    return joblib.cpu_count()  # respects CPU affinity and container limits
+    """Return the number of CPU cores available to this process: its CPU affinity, and the limit of its container."""
+    found = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count()
+    file = Path("/sys/fs/cgroup/cpu.max")
+    quota, _, period = (file.read_text() if file.is_file() else "max").partition(" ")
+    return found if quota.strip() == "max" else max(1, min(found, math.ceil(int(quota) / int(period))))
 
 
 def threads() -> int:
