@@ -6,6 +6,7 @@ from utils.base import arguments, cli
 from utils.base.argument_types import existing_recognizer, output_folder, positive_int
 from utils.base.options import DataOptions, DistillationOptions, ViewOptions
 from utils.base.parser import ArgumentParser
+from utils.base.prediction_options import PredictionOptions
 from utils.base.setting import add_setting
 from utils.runs.files import check_evaluation
 
@@ -19,6 +20,7 @@ def parse_arguments() -> argparse.Namespace:
     group.add_argument("--recognizer", type=existing_recognizer, nargs="+", required=True, help=models)
     for name in ("channels", "input_scale"):
         add_setting(group, DistillationOptions, f"source_{name}", called=name)
+    add_setting(group, PredictionOptions, "precision", default="float32")
     group.add_argument("--batch_size", type=positive_int, default=16, help="clips per forward pass")
     views = "views per clip whose probabilities are averaged; 1: the whole clip; more: also views as in training"
     group.add_argument("--views", type=positive_int, default=1, help=views)
@@ -61,6 +63,7 @@ def main() -> None:
         output_path=args.output_path,
         channels=args.channels,
         input_scale=args.input_scale,
+        precision=args.precision,
         batch_size=args.batch_size,
         views=args.views,
         flip=args.flip,

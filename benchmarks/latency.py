@@ -63,7 +63,7 @@ def metadata_of(model, source: Path):
         kind="export",
         source={"file": source.name, "fingerprint": file_fingerprint(source)},
         class_names=None,
-        input={"shape": list(model.input_shape[1:]), "channels": "rgb", "range": "0..255"},
+        input={"shape": list(model.input_shape[1:]), "channels": "rgb", "range": "0..255", "sampling": "middles"},
         stored_shape=None,
         output="logits",
         temperature=1.0,

@@ -66,8 +66,11 @@ PARSED = {
     "examples/torchvision_scores.py": "needs torchvision; tests/examples runs it with a stand-in",
     "examples/videomae_scores.py": "needs transformers; tests/examples runs it with a stand-in",
 }
-# Not run; tests/utils/export/test_example.py runs the example.
-SHELL = ("source .venv/bin/activate", "python -m venv .venv", "python example.py student.onnx holiday.mp4")
+# Not run; tests/utils/export/test_example.py runs the programs next to exported files.
+SHELL = (
+    *("source .venv/bin/activate", "python -m venv .venv", "python example.py student.onnx holiday.mp4"),
+    *(f"python predict.pyz --recognizer student.onnx --input {name}" for name in ("holiday.mp4", "0")),
+)
 
 
 def code_blocks(page: Path) -> list[tuple[str, list[str]]]:

@@ -14,6 +14,8 @@ from utils.base.argument_types import (
 from utils.base.options import CHANNELS, INPUT_SCALES
 from utils.base.setting import setting
 
+RUN_PRECISIONS = ("auto", "float32", "bfloat16")
+
 
 @dataclass(frozen=True)
 class PredictionOptions:
@@ -38,6 +40,11 @@ class PredictionOptions:
     batch_size: int = setting(16, "clips per forward pass", type=positive_int)
     threads: int | None = setting(
         None, "threads of an exported model per call, by default one per core", type=positive_int
+    )
+    precision: str = setting(
+        "auto",
+        "number format of an OpenVINO model; auto: bfloat16 if the CPU has it and export.py has verified it",
+        choices=RUN_PRECISIONS,
     )
     class_names: Path | None = setting(
         None, "for a model without a record: text file with one class name per line", type=existing_file

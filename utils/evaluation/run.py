@@ -33,6 +33,7 @@ def evaluate(
     output_path: Path | None = None,
     channels: str = "rgb",
     input_scale: str = "0..255",
+    precision: str = "float32",
     batch_size: int = 16,
     views: int = 1,
     flip: bool = True,
@@ -56,7 +57,9 @@ def evaluate(
     group_pattern = data.group_pattern
     all_predictions = []
     for path in recognizers:
-        recognizer = load_recognizer(path, argument="--recognizer", channels=channels, input_scale=input_scale)
+        recognizer = load_recognizer(
+            path, argument="--recognizer", channels=channels, input_scale=input_scale, precision=precision
+        )
         if group_pattern is None and recognizer.record is not None and same_clips(recognizer.record, dataset):
             group_pattern = recognizer.record["arguments"]["group_pattern"]
         check_length(data, dataset, recognizer.input_shape)

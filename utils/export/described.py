@@ -10,11 +10,12 @@ from utils.base.files import file_fingerprint
 from utils.base.formats import FORMATS
 from utils.base.prediction_options import PredictionOptions
 from utils.export.packages import versions_of
-from utils.export.verification import Verification
+from utils.export.verification import Verification, Verified
 from utils.networks.cost import cost_of_model
 from utils.networks.export_record import (
     FORMAT,
     KIND,
+    Agreement,
     ExportedFile,
     ExportMetadata,
     Source,
@@ -60,17 +61,22 @@ def metadata_for(recognizer: Recognizer, options: ExportOptions, given: Predicti
     )
 
 
-def described(path: Path, kind: str, precision: str, verification: Verification, is_dynamic: bool) -> ExportedFile:
+def described(path: Path, kind: str, precision: str, verified: Verified) -> ExportedFile:
     """Return the entry of an exported file or folder in the record."""
     return ExportedFile(
         type=kind,
         precision=precision,
         fingerprint=folder_fingerprint(path) if path.is_dir() else file_fingerprint(path),
         weights=file_fingerprint(path.with_suffix(".bin")) if kind == "openvino" else None,
-        batch="dynamic" if is_dynamic else 1,
-        largest_difference=verification.largest_difference,
-        agreement=verification.agreement,
+        batch="dynamic" if verified.is_dynamic else 1,
+        bfloat16=verified.bfloat16 and agreement_of(verified.bfloat16),
+        **agreement_of(verified.verification).model_dump(),
     )
+
+
+def agreement_of(verification: Verification) -> Agreement:
+    """Return what the record states of a comparison."""
+    return Agreement(largest_difference=verification.largest_difference, agreement=verification.agreement)
 
 
 def kept_files(

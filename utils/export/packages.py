@@ -10,7 +10,8 @@ from utils.networks.formats.format import INSTALL
 from utils.networks.formats.opening import format_of
 
 OPENCV = ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python")
-REQUIREMENTS_START = "# What example.py and the exported files need; written by export.py."
+PROGRAM = ("av", "numpy", "psutil", "pydantic", "PyYAML", "tqdm", "xxhash")  # of predict.pyz, besides OpenCV
+REQUIREMENTS_START = "# What predict.pyz, example.py and the exported files need; written by export.py."
 
 
 def require_packages(options: ExportOptions) -> None:
@@ -29,9 +30,9 @@ def versions_of(names: Iterable[str]) -> dict[str, str]:
 
 
 def requirements(kinds: Iterable[str], existing: str = "") -> str:
-    """Return a requirements.txt of exact pins for files of the given formats, for example.py, and of `existing`."""
+    """Return a requirements.txt of exact pins for predict.pyz, files of the given formats, and those of `existing`."""
     opencv = next(iter(versions_of(OPENCV)), OPENCV[0])
     lines = [line for line in existing.splitlines() if "==" in line]
     pins = dict(line.split("==", 1) for line in lines)
-    pins |= versions_of(["numpy", opencv, *(format_of(kind).runtime for kind in kinds)])
+    pins |= versions_of([*PROGRAM, opencv, *(format_of(kind).runtime for kind in kinds)])
     return "\n".join([REQUIREMENTS_START, *(f"{name}=={version}" for name, version in sorted(pins.items()))]) + "\n"

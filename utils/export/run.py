@@ -19,8 +19,9 @@ from utils.export.described import described, kept_files, metadata_for
 from utils.export.folder import publish, staging_folder
 from utils.export.measuring import Measurement, measured
 from utils.export.packages import requirements
+from utils.export.program import write_program
 from utils.export.results import AccuracyByLatency, in_float, notes_of, row_of, table
-from utils.export.verification import Verification, compared, expected_probabilities, verify
+from utils.export.verification import Verified, compared, expected_probabilities, verify
 from utils.export.writing import write_files
 from utils.networks.export_record import ExportMetadata, ExportRecord
 from utils.networks.formats.folding import in_float32
@@ -104,47 +105,46 @@ def staged_export(task: Task, folder: Path) -> tuple[ExportRecord, list[dict]]:
     metadata, clips, output_path = task.metadata, task.clips, task.options.output_path
     write_files(task.recognizer.model, names, folder, metadata=metadata, calibration=task.calibration)
     verified = verified_files(task, names, folder)
-    files = {
-        name: described(folder / name, *names[name], verification, is_dynamic)
-        for name, (verification, is_dynamic) in verified.items()
-    }
+    files = {name: described(folder / name, *names[name], found) for name, found in verified.items()}
     same = compared(task.expected, task.expected, clips)
     keras = task.recognizer.path
     rows = [row_of(keras, "keras", "float32", same, measured_if_asked(task, keras), {})]
     for name, (kind, precision) in names.items():
         path = folder / name
         floats = in_float(path, kind) if precision == "int8" else {}
-        rows.append(row_of(path, kind, precision, verified[name][0], measured_if_asked(task, path), floats))
+        rows.append(row_of(path, kind, precision, verified[name].verification, measured_if_asked(task, path), floats))
+        if (bfloat16 := verified[name].bfloat16) is not None:
+            rows.append(row_of(path, kind, "bfloat16", bfloat16, measured_if_asked(task, path, "bfloat16"), {}))
     files |= kept_files(output_path, task.stem, metadata, files)
     record = ExportRecord(**dict(metadata), record=task.recognizer.record, files=files)
     write_json(folder / f"{task.stem}.json", record.model_dump())
     write_json(folder / f"{task.stem}_table.json", table_of(task, rows))
     write_text(folder / "example.py", EXAMPLE.read_text())
+    write_program(folder / "predict.pyz")
     existing = output_path / "requirements.txt"
     kinds = {file.type for file in files.values()}
     write_text(folder / existing.name, requirements(kinds, existing.read_text() if existing.is_file() else ""))
     return record, rows
 
 
-def verified_files(
-    task: Task, names: Mapping[str, tuple[str, str]], folder: Path
-) -> dict[str, tuple[Verification, bool]]:
+def verified_files(task: Task, names: Mapping[str, tuple[str, str]], folder: Path) -> dict[str, Verified]:
     """Compare all files in `folder` with Keras; see `verify`."""
-    settings = {"output": task.metadata.output, "temperature": task.metadata.temperature}
     found = {}
-    for name, (_, precision) in names.items():
-        found[name] = verify(folder / name, precision, task.clips, task.expected, **settings)
-        difference = found[name][0].largest_difference
-        print(f"{name}: largest difference {difference:.1g} on {task.clips.count} {task.clips.source}")
+    for name, (kind, precision) in names.items():
+        found[name] = verify(folder / name, kind, precision, task.clips, task.expected, task.metadata)
+        for formats, verification in ((precision, found[name].verification), ("bfloat16", found[name].bfloat16)):
+            if verification is not None:
+                difference = f"largest difference {verification.largest_difference:.1g}"
+                print(f"{name} in {formats}: {difference} on {task.clips.count} {task.clips.source}")
     return found
 
 
-def measured_if_asked(task: Task, path: Path) -> Measurement | None:
+def measured_if_asked(task: Task, path: Path, precision: str = "float32") -> Measurement | None:
     """Return the measurement of a file; None with --no_measure or if it could not be measured."""
     if not task.options.measure:
         return None
     print(f"measuring {path.name}")
-    return measured(path, task.threads)
+    return measured(path, task.threads, precision)
 
 
 def table_of(task: Task, rows: list[dict]) -> dict:

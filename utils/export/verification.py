@@ -10,12 +10,14 @@ from scipy.special import softmax
 from utils.base.errors import UserError
 from utils.evaluation.intervals import Interval
 from utils.export.clips import ComparisonClips
-from utils.networks.formats.opening import open_runtime
+from utils.networks.export_record import ExportMetadata
+from utils.networks.formats.opening import format_of, open_runtime
 from utils.networks.model_file import ModelFileError
+from utils.networks.precision import cpu_has_bfloat16
 
 LARGEST_DIFFERENCE = 1e-4  # of probabilities, for float32
-LEAST_AGREEMENT = 0.99  # for int8
-LARGEST_LOSS = 0.01  # of accuracy, for int8
+LEAST_AGREEMENT = 0.99  # for int8 and bfloat16
+LARGEST_LOSS = 0.01  # of accuracy, for int8 and bfloat16
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,15 @@ class Verification:
     largest_difference: float
     agreement: float
     accuracy: Interval | None
+
+
+@dataclass(frozen=True)
+class Verified:
+    """The comparison of a file, whether it takes batches of any size, and its comparison in bfloat16, if it passed."""
+
+    verification: Verification
+    is_dynamic: bool
+    bfloat16: Verification | None = None
 
 
 def expected_probabilities(model, clips: ComparisonClips, temperature: float) -> np.ndarray:
@@ -44,25 +55,31 @@ def outputs_of(run: Callable[[np.ndarray], np.ndarray], clips: ComparisonClips) 
 
 
 def verify(
-    path: Path, precision: str, clips: ComparisonClips, expected: np.ndarray, *, output: str, temperature: float
-) -> tuple[Verification, bool]:
-    """Run a file on all clips and compare its probabilities; also return whether it takes batches of any size.
+    path: Path, kind: str, precision: str, clips: ComparisonClips, expected: np.ndarray, metadata: ExportMetadata
+) -> Verified:
+    """Run a file of the format `kind` on all clips and compare its probabilities with those of Keras.
 
-    Raises UserError if the file cannot be run or if it differs from Keras by more than its precision explains.
+    A float32 file is also run in bfloat16 if the format and this CPU can. That is recorded if it keeps the classes as
+    well as integers must. Raises UserError if the file cannot be run or if it differs by more than its precision
+    explains.
     """
-    try:
-        runtime = open_runtime(path)
-    except ModelFileError as error:
-        raise UserError(f"{path.name} cannot be run: {error}") from None
-    found = outputs_of(runtime, clips)
-    if output == "logits":
-        found = softmax(found / temperature, axis=1)
-    verification = compared(found, expected, clips)
+
+    def run(compute: str) -> tuple[Verification, bool]:
+        try:
+            runtime = open_runtime(path, precision=compute)
+            found = outputs_of(runtime, clips)
+        except ModelFileError as error:
+            raise UserError(f"{path.name} cannot be run: {error}; no file was written") from None
+        found = found if metadata.output == "probabilities" else softmax(found / metadata.temperature, axis=1)
+        return compared(found, expected, clips), runtime.is_dynamic
+
+    (verification, is_dynamic), keras = run("float32"), clips.accuracy(expected)
     if precision == "int8":
-        check_integers(path.name, verification, clips.accuracy(expected), clips)
-    else:
-        check_floats(path.name, verification, clips)
-    return verification, runtime.is_dynamic
+        check_integers(path.name, verification, keras, clips)
+        return Verified(verification, is_dynamic)
+    check_floats(path.name, verification, clips)
+    bfloat16 = run("bfloat16")[0] if format_of(kind).has_bfloat16 and cpu_has_bfloat16() else None
+    return Verified(verification, is_dynamic, bfloat16 if bfloat16 and keeps_classes(bfloat16, keras) else None)
 
 
 def compared(found: np.ndarray, expected: np.ndarray, clips: ComparisonClips) -> Verification:
@@ -70,8 +87,7 @@ def compared(found: np.ndarray, expected: np.ndarray, clips: ComparisonClips) ->
     if found.shape != expected.shape:
         raise UserError(f"the exported file must output {expected.shape}, found {found.shape}")
     same = found.argmax(axis=1) == expected.argmax(axis=1)
-    difference = float(np.abs(found - expected).max()) if np.isfinite(found).all() else float("inf")
-    return Verification(difference, float(same.mean()), clips.accuracy(found))
+    return Verification(float(np.abs(found - expected).max()), float(same.mean()), clips.accuracy(found))
 
 
 def check_floats(name: str, verification: Verification, clips: ComparisonClips) -> None:
@@ -80,11 +96,18 @@ def check_floats(name: str, verification: Verification, clips: ComparisonClips) 
     The most probable classes are then equal too, except where Keras has two of nearly the same probability.
     """
     difference = verification.largest_difference
-    if not difference <= LARGEST_DIFFERENCE:
+    if difference > LARGEST_DIFFERENCE:
         raise UserError(
             f"{name}: probabilities must differ from those of Keras by at most {LARGEST_DIFFERENCE:g} on "
             f"{clips.count} {clips.source}, found {difference:.2g}; no file was written"
         )
+
+
+def keeps_classes(verification: Verification, keras: Interval | None) -> bool:
+    """Return whether classes agree to LEAST_AGREEMENT, or accuracy drops by at most LARGEST_LOSS; see below."""
+    reached = verification.accuracy
+    is_accurate = reached is not None and reached.estimate >= keras.estimate - LARGEST_LOSS - 1e-9
+    return verification.agreement >= LEAST_AGREEMENT or is_accurate
 
 
 def check_integers(name: str, verification: Verification, keras: Interval | None, clips: ComparisonClips) -> None:
@@ -92,13 +115,9 @@ def check_integers(name: str, verification: Verification, keras: Interval | None
 
     keras: the accuracy of Keras on test clips, None if there are none.
     """
-    is_finite = np.isfinite(verification.largest_difference)
-    if is_finite and verification.agreement >= LEAST_AGREEMENT:
+    if keeps_classes(verification, keras):
         return
     reached = verification.accuracy
-    is_accurate = reached is not None and reached.estimate >= keras.estimate - LARGEST_LOSS - 1e-9
-    if is_finite and is_accurate:
-        return
     accuracy = "" if reached is None else f" and an accuracy of {reached.estimate:.1%} in place of {keras.estimate:.1%}"
     raise UserError(
         f"--int8: {name} must agree with Keras on {LEAST_AGREEMENT:.0%} of {clips.count} {clips.source}, or lose at "

@@ -25,12 +25,19 @@ class Source(Schema):
     fingerprint: Sha256
 
 
-class ExportedFile(Schema):
+class Agreement(Schema):
+    """Largest difference of the probabilities from those of Keras, and share of clips with the same predicted class."""
+
+    largest_difference: NonNegative
+    agreement: Share
+
+
+class ExportedFile(Agreement):
     """A file that was run before it was kept.
 
     fingerprint: of the file, or of all files of a folder. weights: fingerprint of the .bin file of OpenVINO.
-    batch: 1 if the file takes one clip at a time, otherwise "dynamic". largest_difference: of its outputs from those of
-    Keras for the same clips. agreement: share of clips with the same most probable class.
+    batch: 1 if the file takes one clip at a time, otherwise "dynamic". bfloat16: agreement of the float32 file if it
+    computes in bfloat16; None if that was not verified.
     """
 
     type: Literal[*FORMATS]
@@ -38,8 +45,7 @@ class ExportedFile(Schema):
     fingerprint: Sha256
     weights: Sha256 | None = None
     batch: Literal["dynamic", 1]
-    largest_difference: NonNegative
-    agreement: Share
+    bfloat16: Agreement | None = None
 
 
 class ExportMetadata(Schema):

@@ -2,16 +2,16 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from utils.base.errors import UserError
 from utils.base.options import INPUT_SCALES
 from utils.base.strict_json import parse_json
-from utils.data.class_scores import SMALLEST_PROBABILITY, are_probabilities
+from utils.data.class_scores import ScoreKind, are_probabilities, as_logits
 from utils.networks.export_record import (
     ExportMetadata,
-    ExportRecord,
     check_metadata,
     metadata_of,
     read_export_record,
@@ -19,6 +19,7 @@ from utils.networks.export_record import (
 from utils.networks.formats.format import Runtime
 from utils.networks.formats.opening import open_runtime
 from utils.networks.model_file import ModelFileError
+from utils.networks.precision import cpu_has_bfloat16
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,14 @@ class ExportedModel:
 
     temperature: of the probabilities softmax(logits / temperature) that the file outputs; None if it outputs logits.
     channels, input_scale: the input that the file expects, "rgb" and "0..255" for files of this project.
+    precision: the number format in which it computes.
     """
 
     runtime: Runtime
     temperature: float | None = None
     channels: str = "rgb"
     input_scale: str = "0..255"
+    precision: str = "float32"
 
     @property
     def input_shape(self) -> tuple[None, int, int, int, int]:
@@ -46,32 +49,51 @@ class ExportedModel:
         """Return logits float32 `(B, C)` for RGB clips 0..255 `(B, *input_shape)`.
 
         Those of probabilities are temperature * log(probabilities). They differ from the logits of the network by a
-        constant per row, which a softmax ignores, as long as the probabilities are above SMALLEST_PROBABILITY.
+        constant per row, which a softmax ignores. Zeros stand for less than the step of the scores. Raises UserError if
+        the file fails for these clips, or outputs no probabilities although it states so.
         """
         clips = clips[..., ::-1] if self.channels == "bgr" else clips
         if self.input_scale != "0..255":
             scale, offset = INPUT_SCALES[self.input_scale]
             clips = clips * np.float32(scale) + np.float32(offset)
-        scores = self.runtime(clips)
+        try:
+            scores = self.runtime(clips)
+        except ModelFileError as error:
+            raise UserError(f"{self.runtime.path}: {error}") from None
         if self.temperature is None:
             return scores
-        return np.float32(self.temperature) * np.log(np.maximum(scores, np.float32(SMALLEST_PROBABILITY)))
+        logits = np.float32(self.temperature) * as_logits(scores, ScoreKind("probabilities", self.runtime.step))
+        if not np.isfinite(logits).all():
+            raise UserError(f"{self.runtime.path}: its scores must be probabilities, as it states, found others")
+        return logits
 
 
 def open_exported(
-    path: str | os.PathLike, *, argument: str, channels: str, input_scale: str, threads: int | None = None
+    path: str | os.PathLike,
+    *,
+    argument: str,
+    channels: str,
+    input_scale: str,
+    threads: int | None = None,
+    precision: str = "float32",
 ) -> tuple[ExportedModel, ExportMetadata | None, dict | None]:
     """Open an exported file; return the model, what the export states about it, and the record of its source.
 
     The statements come from NAME.json next to the file, otherwise from the metadata inside it, which hold no record.
     They are None for a file of another project. Then `channels`, `input_scale` and the outputs are treated as those of
     a Keras file without a record.
+    `precision` is one of RUN_PRECISIONS. With bfloat16, also if `auto` chooses it, a line says how it was verified.
     Raises UserError if the file is not a network of clips, if NAME.json is damaged or belongs to another file, or if
     `channels` or `input_scale` contradict what is stated.
     """
     export = read_export_record(path, argument=argument)
+    verified = export.files[Path(path).name].bfloat16 if export else None
+    if precision == "bfloat16" and verified is None:
+        raise UserError(f"--precision: must be float32 or auto, as {path} was not verified in bfloat16 by export.py")
+    if precision == "auto":
+        precision = "bfloat16" if verified and cpu_has_bfloat16() else "float32"
     try:
-        runtime = open_runtime(path, threads=threads)
+        runtime = open_runtime(path, threads=threads, precision=precision)
     except ModelFileError as error:
         raise UserError(
             f"{argument}: {path} must be a complete exported model, but loading it failed: {error}"
@@ -86,8 +108,11 @@ def open_exported(
             f"--channels and --input_scale are for models without a record, but {path} states that it takes RGB 0..255"
         )
     check_stated(runtime, stated, what=f"{argument}: {path}")
+    if precision == "bfloat16":
+        agreement = f"{verified.agreement:.1%} of classes, largest difference {verified.largest_difference:.1g}"
+        print(f"{path}: computed in bfloat16, verified by export.py ({agreement}); --precision float32 is exact")
     temperature = stated.temperature if stated.output == "probabilities" else None
-    return ExportedModel(runtime, temperature), stated, export.record if isinstance(export, ExportRecord) else None
+    return ExportedModel(runtime, temperature, precision=precision), stated, export.record if export else None
 
 
 def metadata_inside(runtime: Runtime, *, argument: str) -> ExportMetadata | None:

@@ -11,7 +11,7 @@ import numpy as np
 from utils.base.devices import jit_compile
 from utils.base.errors import UserError, first_line
 from utils.base.files import file_fingerprint, read_json, replaced_together, write_json, written_beside
-from utils.base.formats import EXPORTED_SUFFIXES
+from utils.base.formats import is_exported
 from utils.base.options import INPUT_SCALES, ViewOptions
 from utils.data.batches import batch_loop, clip_batches, clip_reader
 from utils.data.class_scores import SMALLEST_PROBABILITY, are_probabilities
@@ -54,7 +54,7 @@ class Recognizer:
     @property
     def is_exported(self) -> bool:
         """Whether the file is run without Keras."""
-        return self.path.suffix in EXPORTED_SUFFIXES
+        return is_exported(self.path)
 
     @property
     def temperature(self) -> float:
@@ -149,21 +149,24 @@ def load_recognizer(
     channels: str = "rgb",
     input_scale: str = "0..255",
     threads: int | None = None,
+    precision: str = "float32",
 ) -> Recognizer:
     """Load a model file of this or another project; see `open_network` and, for exported files, `open_exported`.
 
     `argument` is the command-line argument that error messages name. `threads` is the number of threads of an exported
-    file, by default one per core. TensorFlow and Keras are imported for Keras files only.
+    file, by default one per core, `precision` its number format. TensorFlow is imported for Keras files only.
     Raises UserError if the file is not a model of clips, if its record belongs to another file, or if a model with a
     record is given `channels` or `input_scale`.
     """
-    if Path(path).suffix in EXPORTED_SUFFIXES:
+    if is_exported(path):
         model, export, record = open_exported(
-            path, argument=argument, channels=channels, input_scale=input_scale, threads=threads
+            path, argument=argument, channels=channels, input_scale=input_scale, threads=threads, precision=precision
         )
         if record is not None:
             check_model_of_record(model, record, what=f"{argument}: the record of the source of {path}")
         return Recognizer(Path(path), model, record, export=export)
+    if precision == "bfloat16":
+        raise UserError(f"--precision: must be float32 or auto for the Keras file {path}, got bfloat16")
     record = read_record(path, file_fingerprint, argument=argument)
     if record is not None and (channels, input_scale) != ("rgb", "0..255"):
         raise UserError(

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.base.errors import UserError, first_line
-from utils.base.formats import EXPORTED_SUFFIXES
+from utils.base.formats import is_exported
 from utils.base.options import ViewOptions
 from utils.base.prediction_options import PredictionOptions, TimelineOptions
 from utils.data.class_scores import mean_probabilities
@@ -25,6 +25,7 @@ from utils.networks.recognizer import Recognizer, load_recognizer
 from utils.prediction.answers import Answer, Timeline, Unreadable
 from utils.video.video import VideoError, stored_frame
 
+SHORTEST_WINDOW = 0.1  # seconds; a file from elsewhere may state a length with millions of windows per second
 VIEWED_ROW = 0  # videos have the views of the clip in this row of a data set
 
 
@@ -89,9 +90,9 @@ class Predictor:
 
     @cached_property
     def clip_seconds(self) -> float | None:
-        """Mean of the clip durations in the records; None if one does not state it."""
+        """Mean of the clip durations in the records; None if one states none, or if it is below SHORTEST_WINDOW."""
         seconds = [member.clip_seconds for member in self.members]
-        return None if None in seconds else float(np.mean(seconds))
+        return None if None in seconds or np.mean(seconds) < SHORTEST_WINDOW else float(np.mean(seconds))
 
     def probabilities(self, clips: Sequence[np.ndarray]) -> np.ndarray:
         """Return the mean of the members' probabilities: float64 `(B, C)`.
@@ -129,8 +130,8 @@ def load_predictor(
     """
     options = options or PredictionOptions()
     paths = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-    if options.threads is not None and not any(Path(path).suffix in EXPORTED_SUFFIXES for path in paths):
-        raise UserError(f"--threads is for exported models ({', '.join(EXPORTED_SUFFIXES)}), got {paths[0]}")
+    if options.threads is not None and not any(map(is_exported, paths)):
+        raise UserError(f"--threads is for exported models, got {paths[0]}")
     members, names = [], []
     for path in map(Path, paths):
         with contextlib.redirect_stdout(sys.stderr):  # what a model without a record outputs
@@ -140,6 +141,7 @@ def load_predictor(
                 channels=options.channels,
                 input_scale=options.input_scale,
                 threads=options.threads,
+                precision=options.precision,
             )
         names.append(class_names_of(recognizer, options))
         members.append(member_of(recognizer, options))

@@ -193,7 +193,9 @@ def check_export(args: argparse.Namespace) -> None:
             files += [name, f"{Path(name).stem}.bin"] if kind == "openvino" else [name]
     outputs += _in_folder(folder, files, is_own=is_own)
     is_shared = any(_has(path, "source", "files") for path in folder.glob("*.json"))  # by the exports of all models
-    outputs += [Output("--output_path", folder / name, is_shared) for name in ("example.py", "requirements.txt")]
+    outputs += [
+        Output("--output_path", folder / name, is_shared) for name in ("example.py", "predict.pyz", "requirements.txt")
+    ]
     check_outputs(inputs_of(args), outputs, overwrite=args.overwrite)
 
 

@@ -32,7 +32,7 @@ ONLY_IN_SCRIPT = {  # arguments that are no field of a dataclass in options.py
     "video_to_frames.py": "input_path output_path sequence_length frame_height frame_width workers video_timeout "
     "scheduler overwrite dataset_report follow_links short_videos",  # parameters of `extract`
     "KD_training.py": "write_views teacher",  # trains nothing
-    "eval.py": "recognizer channels input_scale batch_size views flip calibrate force fail_on_leak "
+    "eval.py": "recognizer channels input_scale precision batch_size views flip calibrate force fail_on_leak "
     "output_path overwrite",  # parameters of `evaluate`
     "predict.py": "recognizer input top json csv timeline output overwrite max_seconds",  # what is read and shown
     "export.py": "recognizer class_names channels input_scale data annotations paths",  # parameters of `export`

@@ -17,6 +17,8 @@ from utils.base.files import read_json, write_json
 from utils.base.options import ViewOptions
 from utils.base.prediction_options import PredictionOptions, TimelineOptions
 from utils.data.clips import open_clips
+from utils.networks import exported
+from utils.networks.formats.opening import open_runtime
 from utils.networks.recognizer import load_recognizer, save_recognizer
 from utils.prediction.answers import NO_ACTION
 from utils.prediction.clips import predict_videos
@@ -158,8 +160,41 @@ def test_impossible_files_are_refused(exports, tmp_path):
     write_exported(tmp_path / "odd.onnx", metadata={"format": 1})
     with pytest.raises(UserError, match=r"--recognizer: the metadata of .*odd\.onnx: kind is missing"):
         load_predictor(tmp_path / "odd.onnx")
-    with pytest.raises(UserError, match=r"--threads is for exported models \(.*\), got .*net\.keras"):
+    with pytest.raises(UserError, match=r"--threads is for exported models, got .*net\.keras"):
         load_predictor(exports / "net.keras", PredictionOptions(threads=1))
+
+
+def test_bfloat16_is_used_only_where_export_has_verified_it(exports, tmp_path, monkeypatch, capsys):
+    """Predictions would be less exact than those that were tested, without a word, or three times as slow as needed."""
+    opened = []
+
+    def open_recorded(path, *, threads, precision):
+        opened.append(precision)
+        return open_runtime(path, threads=threads)
+
+    monkeypatch.setattr(exported, "open_runtime", open_recorded)
+    shutil.copytree(exports / "logits", tmp_path / "out")
+    path, record = tmp_path / "out/net.xml", read_json(tmp_path / "out/net.json")
+
+    def precision_of(asked: str, has_bfloat16: bool) -> str:
+        monkeypatch.setattr(exported, "cpu_has_bfloat16", lambda: has_bfloat16)
+        load_predictor(path, PredictionOptions(precision=asked))
+        return opened.pop()
+
+    assert [precision_of(asked, True) for asked in ("auto", "float32")] == ["float32"] * 2
+    with pytest.raises(UserError, match=r"^--precision: must be float32 or auto, as .*net\.xml was not verified"):
+        precision_of("bfloat16", True)
+    record["files"]["net.xml"]["bfloat16"] = {"largest_difference": 0.004, "agreement": 0.995}
+    write_json(tmp_path / "out/net.json", record)
+    assert capsys.readouterr().err == ""
+    assert [precision_of("auto", has) for has in (True, False)] == ["bfloat16", "float32"]
+    assert capsys.readouterr().err == (
+        f"{path}: computed in bfloat16, verified by export.py (99.5% of classes, largest difference 0.004); "
+        "--precision float32 is exact\n"
+    )
+    assert [precision_of(asked, True) for asked in ("float32", "bfloat16")] == ["float32", "bfloat16"]
+    with pytest.raises(UserError, match=r"^--precision: must be float32 or auto for the Keras file .*net\.keras, got"):
+        load_predictor(exports / "net.keras", PredictionOptions(precision="bfloat16"))
 
 
 def run_eval(folder, *arguments, expect=0):

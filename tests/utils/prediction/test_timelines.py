@@ -136,9 +136,12 @@ def test_videos_that_opencv_cannot_decode(tmp_path):
     np.testing.assert_allclose([segment.end for segment in timeline.segments], [2.0, 4.0], atol=0.2)
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [((0.5, 1.5), 1.0), ((0.5, None), None), ((None, None), None)])
+LENGTHS = [((0.5, 1.5), 1.0), ((0.5, None), None), ((None, None), None), ((1e-6, 1e-6), None)]
+
+
+@pytest.mark.parametrize(("seconds", "expected"), LENGTHS)
 def test_clip_seconds_of_an_ensemble(seconds, expected):
-    """The windows of several models would have the length of one of them, or a length that one does not know."""
+    """The windows of several models would have the length of one of them, one that is unknown, or no length at all."""
     predictors = [colour_predictor(clip_seconds=each) for each in seconds]
     both = replace(predictors[0], members=tuple(predictor.members[0] for predictor in predictors))
     assert both.clip_seconds == expected

@@ -1,8 +1,12 @@
 """Networks with equal outputs whose layers consist of operations that other runtimes have and compute correctly.
 
 LiteRT has no 3D pooling. A pooling over time, height and width equals a pooling of each frame, followed by one over
-frames: exactly for maxima, and up to rounding for averages. OpenVINO 2026.4 computes the padding and slicing of a
-temporal shift wrongly once it is quantised. A convolution over time with weights 0 and 1 equals the shift exactly.
+frames: exactly for maxima, and up to rounding for averages. LiteRT and ONNX Runtime compute 2D convolutions several
+times as fast as 3D ones, and only those with integers. A convolution over time, height and width equals one over height
+and width of the frames of each window, joined along the channels, up to rounding.
+
+OpenVINO 2026.4 computes the padding and slicing of a temporal shift wrongly once it is quantised. A convolution over
+time with weights 0 and 1 equals the shift exactly.
 """
 
 import keras
@@ -31,7 +35,9 @@ class FoldedPooling3D(keras.layers.Layer):
 
     def over_time(self, frames):
         """Pool `(B, T, N, C)` over time."""
-        numbers, is_inside = windows(frames.shape[1], self.pool_size[0], self.strides[0], self.padding)
+        unlimited = windows(frames.shape[1], self.pool_size[0], self.strides[0], self.padding)
+        numbers = unlimited.clip(0, frames.shape[1] - 1)
+        is_inside = numbers == unlimited
         chosen = [ops.take(frames, column, axis=1) for column in numbers.T]
         if self.is_maximum:  # a frame that stands for one outside the clip is another one of its window
             result = chosen[0]
@@ -43,19 +49,41 @@ class FoldedPooling3D(keras.layers.Layer):
         return sum(weighted[1:], weighted[0])
 
 
-def windows(frames: int, size: int, stride: int, padding: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the frame numbers in each window of a pooling over time, and which of them are inside the clip.
+class FoldedConvolution3D(keras.layers.Layer):
+    """Computes a Conv3D `(B, T, H, W, C)` as a 2D convolution."""
 
-    Both are `(windows, size)`, int32 and bool. Frames outside the clip are replaced by the nearest frame. With the
-    padding "same", missing frames are distributed as TensorFlow does, the odd one at the end.
+    def __init__(self, convolution: keras.layers.Conv3D):
+        super().__init__(name=convolution.name, dtype=convolution.dtype_policy)
+        self.convolution = convolution
+
+    def call(self, clips):
+        layer = self.convolution
+        _, frames, height, width, channels = clips.shape
+        numbers = windows(frames, layer.kernel_size[0], layer.strides[0], layer.padding)
+        count, size = numbers.shape
+        before, after = -numbers.min(), max(numbers.max() + 1 - frames, 0)
+        images = ops.reshape(clips, (-1, frames, height * width, channels))
+        images = ops.pad(images, ((0, 0), (before, after), (0, 0), (0, 0)))
+        chosen = [images[:, first : last + 1 : layer.strides[0]] for first, last in (numbers[[0, -1]] + before).T]
+        joined = ops.reshape(ops.concatenate(chosen, axis=-1), (-1, height, width, size * channels))
+        kernel = ops.transpose(layer.kernel, (1, 2, 0, 3, 4))  # (height, width, frames, channels, filters)
+        kernel = ops.reshape(kernel, (*layer.kernel_size[1:], size * channels, layer.filters))
+        images = ops.conv(joined, kernel, layer.strides[1:], layer.padding)
+        images = layer.activation(images + layer.bias if layer.use_bias else images)
+        return ops.reshape(images, (-1, count, *images.shape[1:]))
+
+
+def windows(frames: int, size: int, stride: int, padding: str) -> np.ndarray:
+    """Return the frame numbers in each window over time, `(windows, size)`; those outside the clip are to be padded.
+
+    With the padding "same", missing frames are distributed as TensorFlow does, the odd one at the end.
     """
     if padding == "same":
         count = -(-frames // stride)
         before = max((count - 1) * stride + size - frames, 0) // 2
     else:
         count, before = (frames - size) // stride + 1, 0
-    numbers = np.arange(count, dtype=np.int32)[:, None] * stride + np.arange(size, dtype=np.int32) - before
-    return numbers.clip(0, frames - 1), (numbers >= 0) & (numbers < frames)
+    return np.arange(count, dtype=np.int32)[:, None] * stride + np.arange(size, dtype=np.int32) - before
 
 
 class ConvolvedShift(keras.layers.Layer):
@@ -94,13 +122,16 @@ def in_float32(model: keras.Model) -> keras.Model:
     return copy
 
 
-def with_folded_poolings(model: keras.Model) -> keras.Model:
-    """Return a model with the layers and weights of `model` whose 3D poolings are FoldedPooling3D."""
+def in_two_dimensions(model: keras.Model) -> keras.Model:
+    """Return a model with the layers and weights of `model` whose 3D poolings and convolutions are folded."""
 
     def change(layer):
-        kinds = (keras.layers.MaxPooling3D, keras.layers.AveragePooling3D)
-        is_pooling = isinstance(layer, kinds) and layer.data_format == "channels_last"
-        return FoldedPooling3D(layer) if is_pooling else layer
+        if getattr(layer, "data_format", None) != "channels_last":
+            return layer
+        if isinstance(layer, (keras.layers.MaxPooling3D, keras.layers.AveragePooling3D)):
+            return FoldedPooling3D(layer)
+        is_plain = isinstance(layer, keras.layers.Conv3D) and layer.groups == 1 and set(layer.dilation_rate) == {1}
+        return FoldedConvolution3D(layer) if is_plain else layer
 
     return keras.models.clone_model(model, clone_function=change, recursive=True)
 

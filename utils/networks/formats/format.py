@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import re
 import resource
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,11 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.base.errors import UserError
+from utils.base.errors import UserError, first_line
 from utils.networks.model_file import ModelFileError
 
 INPUT = "clip"  # name of the input in all formats
 METADATA_KEY = "video_action_distillation"  # of what files state about themselves
+CALL_SLACK = 1024**3  # bytes of a call beyond those that its number of clips explains; other threads decode meanwhile
+SOURCE_POSITION = r"Exception from |Check '"  # starts of errors of OpenVINO, whose last line is the reason
+NO_MEMORY = "bad_alloc|AllocateRaw|allocate memory"
+ERROR_CODE = r"^\[ONNXRuntimeError\] : \d+ : \w+ : "
 INSTALL = "pip install -r requirements-export.txt"
 Calibration = Callable[[], Iterator[np.ndarray]]  # returns clips float32 `(T, H, W, 3)`, as often as asked
 Operators = list[tuple[str, bool]]  # convolutions and matrix products: kind, and whether both inputs are 8-bit integers
@@ -25,6 +30,8 @@ class Runtime:
 
     input_shape: (T, H, W, 3). is_dynamic: whether `run` takes any number of clips; otherwise it takes one. run: maps
     float32 `(B, *input_shape)`, contiguous, to float32 `(B, num_classes)`. metadata: the text under METADATA_KEY.
+    step: of the scores if they are rounded to its multiples, as those of integers are. memory: bytes that opening the
+    file and a first call with one clip took; None if unknown.
     """
 
     path: Path
@@ -33,13 +40,31 @@ class Runtime:
     is_dynamic: bool
     run: Callable[[np.ndarray], np.ndarray]
     metadata: str | None
+    step: float = 0.0
+    memory: int | None = None
 
     def __call__(self, clips: np.ndarray) -> np.ndarray:
-        """Return the scores of clips `(B, *input_shape)` as the file outputs them: float32 `(B, num_classes)`."""
+        """Return the scores of clips `(B, *input_shape)` as the file outputs them: float32 `(B, num_classes)`.
+
+        Raises ModelFileError if it fails, if the scores have another shape or are not finite, or if a clip takes much
+        more memory than the first one. Clips of one file may do what those of another do not.
+        """
         clips = np.ascontiguousarray(clips, np.float32)
-        if self.is_dynamic:
-            return self.run(clips)
-        return np.concatenate([self.run(clips[number : number + 1]) for number in range(len(clips))])
+        parts = [clips] if self.is_dynamic else np.split(clips, len(clips))
+        allowed = None if self.memory is None else CALL_SLACK + (1 + len(parts[0])) * self.memory
+        try:
+            with memory_limited(allowed):
+                scores = np.concatenate([self.run(part) for part in parts])
+        except Exception as error:  # each runtime has its own types
+            raise ModelFileError(reason_of(error)) from None
+        if scores.shape != (len(clips), self.num_classes):
+            raise ModelFileError(
+                f"it must output scores ({len(clips)}, {self.num_classes}) for {len(clips)} clips, it outputs "
+                f"{scores.shape}"
+            )
+        if not np.isfinite(scores).all():
+            raise ModelFileError("its scores hold NaN or infinite values")
+        return scores
 
 
 @dataclass(frozen=True)
@@ -68,6 +93,15 @@ def files_of(path: Path) -> list[Path]:
     if path.is_dir():
         return sorted(file for file in path.rglob("*") if file.is_file())
     return [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+
+
+def reason_of(error: Exception) -> str:
+    """Return the reason in an error of a runtime on one line, without codes and positions in the runtime's source."""
+    if isinstance(error, MemoryError) or re.search(NO_MEMORY, str(error)):
+        return "it needs too much memory for a file of its size"
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    reason = lines[-1] if re.match(SOURCE_POSITION, lines[0]) else re.sub(ERROR_CODE, "", lines[0])
+    return first_line(ValueError(reason))
 
 
 def package(name: str, path: Path):
@@ -108,13 +142,13 @@ def _described(tensors: Sequence[tuple[Sequence[int | None], str]]) -> list[str]
 
 
 @contextlib.contextmanager
-def memory_limited(allowed: int) -> Iterator[None]:
+def memory_limited(allowed: int | None) -> Iterator[None]:
     """Let allocations of the block fail that exceed what the process has by more than `allowed` bytes (on Linux).
 
     A graph of a hundred bytes can ask for a constant that fills the memory.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    if (held := memory_held()) is None:
+    if allowed is None or (held := memory_held()) is None:
         yield
         return
     others = [each for each in (soft, hard) if each != resource.RLIM_INFINITY]

@@ -37,10 +37,10 @@ def write_int8(network, path: Path, metadata: str, calibration: Calibration, flo
 def _convert(network, path: Path, metadata: str, calibration: Calibration | None = None) -> None:
     import tensorflow as tf
 
-    from utils.networks.formats.folding import with_folded_poolings
+    from utils.networks.formats.folding import in_two_dimensions
 
     sets = tf.lite.OpsSet
-    with as_saved_model(with_folded_poolings(network), path) as folder:
+    with as_saved_model(in_two_dimensions(network), path) as folder:
         converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
         converter.target_spec.supported_ops = [sets.TFLITE_BUILTINS]
         if calibration is not None:
@@ -118,7 +118,9 @@ def open_file(path: Path, *, threads: int, precision: str) -> Runtime:
         return interpreter.get_tensor(scores["index"])
 
     allocated = 0
-    return Runtime(path, *interface, run, metadata_in(path))
+    schema = package("ai_edge_litert.schema_py_generated", path)
+    model = schema.Model.GetRootAs(path.read_bytes())  # the interpreter has checked it
+    return Runtime(path, *interface, run, metadata_in(model), step=step_of(model, schema.BuiltinOperator.DEQUANTIZE))
 
 
 def _shapes(details) -> list[tuple[list[int | None], str]]:
@@ -128,16 +130,25 @@ def _shapes(details) -> list[tuple[list[int | None], str]]:
     return [(shape, np.dtype(each["dtype"]).name) for shape, each in zip(shapes, details)]
 
 
-def metadata_in(path: Path) -> str | None:
-    """Return the text of the metadata of this project in a file that the interpreter has checked, or None."""
-    schema = package("ai_edge_litert.schema_py_generated", path)
-    model = schema.Model.GetRootAs(path.read_bytes())
+def metadata_in(model) -> str | None:
+    """Return the text of the metadata of this project in a parsed file, or None."""
     for number in range(model.MetadataLength()):
         entry = model.Metadata(number)
         if entry.Name() == METADATA_KEY.encode():
             content = model.Buffers(entry.Buffer()).DataAsNumpy()
             return bytes(content).rstrip(b"\0").decode()
     return None
+
+
+def step_of(model, dequantize: int) -> float:
+    """Return the step to which the scores of a parsed file are rounded, 0 if they are not converted from integers."""
+    graph = model.Subgraphs(0)
+    for number in range(graph.OperatorsLength()):
+        operator = graph.Operators(number)
+        code = model.OperatorCodes(operator.OpcodeIndex())
+        if operator.Outputs(0) == graph.Outputs(0) and code.BuiltinCode() == dequantize:
+            return float(graph.Tensors(operator.Inputs(0)).Quantization().Scale(0))
+    return 0.0
 
 
 FORMAT = Format(

@@ -27,9 +27,12 @@ def write(network, path: Path, metadata: str) -> None:
     import onnx
     import tensorflow as tf
 
+    from utils.networks.formats.folding import in_two_dimensions
+
+    network = in_two_dimensions(network)
     (output,) = network.output
-    os.environ["TF2ONNX_CATCH_ERRORS"] = "no"  # otherwise tf2onnx copies the weights before each of its optimisations
     signature = [tf.TensorSpec(network.input_shape, tf.float32, name=INPUT)]
+    os.environ["TF2ONNX_CATCH_ERRORS"] = "no"  # otherwise tf2onnx copies the weights before each of its optimisations
     network.export(str(path), format="onnx", verbose=False, input_signature=signature)
     model = onnx.load(str(path))
     (result,) = model.graph.output
@@ -59,7 +62,10 @@ def write_int8(network, path: Path, metadata: str, calibration: Calibration, flo
 
     prepared = path.with_name(f"prepared_{path.name}")
     quant_pre_process(str(float_file), str(prepared), skip_symbolic_shape=True)
-    quantize_static(str(prepared), str(path), Clips(), quant_format=QuantFormat.QDQ, per_channel=True)
+    graph = onnx.load(str(prepared)).graph
+    last = [node.name for node in graph.node if node.op_type == "Softmax" and node.output[0] == graph.output[0].name]
+    settings = {"quant_format": QuantFormat.QDQ, "per_channel": True}  # rounded, the softmax would give zeros
+    quantize_static(str(prepared), str(path), Clips(), nodes_to_exclude=last, **settings)
     prepared.unlink()
     _save(onnx.load(str(path)), path, metadata)
 

@@ -2,21 +2,18 @@
 
 import importlib
 import os
-import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from utils.base.devices import cores, native_output_held_back
-from utils.base.errors import UserError, first_line
+from utils.base.errors import UserError
 from utils.base.formats import FORMATS
-from utils.networks.formats.format import Format, Runtime, files_of, memory_limited
+from utils.networks.formats.format import Format, Runtime, files_of, memory_held, memory_limited, reason_of
 from utils.networks.model_file import ModelFileError
 
 GROWTH, SLACK = 10, 4 * 1024**3  # a network may need GROWTH times the size of its files, and SLACK bytes
-SOURCE_POSITION = r"Exception from |Check '"  # starts of errors of OpenVINO, whose last line is the reason
-NO_MEMORY = "bad_alloc|AllocateRaw|allocate memory"
-ERROR_CODE = r"^\[ONNXRuntimeError\] : \d+ : \w+ : "
 
 
 def format_of(name: str) -> Format:
@@ -43,26 +40,13 @@ def open_runtime(path: str | os.PathLike, *, threads: int | None = None, precisi
         raise UserError(f"{path} must be an OpenVINO model (.xml) to be run in {precision}")
     if not path.exists():
         raise ModelFileError("it is not a file")
-    allowed = GROWTH * sum(file.stat().st_size for file in files_of(path) if file.is_file()) + SLACK
+    size, held = sum(file.stat().st_size for file in files_of(path) if file.is_file()), memory_held()
     try:
-        with native_output_held_back(shown=False), memory_limited(allowed):
+        with native_output_held_back(shown=False), memory_limited(GROWTH * size + SLACK):
             runtime = kind.open_file(path, threads=threads or cores(), precision=precision)
-            scores = runtime(np.zeros((1, *runtime.input_shape), np.float32))
+            runtime(np.zeros((1, *runtime.input_shape), np.float32))
     except (UserError, ModelFileError):
         raise
-    except Exception as error:  # each runtime has its own types for a file that is not a network
+    except Exception as error:  # a file that is not a network
         raise ModelFileError(reason_of(error)) from None
-    if scores.shape != (1, runtime.num_classes):
-        raise ModelFileError(f"it must output scores (B, {runtime.num_classes}), it outputs {scores.shape}")
-    if not np.isfinite(scores).all():
-        raise ModelFileError("its scores for a black clip hold NaN or infinite values")
-    return runtime
-
-
-def reason_of(error: Exception) -> str:
-    """Return the reason in an error of a runtime on one line, without codes and positions in the runtime's source."""
-    if isinstance(error, MemoryError) or re.search(NO_MEMORY, str(error)):
-        return "it needs too much memory for a file of its size"
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    reason = lines[-1] if re.match(SOURCE_POSITION, lines[0]) else re.sub(ERROR_CODE, "", lines[0])
-    return first_line(ValueError(reason))
+    return runtime if held is None else replace(runtime, memory=max(memory_held() - held, 0))

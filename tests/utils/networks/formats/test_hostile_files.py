@@ -6,7 +6,9 @@ import os
 import numpy as np
 import pytest
 
-from tests.exported_files import BIASES, SHAPE, SUFFIXES, WEIGHTS, onnx_model, write_exported
+from tests.exported_files import BIASES, SHAPE, SUFFIXES, WEIGHTS, onnx_model, random_clips, write_exported
+from utils.base.errors import UserError
+from utils.networks.exported import ExportedModel
 from utils.networks.formats.format import check_interface
 from utils.networks.formats.opening import open_runtime
 from utils.networks.model_file import ModelFileError
@@ -164,21 +166,63 @@ def test_scores_that_are_not_finite_are_refused(tmp_path):
     model = onnx_model()
     biases = next(each for each in model.graph.initializer if each.name == "biases")
     biases.raw_data = np.array([np.nan, 0, 0], np.float32).tobytes()
-    assert reason_for(save(model, tmp_path / "net.onnx")) == "its scores for a black clip hold NaN or infinite values"
+    assert reason_for(save(model, tmp_path / "net.onnx")) == "its scores hold NaN or infinite values"
+
+
+def with_nodes(path, nodes: list[tuple], **constants):
+    """Write the network with nodes (operation, inputs, outputs, attributes) before its last; it outputs "all"."""
+    from onnx import helper, numpy_helper
+
+    model = onnx_model()
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    last = model.graph.node.pop()
+    last.input[0] = "all"
+    model.graph.node.extend(helper.make_node(*node[:3], **node[3]) for node in nodes)
+    model.graph.node.append(last)
+    return save(model, path)
+
+
+SUM = [("ReduceSum", ["huge"], ["sum"], {"keepdims": 0}), ("Add", ["scores", "sum"], ["all"], {})]
+BRIGHTNESS = ("ReduceMean", ["clip"], ["brightness"], {"keepdims": 0})
 
 
 def test_a_graph_that_fills_the_memory_is_refused(tmp_path):
     """A file of a kilobyte could make the machine unusable."""
-    from onnx import helper, numpy_helper
+    nodes = [("ConstantOfShape", ["size"], ["huge"], {}), *SUM]
+    path = with_nodes(tmp_path / "net.onnx", nodes, size=np.array([5 * 10**9]))
+    assert reason_for(path) == "it needs too much memory for a file of its size"
 
-    model = onnx_model()
-    one = numpy_helper.from_array(np.ones(1, np.float32))
-    model.graph.initializer.append(numpy_helper.from_array(np.array([5 * 10**9]), "size"))
-    model.graph.node[-1].input[0] = "all"
-    for node in (
-        helper.make_node("ReduceSum", ["huge"], ["sum"], keepdims=0),
-        helper.make_node("Add", ["scores", "sum"], ["all"]),
-    ):
-        model.graph.node.insert(len(model.graph.node) - 1, node)
-    model.graph.node.insert(0, helper.make_node("ConstantOfShape", ["size"], ["huge"], value=one))
-    assert reason_for(save(model, tmp_path / "net.onnx")) == "it needs too much memory for a file of its size"
+
+@pytest.mark.parametrize("kind", ["infinite", "memory"])
+def test_the_checks_hold_for_every_call(tmp_path, kind):
+    """A file that behaves for a black clip would end in a traceback, or fill the memory, at the first video."""
+    path, growth = tmp_path / "net.onnx", np.float32(3.9e6)
+    if kind == "infinite":
+        nodes = [("Mul", ["brightness", "growth"], ["product"], {}), ("Exp", ["product"], ["sum"], {}), SUM[1]]
+    else:
+        nodes = [("Mul", ["brightness", "growth"], ["product"], {}), ("Cast", ["product"], ["number"], {"to": 7})]
+        nodes += [("Reshape", ["number", "one"], ["size"], {}), ("ConstantOfShape", ["size"], ["huge"], {}), *SUM]
+    runtime = open_runtime(with_nodes(path, [BRIGHTNESS, *nodes], growth=growth, one=np.array([1])), threads=1)
+    clips = random_clips(1)
+    reason = {"infinite": "its scores hold NaN or infinite values", "memory": "it needs too much memory for a file of"}
+    with pytest.raises(ModelFileError, match=reason[kind]):
+        runtime(clips | 128)
+    with pytest.raises(UserError, match=rf"^{path}: {reason[kind]}"):
+        ExportedModel(runtime).predict_on_batch(clips | 128)
+    assert np.isfinite(runtime(0 * clips)).all()
+
+
+def test_scores_that_are_no_probabilities_are_refused(tmp_path):
+    """A file that states probabilities but outputs logits would end in a traceback, or give confidences of NaN."""
+    runtime = open_runtime(write_exported(tmp_path / "net.onnx"), threads=1)
+    with pytest.raises(UserError, match=r"net\.onnx: its scores must be probabilities, as it states, found others"):
+        ExportedModel(runtime, temperature=1.0).predict_on_batch(random_clips())
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES[1:])
+def test_damaged_metadata_is_one_line(tmp_path, suffix):
+    """A file that was edited would end in a traceback about bytes."""
+    path = write_exported(tmp_path / f"net{suffix}", metadata={"class_names": ["a"]})
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"class_names", b"class\xffnames"))
+    assert "utf-8" in reason_for(path).lower()

@@ -2,12 +2,14 @@
 
 import importlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.exported_files import SUFFIXES, logits_of, probabilities_of, random_clips, write_exported
 from utils.base.errors import UserError
+from utils.networks.exported import ExportedModel
 from utils.networks.formats.opening import open_runtime
 
 
@@ -51,6 +53,15 @@ def test_metadata(tmp_path, suffix):
     runtime = open_runtime(write_exported(tmp_path / f"net{suffix}", metadata=about), threads=1)
     assert json.loads(runtime.metadata) == about
     assert open_runtime(write_exported(tmp_path / f"plain{suffix}"), threads=1).metadata is None
+
+
+def test_zeros_of_integers_stand_for_half_a_step(tmp_path):
+    """The loss of an int8 file would be ten times that of its float32 file, by 69 nats for each zero."""
+    runtime = open_runtime(write_exported(tmp_path / "net.onnx", temperature=1.0), threads=1)
+    rounded = replace(runtime, step=1 / 256, run=lambda clips: np.array([[255, 0, 0], [128, 127, 0]], np.float32) / 256)
+    found = ExportedModel(rounded, temperature=2.0).predict_on_batch(random_clips(2))
+    expected = np.log([[1, 1 / 1024, 1 / 1024], [128 / 255, 127 / 255, 1 / 512]])
+    np.testing.assert_allclose(found, 2 * expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
