@@ -32,7 +32,7 @@ def make_parser() -> ArgumentParser:
     arguments.add_recipe_argument(parser, default="; by default recipes/demo.yaml, or default.yaml for your own data")
     parser.add_argument("--output_path", type=output_folder, default="demo", help="folder for all output")
     arguments.add_overwrite_argument(parser)
-    parser.add_argument("--dry_run", action="store_true", help="list the training runs with an estimate of their time")
+    parser.add_argument("--dry_run", action="store_true", help="list the training runs and their states")
     add_setting(
         parser,
         DistillationOptions,

@@ -13,7 +13,6 @@ import pydantic
 
 from utils.base.errors import UserError
 from utils.base.files import write_json
-from utils.base.options import TRAINED_TEACHERS
 from utils.base.schemas import Count, NonNegative, Schema, read_checked
 from utils.networks.averaging import WHOLE_CLIP, AveragedViews
 
@@ -71,9 +70,7 @@ class Row:
     def name(self) -> str:
         teacher = {"scratch": "C3D (scratch)", "sports1m": "C3D (Sports-1M)"}.get(self.teacher, self.teacher)
         if self.role == "teacher":
-            if self.teacher in TRAINED_TEACHERS:
-                return f"teacher: {teacher}"
-            return f"{teacher} used directly" if teacher.endswith("teacher") else f"{teacher} teacher used directly"
+            return f"teacher: {teacher}"
         if self.role == "alone":
             return "student alone"
         return f"student of {teacher}, T {self.temperature:g}, alpha {self.alpha:g}"

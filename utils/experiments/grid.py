@@ -117,7 +117,6 @@ class Grid:
 
     experiment: Experiment
     data: DataOptions
-    class_count: int
     splits: dict[str, Split]
     cells: tuple[Cell, ...]
     groups: np.ndarray | None
@@ -148,7 +147,7 @@ def grid_of(experiment: Experiment, data: DataOptions, clips: ClipDataset, finge
         for seed in experiment.seeds:
             cells += cells_of(experiment, fold, seed, common, unlabelled)
     groups, _ = groups_or_reason(clips.paths, pattern)
-    return Grid(experiment, data, len(clips.class_names), splits, tuple(cells), groups.keys if groups else None)
+    return Grid(experiment, data, splits, tuple(cells), groups.keys if groups else None)
 
 
 def cells_of(experiment: Experiment, fold: str, seed: int, common: dict, unlabelled: Sequence[dict]) -> Iterator[Cell]:

@@ -55,10 +55,9 @@ def run(experiment: Experiment) -> dict:
 
 
 def dry_run(experiment: Experiment) -> None:
-    """Print the state of each cell and an estimate of the remaining time; train nothing.
+    """Print the state of each cell; train nothing.
 
-    The estimate comes from a few steps of each network on random clips. If arrays are missing, all videos are expected
-    to be readable, and it is not checked what given teachers have seen.
+    If arrays are missing, all videos are expected to be readable, and it is not checked what given teachers have seen.
     """
     check_devices(experiment.student_training)
     origin, folder = experiment.origin, experiment.output_path
@@ -66,7 +65,7 @@ def dry_run(experiment: Experiment) -> None:
         grid = checked(make_grid(experiment, data))
     else:
         grid, videos = expected_grid(experiment)
-        print(f"no arrays yet: {videos} videos have to be read first; this time is not estimated")
+        print(f"no arrays yet: {videos} videos have to be read first")
     print_plan(grid)
 
 

@@ -45,6 +45,8 @@ def draw_history(history: np.ndarray, log_path: Path, *, title: str, kept: int) 
 class TrainingCurves(Display):
     """Loss and accuracy of training and validation by epoch in two panels, with the kept epoch marked.
 
+    The terms of a distillation loss are in the CSV alone: a hard term of weight 0.1 would set the scale of the panel.
+
     kept: row of the epoch whose weights are kept. stacked: one panel above the other, for narrow pages.
     """
 
@@ -65,8 +67,6 @@ class TrainingCurves(Display):
         for axes, factor, name, text in (
             (loss_axes, 1, "loss", "training"),
             (loss_axes, 1, "val_loss", "validation"),
-            (loss_axes, 1, "val_hard_loss", "validation, hard term"),
-            (loss_axes, 1, "val_soft_loss", "validation, soft term"),
             (accuracy_axes, 100, "accuracy", "training"),
             (accuracy_axes, 100, "val_accuracy", "validation"),
             (accuracy_axes, 100, "val_agreement", "agreement with the teacher (validation)"),

@@ -84,7 +84,7 @@ def test_teachers_are_checked_in_each_fold(arrays, make_files, make_cell, capsys
     check_given_teachers(cells, dataset, splits, fail_on_leak=False)
     printed = capsys.readouterr().out.splitlines()
     assert [line.partition(" in ")[0] for line in printed] == [
-        f"two: warning: x teacher used directly has seen {seen} of its 6 test clips"
+        f"two: warning: teacher: x has seen {seen} of its 6 test clips"
     ]
     check_given_teachers(cells[:1], dataset, splits, fail_on_leak=True)
     with pytest.raises(UserError, match=r"--fail_on_leak: --sources x=.*same_net\.keras must be new to .* of two, but"):
