@@ -13,12 +13,14 @@ class Answer:
     """Class probabilities of a whole video, float64 `(C,)`, in the order of `class_names`.
 
     The video shows none of the classes as far as the model can tell if all probabilities are below `threshold`.
+    milliseconds: the time of decoding, resizing and the models, the latter a share of their batch; None if unknown.
     """
 
     video: str
     class_names: tuple[str, ...]
     probabilities: np.ndarray
     threshold: float = 0.0
+    milliseconds: dict[str, float] | None = None
 
     @property
     def confidence(self) -> float:

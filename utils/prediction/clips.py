@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,18 @@ from utils.prediction.predictor import Predictor
 from utils.video.video import VideoError, read_clip_and_info
 
 
+@dataclass(frozen=True)
+class Read:
+    """The views of a video for each model, uint8 `(V, *input_shape)`, and how long they took.
+
+    decode: milliseconds until the frames were decoded and resized as in stage 1. resize: from these to the views.
+    """
+
+    views: list[np.ndarray]
+    decode: float
+    resize: float
+
+
 def predict_videos(predictor: Predictor, paths: Sequence[str | os.PathLike]) -> Iterator[Answer | Unreadable]:
     """Yield an answer for each video, in order; for a video that cannot be read, the reason.
 
@@ -23,40 +37,41 @@ def predict_videos(predictor: Predictor, paths: Sequence[str | os.PathLike]) -> 
     """
     size = predictor.options.batch_size
 
-    def read(path: Path) -> list[np.ndarray] | Unreadable:
+    def read(path: Path) -> Read | Unreadable:
         return read_views(predictor, path)
 
     threads = min(cores(), max(len(paths), 1))
     videos = read_ahead(read, map(Path, paths), threads=threads, ahead=2 * size, name="decoder")
     with contextlib.closing(videos), batch_loop() as check:
-        group: list[tuple[str, list[np.ndarray] | Unreadable]] = []
+        group: list[tuple[str, Read | Unreadable]] = []
         for path, found in videos:
             group.append((str(path), found))
-            if sum(not isinstance(each, Unreadable) for _, each in group) == size:
+            if sum(isinstance(each, Read) for _, each in group) == size:
                 yield from answers_of(predictor, group)
                 group = []
             check()
         yield from answers_of(predictor, group)
 
 
-def answers_of(
-    predictor: Predictor, group: Sequence[tuple[str, list[np.ndarray] | Unreadable]]
-) -> Iterator[Answer | Unreadable]:
+def answers_of(predictor: Predictor, group: Sequence[tuple[str, Read | Unreadable]]) -> Iterator[Answer | Unreadable]:
     """Yield the answers for a group of videos from one batch per model."""
-    readable = [views for _, views in group if not isinstance(views, Unreadable)]
+    readable, start = [found.views for _, found in group if isinstance(found, Read)], time.perf_counter()
     probabilities = iter(predictor.probabilities([np.stack(batch) for batch in zip(*readable)]) if readable else ())
+    model = 1000 * (time.perf_counter() - start) / max(len(readable), 1)
     for name, found in group:
         if isinstance(found, Unreadable):
             yield found
         else:
-            yield Answer(name, predictor.class_names, next(probabilities), predictor.threshold)
+            times = {"decode": found.decode, "resize": found.resize, "model": model}
+            yield Answer(name, predictor.class_names, next(probabilities), predictor.threshold, times)
 
 
-def read_views(predictor: Predictor, path: Path) -> list[np.ndarray] | Unreadable:
-    """Return the views of a video for each model of `predictor`, uint8 `(V, *input_shape)`.
+def read_views(predictor: Predictor, path: Path) -> Read | Unreadable:
+    """Return the views of a video for each model of `predictor`.
 
     The video is decoded once per shape in which stage 1 stored the clips of the models.
     """
+    start = time.perf_counter()
     try:
         shapes = {member.stored_shape for member in predictor.members}
         short_videos = predictor.options.short_videos
@@ -65,4 +80,6 @@ def read_views(predictor: Predictor, path: Path) -> list[np.ndarray] | Unreadabl
         return Unreadable(str(path), str(error))
     except Exception as error:  # a damaged file may raise anything; the others get their answers
         return Unreadable(str(path), f"{type(error).__name__}: {' '.join(str(error).split())}")
-    return [member.views_of(clips[member.stored_shape], predictor.options.views) for member in predictor.members]
+    decoded, views = time.perf_counter(), predictor.options.views
+    found = [member.views_of(clips[member.stored_shape], views) for member in predictor.members]
+    return Read(found, 1000 * (decoded - start), 1000 * (time.perf_counter() - decoded))

@@ -41,6 +41,8 @@ def test_forms_of_the_answers(videos):
         assert float(share) == pytest.approx(100 * answer["confidence"], abs=0.051)
         assert float(row["probability_1"]) == pytest.approx(answer["confidence"], abs=1e-6)
         assert sum(each["probability"] for each in answer["top"]) == pytest.approx(1)
+        assert list(answer["milliseconds"]) == ["decode", "resize", "model"]
+        assert min(answer["milliseconds"].values()) > 0
 
 
 def test_damaged_videos_among_others(videos):
