@@ -11,7 +11,7 @@ from utils.base.drawing import Display, label
 from utils.base.files import plain
 from utils.evaluation.figures import add_legend, draw_with_intervals, styles
 from utils.evaluation.tables import markdown_table, percent_with_interval
-from utils.export.measuring import Measurement
+from utils.export.measuring import Measurement, measured
 from utils.export.verification import Verification
 from utils.networks.formats.format import files_of
 from utils.networks.formats.opening import format_of
@@ -22,14 +22,16 @@ def row_of(
     kind: str,
     precision: str,
     verification: Verification,
-    measurement: Measurement | None,
-    floats: dict[str, str],
+    threads: int | None,
 ) -> dict:
-    """Return a row of the table as plain values for JSON.
+    """Return a row of the table as plain values for JSON; it is measured on up to `threads` threads unless None.
 
-    floats: which operators of a quantised file compute in float32, see `in_float`. Values that were not measured are
-    None.
+    in_float: which operators of a quantised file compute in float32. Values that were not measured are None.
     """
+    measurement = None
+    if threads is not None:
+        print(f"measuring {path.name} in {precision}")
+        measurement = measured(path, threads, "bfloat16" if precision == "bfloat16" else "float32")
     unknown = dict.fromkeys(Measurement.__dataclass_fields__)
     return plain(
         {
@@ -41,7 +43,7 @@ def row_of(
             "agreement": verification.agreement,
             "largest_difference": verification.largest_difference,
             "accuracy": None if verification.accuracy is None else asdict(verification.accuracy),
-            "in_float": floats,
+            "in_float": in_float(path, kind) if precision == "int8" else {},
         }
     )
 

@@ -1,6 +1,6 @@
 """Export a recogniser: convert, quantise, verify, measure, and only then put the files in place."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,11 +17,10 @@ from utils.data.clips import open_clips
 from utils.export.clips import ComparisonClips, calibration_clips, clips_of_data, synthetic_clips
 from utils.export.described import described, kept_files, metadata_for
 from utils.export.folder import publish, staging_folder
-from utils.export.measuring import Measurement, measured
 from utils.export.packages import requirements
 from utils.export.program import write_program
-from utils.export.results import AccuracyByLatency, in_float, notes_of, row_of, table
-from utils.export.verification import Verified, compared, expected_probabilities, verify
+from utils.export.results import AccuracyByLatency, notes_of, row_of, table
+from utils.export.verification import compared, expected_probabilities, verify
 from utils.export.writing import write_files
 from utils.networks.export_record import ExportMetadata, ExportRecord
 from utils.networks.formats.folding import in_float32
@@ -104,53 +103,26 @@ def staged_export(task: Task, folder: Path) -> tuple[ExportRecord, list[dict]]:
     names = exported_names(task.stem, task.options)
     metadata, clips, output_path = task.metadata, task.clips, task.options.output_path
     write_files(task.recognizer.model, names, folder, metadata=metadata, calibration=task.calibration)
-    verified = verified_files(task, names, folder)
+    verified = {name: verify(folder / name, *names[name], clips, task.expected, metadata) for name in names}
     files = {name: described(folder / name, *names[name], found) for name, found in verified.items()}
-    same = compared(task.expected, task.expected, clips)
-    keras = task.recognizer.path
-    rows = [row_of(keras, "keras", "float32", same, measured_if_asked(task, keras), {})]
+    threads = task.threads if task.options.measure else None
+    rows = [row_of(task.recognizer.path, "keras", "float32", compared(task.expected, task.expected, clips), threads)]
     for name, (kind, precision) in names.items():
-        path = folder / name
-        floats = in_float(path, kind) if precision == "int8" else {}
-        rows.append(row_of(path, kind, precision, verified[name].verification, measured_if_asked(task, path), floats))
-        if (bfloat16 := verified[name].bfloat16) is not None:
-            rows.append(row_of(path, kind, "bfloat16", bfloat16, measured_if_asked(task, path, "bfloat16"), {}))
+        for compute, found in ((precision, verified[name].verification), ("bfloat16", verified[name].bfloat16)):
+            if found is not None:
+                rows.append(row_of(folder / name, kind, compute, found, threads))
     files |= kept_files(output_path, task.stem, metadata, files)
     record = ExportRecord(**dict(metadata), record=task.recognizer.record, files=files)
     write_json(folder / f"{task.stem}.json", record.model_dump())
-    write_json(folder / f"{task.stem}_table.json", table_of(task, rows))
+    about = {"source": clips.source, "count": clips.count}
+    content = {"rows": rows, "clips": about, "notes": notes_of(rows), "hardware": hardware()}
+    write_json(folder / f"{task.stem}_table.json", content)
     write_text(folder / "example.py", EXAMPLE.read_text())
     write_program(folder / "predict.pyz")
     existing = output_path / "requirements.txt"
     kinds = {file.type for file in files.values()}
     write_text(folder / existing.name, requirements(kinds, existing.read_text() if existing.is_file() else ""))
     return record, rows
-
-
-def verified_files(task: Task, names: Mapping[str, tuple[str, str]], folder: Path) -> dict[str, Verified]:
-    """Compare all files in `folder` with Keras; see `verify`."""
-    found = {}
-    for name, (kind, precision) in names.items():
-        found[name] = verify(folder / name, kind, precision, task.clips, task.expected, task.metadata)
-        for formats, verification in ((precision, found[name].verification), ("bfloat16", found[name].bfloat16)):
-            if verification is not None:
-                difference = f"largest difference {verification.largest_difference:.1g}"
-                print(f"{name} in {formats}: {difference} on {task.clips.count} {task.clips.source}")
-    return found
-
-
-def measured_if_asked(task: Task, path: Path, precision: str = "float32") -> Measurement | None:
-    """Return the measurement of a file; None with --no_measure or if it could not be measured."""
-    if not task.options.measure:
-        return None
-    print(f"measuring {path.name}")
-    return measured(path, task.threads, precision)
-
-
-def table_of(task: Task, rows: list[dict]) -> dict:
-    """Return the content of NAME_table.json."""
-    clips = {"source": task.clips.source, "count": task.clips.count}
-    return {"rows": rows, "clips": clips, "notes": notes_of(rows), "hardware": hardware()}
 
 
 def report(task: Task, rows: list[dict]) -> None:

@@ -28,6 +28,9 @@ class Verification:
     agreement: float
     accuracy: Interval | None
 
+    def __str__(self) -> str:
+        return f"largest difference {self.largest_difference:.1g}, {self.agreement:.1%} of classes"
+
 
 @dataclass(frozen=True)
 class Verified:
@@ -74,12 +77,17 @@ def verify(
         return compared(found, expected, clips), runtime.is_dynamic
 
     (verification, is_dynamic), keras = run("float32"), clips.accuracy(expected)
+    print(f"{path.name}: {verification} on {clips.count} {clips.source}")
     if precision == "int8":
         check_integers(path.name, verification, keras, clips)
         return Verified(verification, is_dynamic)
     check_floats(path.name, verification, clips)
-    bfloat16 = run("bfloat16")[0] if format_of(kind).has_bfloat16 and cpu_has_bfloat16() else None
-    return Verified(verification, is_dynamic, bfloat16 if bfloat16 and keeps_classes(bfloat16, keras) else None)
+    if not (format_of(kind).has_bfloat16 and cpu_has_bfloat16()):
+        return Verified(verification, is_dynamic)
+    bfloat16 = run("bfloat16")[0]
+    is_kept = keeps_classes(bfloat16, keras)
+    print(f"{path.name} in bfloat16: {bfloat16}; predict.py computes it in {'bfloat16' if is_kept else 'float32'}")
+    return Verified(verification, is_dynamic, bfloat16 if is_kept else None)
 
 
 def compared(found: np.ndarray, expected: np.ndarray, clips: ComparisonClips) -> Verification:
