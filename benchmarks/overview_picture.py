@@ -59,7 +59,6 @@ def test_clips(experiment: Path, seed: int) -> tuple[list[dict], dict[str, float
     from utils.base.errors import UserError
     from utils.data.clips import open_clips
     from utils.networks.recognizer import load_recognizer
-    from utils.runs.records import recorded_split
     from utils.video.video import read_clip
 
     if not (experiment / "videos" / "synthetic.json").is_file():
@@ -74,7 +73,7 @@ def test_clips(experiment: Path, seed: int) -> tuple[list[dict], dict[str, float
     for role in ROLES:
         (path,) = (experiment / "cells" / by_role[role]["cell"]).glob("*.keras")
         recognizer = load_recognizer(path, argument="--experiment")
-        rows = recorded_split(recognizer.record).test
+        rows = recognizer.record.split.as_split().test
         predicted[role] = recognizer.logits(dataset, rows).argmax(axis=1)
     generator = np.random.default_rng(seed)
     shown = []

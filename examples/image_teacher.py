@@ -121,12 +121,12 @@ def write_scores(path: Path, scores, question, about: dict) -> None:
     import numpy as np
 
     from utils.base.files import write_json, written_beside
-    from utils.runs.records import split_record
+    from utils.runs.clips import RecordedSplit
 
     split, labels = question.split, question.dataset.labels
     correct = scores[: len(labels), 0].argmax(axis=1) == labels
     accuracy = {name: float(correct[getattr(split, name)].mean()) for name in ("train", "validation")}
-    about |= {"accuracy": accuracy, "key": question.key(), "split": split_record(split)}
+    about |= {"accuracy": accuracy, "key": question.key(), "split": RecordedSplit.of(split).model_dump()}
     with written_beside(path) as temporary, open(temporary, "wb") as file:
         np.save(file, scores)
     write_json(path.with_suffix(".json"), about)

@@ -17,7 +17,7 @@ from utils.base.parser import ArgumentParser
 from utils.base.progress import progress
 from utils.runs.cost import Cost, cost_of_weights
 from utils.runs.files import check_scores
-from utils.training.views_file import read_views_file
+from utils.runs.scores import read_views_file
 
 Predict = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -53,7 +53,7 @@ def loading(model: str) -> Iterator[None]:
 def require_size(folder: Path, frames: int, height: int, width: int) -> None:
     """Raise UserError unless the views in `folder` have the input size of the network."""
     about = read_views_file(folder / "views.json", argument="--views_path")
-    found = [about[name] for name in ("frames", "height", "width")]
+    found = [about.frames, about.height, about.width]
     if found != [frames, height, width]:
         raise UserError(
             f"--views_path: {folder} must hold views of {frames} frames {height}x{width}, found {found[0]} frames "
@@ -104,7 +104,7 @@ def network_costs(model, forward: Callable, folder: Path) -> tuple[Cost, Cost]:
     import torch
 
     about = read_views_file(folder / "views.json", argument="--views_path")
-    clip = torch.zeros(1, about["frames"], 3, about["height"], about["width"])
+    clip = torch.zeros(1, about.frames, 3, about.height, about.width)
     whole = torch_cost(forward, clip, model.eval().state_dict().values())
     layer = last_linear(model)
     last = linear_cost(layer.in_features, layer.out_features)
@@ -129,7 +129,7 @@ def write_scores(
     is_own = sorted(class_names) == sorted(wanted)
     order = [list(class_names).index(name) for name in wanted] if is_own else slice(None)
 
-    rows = [open_array(folder / f"rows_{view}.npy", "--views_path") for view in range(about["answers"])]
+    rows = [open_array(folder / f"rows_{view}.npy", "--views_path") for view in range(about.answers)]
     arrays = None
     with progress(sum(map(len, rows)), unit="clips") as advance:
         for view, rows_of_view in enumerate(rows):
@@ -139,7 +139,7 @@ def write_scores(
                 logits, features = predict(np.asarray(clips[batch]))
                 found = logits[:, order], features
                 if arrays is None:
-                    size = (about["clips"], about["answers"])
+                    size = (about.clips, about.answers)
                     arrays = [np.full((*size, part.shape[1]), np.nan, np.float32) for part in found]
                 for output, part in zip(arrays, found):
                     output[rows_of_view[batch], view] = part
@@ -149,7 +149,10 @@ def write_scores(
         if path is not None:
             with written_beside(path) as temporary, open(temporary, "wb") as file:
                 np.save(file, output)
-            write_json(path.with_suffix(".json"), about | ({"cost": cost.model_dump()} if cost else {}))
+            write_json(
+                path.with_suffix(".json"),
+                about.model_dump(exclude_none=True) | ({"cost": cost.model_dump()} if cost else {}),
+            )
     use = "for --source" if is_own else "which are not the classes of the videos"
     print(f"wrote {args.output_path}: logits of {len(class_names)} classes, {use}")
     if args.features_path is not None:

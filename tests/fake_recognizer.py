@@ -1,14 +1,17 @@
 """Recognisers with given scores instead of a network."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from utils.networks.recognizer import Recognizer
-from utils.runs.record_schema import digest_of_rows
-from utils.runs.records import split_record
+from utils.base.options import DataOptions
+from utils.base.schemas import checked
+from utils.networks.recognizer import Recognizer, save_model
+from utils.runs.clips import digest_of_rows
+from utils.runs.record import FORMAT, Record, make_record
 
 
 @dataclass
@@ -52,20 +55,28 @@ def fake_recognizer(path, *, num_classes=3, frames=16, record=None, scores=None)
     return FakeRecognizer(Path(path), FakeModel(num_classes, frames), record, scores)
 
 
-def record_of(dataset, split) -> dict:
-    """Return the parts of a record that show which clips a recogniser has seen."""
-    return {
-        "class_names": list(dataset.class_names),
-        "split": split_record(split),
-        "arrays": dataset.fingerprint(),
-        "arguments": {"group_pattern": None},
-    }
+def record_of(dataset, split, **about) -> Record:
+    """Return the record of a student that was trained on these clips; `about` are further fields."""
+    options = [DataOptions(dataset.frames.path, dataset.frames.path.with_name("labels.npy"), group_pattern=None)]
+    record = make_record(
+        dataset,
+        split,
+        input_shape=(16, 32, 32, 3),
+        options=options,
+        kept={"epoch": 1, "val_accuracy": 0.5},
+        history_path=Path("history.npy"),
+        fingerprint="0" * 64,
+        kind="student",
+    )
+    return record.changed(**about)
 
 
-def valid_record(*, class_names=("a", "b", "c"), input_shape=(16, 32, 32, 3), **fields) -> dict:
-    """Return a complete record of a training on nine clips without paths, but for the fingerprint of the model."""
+def record_content(*, class_names=("a", "b", "c"), input_shape=(16, 32, 32, 3), **fields) -> dict:
+    """Return the JSON of a record of a training on nine clips without paths."""
     rows = {"train": [0, 1, 2, 3], "validation": [4, 5], "test": [6, 8]}
     return {
+        "format": FORMAT,
+        "fingerprint": "0" * 64,
         "kind": "student",
         "class_names": list(class_names),
         "input": {"shape": list(input_shape), "channels": "rgb", "range": "0..255", "sampling": "middles"},
@@ -84,6 +95,16 @@ def valid_record(*, class_names=("a", "b", "c"), input_shape=(16, 32, 32, 3), **
         "versions": {"keras": "3"},
         **fields,
     }
+
+
+def valid_record(**fields) -> Record:
+    """Return the record of `record_content`."""
+    return checked(json.dumps(record_content(**fields)), Record, what="record")
+
+
+def save_recognizer(model, path, record: Record) -> None:
+    """Write a model with its record."""
+    record.changed(fingerprint=save_model(model, path)).save(path)
 
 
 def recorded_test(**fields) -> dict:

@@ -10,10 +10,10 @@ from utils.data.groups import groups_or_reason
 from utils.evaluation.evaluation_report import EvaluationReport
 from utils.evaluation.protocol import Conditions
 from utils.evaluation.results import comparisons, scores_of
-from utils.evaluation.seen import Seen
 from utils.evaluation.tables import names_of
 from utils.evaluation.testing import ChosenClips, Predictions
 from utils.networks.recognizer import Recognizer
+from utils.runs.seen import Seen
 
 UCF101 = (
     "ApplyEyeMakeup ApplyLipstick Archery BabyCrawling BalanceBeam BandMarching BaseballPitch Basketball "

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.fake_recognizer import valid_record
 from tests.utils.experiments.test_grid import make_experiment
 from utils.base.options import DataOptions, DistillationOptions, TrainingOptions, ViewOptions
 from utils.data.clip_hashes import hashes_of_all
@@ -13,7 +14,7 @@ from utils.data.loading import SplitDataset
 from utils.data.protocols import make_split
 from utils.evaluation.testing import with_seen_unlabelled
 from utils.experiments.grid import make_grid
-from utils.runs.records import make_record
+from utils.runs.record import make_record
 from utils.training import stages
 from utils.training.question import Question
 from utils.training.state import settings_of
@@ -62,8 +63,14 @@ def key_of_logits(files):
 
 def record_of_model(files):
     data = loaded(files)
-    about = {"input_shape": (16, 32, 32, 3), "options": [], "kept": {"epoch": 1}, "history_path": "h"}
-    return make_record(data.dataset, data.split, **about)["arrays"]
+    about = {
+        "input_shape": (16, 32, 32, 3),
+        "options": [DataOptions(files["--data"], files["--data"])],
+        "kept": {"epoch": 1},
+        "history_path": "h",
+    }
+    about |= {"fingerprint": "0" * 64, "kind": "student"}
+    return make_record(data.dataset, data.split, **about).arrays
 
 
 def leaks_of_record(files):
@@ -101,7 +108,8 @@ def test_every_use_depends_on_every_frame(files, name, use):
 def test_changed_unlabelled_clips_of_a_record_are_noted(files):
     """Leaks of the test clips would be searched in other clips than those of the training."""
     data = loaded(files).dataset
-    record = {"unlabelled": {"files": [{"path": str(files["--unlabelled"]), "arrays": leaks_of_record(files)[0]}]}}
+    unlabelled = {"files": [{"path": str(files["--unlabelled"]), "arrays": leaks_of_record(files)[0]}], "leaks": {}}
+    record = valid_record(unlabelled=unlabelled)
     assert with_seen_unlabelled(data, record)[1] == ""
     change_one_byte(files["--unlabelled"])
     assert with_seen_unlabelled(data, record)[1].endswith("changed since the training.")

@@ -85,7 +85,7 @@ def test_records_describe_the_models(workplace):
     assert record["arguments"]["temperature"] == 4.0
     assert [record["arguments"][name] for name in ("views", "view_seed", "flip")] == [8, 0, True]
     teacher = json.loads((folder / "models/teacher.json").read_text())
-    assert record["teacher"] == teacher["fingerprint"]
+    assert record["teachers"] == [teacher["fingerprint"]]
     assert record["split"]["test"] == teacher["split"]["test"]
 
 
@@ -95,15 +95,15 @@ def test_records_hold_the_calibration_of_the_saved_model(workplace, name):
     folder, _, report = workplace
     recognizer = load_recognizer(folder / "models" / name, argument="")
     record, dataset = recognizer.record, open_clips(folder / "arrays/frames.npy", folder / "arrays/labels.npy")
-    rows = np.array(record["split"]["rows"]["validation"])
+    rows = np.array(record.split.rows.validation)
     expected = fit_calibration(dataset.labels[rows], recognizer.logits(dataset, rows))
-    assert record["calibration"]["temperature"] == pytest.approx(expected.temperature, rel=1e-3)
-    assert record["calibration"]["threshold"] == pytest.approx(expected.threshold, abs=1e-4)
-    assert (record["calibration"]["clips"], record["calibration"]["rows"]) == (len(rows), "validation")
-    assert record["clip_seconds"]["median"] == pytest.approx(16 / 25)  # 20 frames at 25 per second, 16 of them used
-    assert record["clip_seconds"]["clips"] == len(record["split"]["rows"]["train"])
+    assert record.calibration.temperature == pytest.approx(expected.temperature, rel=1e-3)
+    assert record.calibration.threshold == pytest.approx(expected.threshold, abs=1e-4)
+    assert (record.calibration.clips, record.calibration.rows) == (len(rows), "validation")
+    assert record.clip_seconds.median == pytest.approx(16 / 25)  # 20 frames at 25 per second, 16 of them used
+    assert record.clip_seconds.clips == len(record.split.rows.train)
     results = {result["recognizer"]: result for result in json.loads(report.splitlines()[-1])["recognizers"]}
-    assert results[f"models/{name}"]["calibrated"]["threshold"] == record["calibration"]["threshold"]
+    assert results[f"models/{name}"]["calibrated"]["threshold"] == record.calibration.threshold
 
 
 @pytest.mark.parametrize(("name", "epochs"), [("teacher", 6), ("student", 2)])
@@ -239,7 +239,7 @@ def test_an_ensemble_and_a_teacher_of_another_framework(workplace):
     both = ["--source", "models/teacher.h5", "scores.npy", "--views", 1, "--epochs", 1, "--log_path", "logs/both"]
     printed = run("KD_training.py", *arrays, *SMALL, *both, "--output_path", "models/both.keras", cwd=folder)
     assert "teacher average of 2:" in printed
-    assert len(json.loads((folder / "models/both.json").read_text())["teacher"]) == 2
+    assert len(json.loads((folder / "models/both.json").read_text())["teachers"]) == 2
     assert np.load(folder / "logs/both.npy")["soft_loss"][0] > 0
 
 

@@ -8,11 +8,12 @@ import pytest
 from tests.fake_recognizer import fake_recognizer, record_of
 from utils.base.errors import UserError
 from utils.base.options import DataOptions
+from utils.base.schemas import read_checked
 from utils.data.clips import open_clips
 from utils.data.protocols import make_split
 from utils.evaluation import run as evaluation
 from utils.evaluation.metrics import calibration_error
-from utils.runs.record_schema import FORMAT
+from utils.runs.record import Record
 
 PATTERN = r"_g(\d+)_"  # the same groups in all classes
 
@@ -30,7 +31,7 @@ def recognizer(arrays, tmp_path, monkeypatch):
     dataset = open_clips(data.data, data.annotations)
     split = make_split(dataset.labels, dataset.paths, class_names=dataset.class_names, group_pattern=PATTERN)
     record = record_of(dataset, split)
-    record["arguments"]["group_pattern"] = PATTERN
+    record.arguments.group_pattern = PATTERN
     (tmp_path / "s.h5").write_bytes(b"")
     scores = 5 * np.eye(3, dtype=np.float32)[dataset.labels]
     scores[split.test[0]] = [-9, 9, 9]  # one clip is misclassified
@@ -84,22 +85,22 @@ def test_views_are_averaged(arrays, recognizer, monkeypatch, capsys):
 def test_calibrate(arrays, recognizer, monkeypatch, capsys):
     """Temperature and threshold would come from test clips, or not reach the record and the results."""
     data, _ = arrays
-    labels, rows = np.load(data.annotations), recognizer.record["split"]["rows"]
+    labels, rows = np.load(data.annotations), recognizer.record.split.rows.model_dump()
     generator = np.random.default_rng(0)
     recognizer.scores[:] = generator.normal(0, 4, recognizer.scores.shape) + 3 * np.eye(3)[labels]
-    before = dict(recognizer.record)
+    before = recognizer.record
     evaluation.evaluate(data, [recognizer.path], calibrate=True)
     assert recognizer.asked[: len(rows["validation"])] == rows["validation"]
     assert "note: s.h5: temperature and rejection threshold are rough" in capsys.readouterr().out
-    record = json.loads(recognizer.path.with_suffix(".json").read_text())
-    calibration = record.pop("calibration")
-    assert record == before | {"format": FORMAT}
+    record = read_checked(recognizer.path.with_suffix(".json"), Record)
+    calibration = record.calibration.model_dump()
+    assert record.changed(calibration=None, test=None, cost=None).model_dump() == before.model_dump()
     validation, test = (softmax_of(recognizer.scores[rows[name]], calibration) for name in ("validation", "test"))
     correct = validation.argmax(axis=1) == labels[rows["validation"]]
     assert calibration["threshold"] == pytest.approx(validation.max(axis=1)[correct].min(), abs=2e-6)
     assert (calibration["clips"], calibration["rows"]) == (len(rows["validation"]), "validation")
 
-    object.__setattr__(recognizer, "record", record | {"calibration": calibration})
+    object.__setattr__(recognizer, "record", record)
     result = evaluation.evaluate(data, [recognizer.path])["recognizers"][0]
     correct, kept = test.argmax(axis=1) == labels[rows["test"]], test.max(axis=1) >= calibration["threshold"]
     found = result["calibrated"]
@@ -151,13 +152,13 @@ def test_leaks_are_printed_and_written(arrays, recognizer, tmp_path, capsys):
 
 
 def recognizer_rows(recognizer, name):
-    return recognizer.record["split"]["rows"][name]
+    return getattr(recognizer.record.split.rows, name)
 
 
 def test_fail_on_leak(arrays, recognizer):
     """A leaking test split would be evaluated despite --fail_on_leak."""
     data, _ = arrays
-    recognizer.record["arguments"]["group_pattern"] = r"Class(\d)/"  # puts the group of each test clip into training
+    recognizer.record.arguments.group_pattern = r"Class(\d)/"  # puts the group of each test clip into training
     with pytest.raises(UserError, match=r"^--fail_on_leak: 6 of 6 test clips must share nothing .*\(group\)$"):
         evaluation.evaluate(data, [recognizer.path], fail_on_leak=True)
     assert recognizer.asked == []

@@ -72,7 +72,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(data, tmp_path, capsys):
     for found, expected in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(found, expected)
     assert "stay as drawn" not in capsys.readouterr().out
-    assert whole.record["arguments"]["mixing"] == "shift"
+    assert whole.record.arguments.mixing == "shift"
     results = evaluation.evaluate(data, [whole.output_path])["recognizers"][0]
     assert results["multiply_accumulates"] > 0
     assert results["parameters"] == one.count_params()
@@ -83,9 +83,9 @@ def test_a_resumed_training_equals_an_uninterrupted_one(data, tmp_path, capsys):
 def test_a_student_learns_from_a_teacher_with_another_input(data, teacher, tmp_path, mode):
     """Frames and sizes of teacher and student differ."""
     trained = train(data, tmp_path, source=teacher, teacher_mode=mode, frames=3)
-    assert trained.record["kind"] == "distilled student"
+    assert trained.record.kind == "distilled student"
     assert np.isfinite(trained.history["val_soft_loss"]).all()
-    assert trained.record["input"]["shape"] == [3, 32, 32, 3]
+    assert trained.record.input.shape == [3, 32, 32, 3]
 
 
 def test_pretrained_weights_are_the_start_of_training(data, tmp_path):
@@ -97,7 +97,7 @@ def test_pretrained_weights_are_the_start_of_training(data, tmp_path):
     settings = {"width": 1.0, "frames": 1, "alpha": 1.0, "student_weights": file}
     training = {"learning_rate": 1e-6, "backbone_rate": 0.1, "epochs": 2, "max_minutes": 1e-9}
     trained = train(data, tmp_path, training=training, **settings)
-    assert trained.record["student_weights"] == file_fingerprint(file)
+    assert trained.record.student_weights == file_fingerprint(file)
     backbone = load_recognizer(trained.output_path, argument="").model.get_layer("backbone")
     for found, expected in zip(normalisation_layers(backbone), normalisation_layers(network), strict=True):
         for one, other in zip(found.get_weights(), expected.get_weights()):

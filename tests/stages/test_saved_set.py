@@ -58,7 +58,7 @@ def save(arrays, tmp_path, monkeypatch):
     layers = [keras.Input(SHAPE), keras.layers.GlobalAveragePooling3D(), keras.layers.Dense(3)]
     model = keras.Sequential(layers)
     monkeypatch.setattr(stages, "draw_history", lambda *_, **__: None)
-    monkeypatch.setattr(stages, "cost_record", lambda _: {})  # is computed before the files are written
+    monkeypatch.setattr(stages, "cost_if_known", lambda _: None)  # is computed before the files are written
 
     def save(number, suffix=".keras", history=None, **training):
         model.layers[-1].kernel.assign(np.full((3, 3), float(number)))
@@ -83,7 +83,7 @@ def training_of(folder, suffix):
     assert visible == {f"net{suffix}", "net.json", "net.npy", "net.csv", "net.md"}
     recognizer = load_recognizer(folder / f"net{suffix}", argument="--recognizer")
     number = int(recognizer.model.get_weights()[0][0, 0])
-    assert recognizer.record["arguments"]["seed"] == number
+    assert recognizer.record.arguments.seed == number
     assert f"--epochs {1 + number} " in (folder / "net.md").read_text()
     assert len(np.load(folder / "net.npy")) == len((folder / "net.csv").read_text().splitlines()) - 1 == 1 + number
     return number
@@ -167,7 +167,7 @@ def test_a_kill_never_leaves_a_model_without_its_record(save, tmp_path, former, 
         if is_model:
             try:
                 record = load_recognizer(folder / "net.keras", argument="").record
-                verdicts.append(record["arguments"]["seed"])
+                verdicts.append(record.arguments.seed)
             except UserError as refused:
                 verdicts.append(str(refused).partition(", ")[2].partition(";")[0])
         for path in ("net.keras", "net.json", "net.npy", "net.csv", "net.md"):
@@ -199,11 +199,11 @@ def test_histories_with_nan_give_a_complete_set(save, tmp_path, capsys, losses, 
     """A NaN in the kept epoch would end the run with a traceback and leave a model without its record."""
     trained = save(NEW, history=history_of(*losses, hard=hard), keep=keep)
     record = json.loads((tmp_path / "out/net.json").read_text(), parse_constant=refuse)
-    assert record["validation"] == trained.record["validation"]
+    assert record["validation"] == trained.record.validation
     assert record["validation"]["val_loss"] == loss
     assert record["kept_epoch"] == kept[keep]
     np.testing.assert_array_equal(np.load(tmp_path / "out/net.npy")["val_loss"], losses)
-    assert load_recognizer(tmp_path / "out/net.keras", argument="").record == record
+    assert load_recognizer(tmp_path / "out/net.keras", argument="").record.model_dump() == record
     assert ("no epoch has a finite validation loss" in capsys.readouterr().out) == (loss is None)
 
 
@@ -230,8 +230,8 @@ def test_a_training_that_ends_with_nan(make_arrays, tmp_path, capsys, keep_going
         assert {path.suffix for path in (tmp_path / "out").iterdir()} <= {".log"}
         return
     trained = stages.train_student(**settings)
-    assert trained.record["validation"]["val_loss"] is None
-    assert trained.record["validation"]["val_accuracy"] == 0.0  # scores that are NaN are no prediction of class 0
+    assert trained.record.validation["val_loss"] is None
+    assert trained.record.validation["val_accuracy"] == 0.0  # scores that are NaN are no prediction of class 0
     assert np.isnan(trained.history["val_loss"]).all()
     assert "best so far" not in capsys.readouterr().out
     assert {path.name for path in (tmp_path / "out").glob("[!.]*")} == {

@@ -73,7 +73,7 @@ def test_few_labels_do_not_change_the_split(data, tmp_path, fitted):
     """A student with 2 labelled clips per class would be tested on other clips than its competitors."""
     trained = train(data, tmp_path, "few", DistillationOptions(alpha=1.0, labels_per_class=2), batch_size=2)
     assert np.bincount(fitted["labels"][fitted["split"].train]).tolist() == [2, 2, 2]
-    assert len(trained.record["split"]["rows"]["train"]) == 18 == fitted["epoch_clips"]
+    assert len(trained.record.split.rows.train) == 18 == fitted["epoch_clips"]
     results = evaluation.evaluate(data, [trained.output_path])  # data.split is "auto", as in the record
     assert results["recognizers"][0]["clips"] == 6
     assert results["recognizers"][0]["split"] == "group, seed 0"
@@ -83,13 +83,13 @@ def test_unlabelled_clips_are_trained_on_without_labels(data, inputs, tmp_path, 
     """They would be ignored, or count as clips of a class; the baseline would take fewer steps."""
     distillation = DistillationOptions(labels_per_class=2, **inputs)
     trained = train(data, tmp_path, "distilled", distillation, views=1)
-    train_rows = trained.record["split"]["rows"]["train"]
+    train_rows = trained.record.split.rows.train
     assert fitted["split"].train.tolist() == [*train_rows, *range(30, 36)]
     assert fitted["labels"][30:].tolist() == [-1] * 6
     np.testing.assert_array_equal(fitted["targets"]["teacher_logits"][30:], np.load(inputs["source"])[30:])
     trained = train(data, tmp_path, "alone", replace(distillation, alpha=1.0))
     assert (len(fitted["split"].train), fitted["epoch_clips"]) == (6, 18 + 6)
-    assert "unlabelled" not in trained.record
+    assert trained.record.unlabelled is None
 
 
 def test_a_student_of_percentages_learns_logarithms(data, inputs, tmp_path, fitted, capsys):
@@ -104,7 +104,7 @@ def test_a_student_of_percentages_learns_logarithms(data, inputs, tmp_path, fitt
     trained = train(data, tmp_path, "logits", DistillationOptions(**inputs, source_scores="logits"), views=1)
     np.testing.assert_allclose(fitted["targets"]["teacher_logits"][rows], 100 * np.exp(expected[rows]), rtol=1e-5)
     assert "scores.npy: logits\n" in capsys.readouterr().out
-    assert trained.record["arguments"]["source_scores"] == "logits"
+    assert trained.record.arguments.source_scores == "logits"
 
 
 @pytest.mark.slow
@@ -125,7 +125,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(data, inputs, tmp_path):
     resumed, whole = run("resumed"), run("whole")
     names = [name for name in whole.history.dtype.names if name not in TIMING_FIELDS]
     np.testing.assert_array_equal(resumed.history[names], whole.history[names])
-    assert whole.record["kept_epoch"] == resumed.record["kept_epoch"] == 2
+    assert whole.record.kept_epoch == resumed.record.kept_epoch == 2
     one, other = (load_recognizer(trained.output_path, argument="").model for trained in (resumed, whole))
     for found, expected in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(found, expected)

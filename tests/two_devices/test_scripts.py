@@ -45,12 +45,12 @@ def test_networks_and_records_equal_those_of_one_device(folder, name):
     assert "training on" not in printed
     for one, other in zip(weights, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
-    assert (record["devices"], record["arguments"]["devices"]) == (2, 2)
-    assert (record_of_one["devices"], record_of_one["arguments"]["devices"]) == (1, 1)
-    assert record["cost"] == record_of_one["cost"]
-    assert record["calibration"]["clips"] == record_of_one["calibration"]["clips"] > 0
-    for name, value in record_of_one["validation"].items():
-        assert record["validation"][name] == pytest.approx(value, rel=1e-4, abs=2e-5), name
+    assert (record.devices, record.arguments.get("devices")) == (2, 2)
+    assert (record_of_one.devices, record_of_one.arguments.get("devices")) == (1, 1)
+    assert record.cost == record_of_one.cost
+    assert record.calibration.clips == record_of_one.calibration.clips > 0
+    for name, value in record_of_one.validation.items():
+        assert record.validation[name] == pytest.approx(value, rel=1e-4, abs=2e-5), name
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Atomic file writes, lock files, fingerprints and checks of free disk space."""
 
+import codecs
 import contextlib
 import contextvars
 import csv
@@ -17,8 +18,9 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from utils.base.errors import UserError
-from utils.base.strict_json import parse_json
+import pydantic_core
+
+from utils.base.errors import UserError, first_line
 
 _DELAYED = contextvars.ContextVar("renames that replaced_together delays", default=None)
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
@@ -163,12 +165,16 @@ def write_json(path: str | os.PathLike, content) -> None:
 
 
 def read_json(path: str | os.PathLike, *, what: str | None = None, limit: int = JSON_BYTES):
-    """Read a JSON file. Raises UserError that starts with `what`, by default the path, if it is not valid JSON.
+    """Read a JSON file without a schema. Raises UserError that starts with `what`, by default the path, if it is none.
 
-    See `read_limited` and `parse_json` for what is refused.
+    See `read_limited` and `pydantic_core.from_json` for what is refused.
     """
     what = what or str(path)
-    return parse_json(read_limited(path, what=what, limit=limit), what=what)
+    content = read_limited(path, what=what, limit=limit).removeprefix(codecs.BOM_UTF8)
+    try:
+        return pydantic_core.from_json(content, allow_inf_nan=False)
+    except ValueError as error:
+        raise UserError(f"{what} is not a JSON file: {first_line(error)}") from None
 
 
 def read_limited(path: str | os.PathLike, *, what: str, limit: int) -> bytes:
@@ -264,7 +270,7 @@ def escaped(text: str) -> str:
 def plain(value):
     """Return a copy of `value` as in JSON: paths become strings, tuples become lists.
 
-    NaN and infinities, which JSON does not have, become None.
+    NaN and infinities, which JSON does not have, become None, and texts that are no Unicode are escaped.
     """
     if isinstance(value, dict):
         return {name: plain(item) for name, item in value.items()}
@@ -272,7 +278,7 @@ def plain(value):
         return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return str(value) if isinstance(value, Path) else value
+    return escaped(str(value)) if isinstance(value, (Path, str)) else value
 
 
 def beside_history(log_path: Path, suffix: str) -> Path:

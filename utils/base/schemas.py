@@ -1,5 +1,6 @@
 """Checks of JSON files against pydantic models, with errors in one line."""
 
+import codecs
 import dataclasses
 import json
 import os
@@ -9,9 +10,10 @@ from collections.abc import Callable
 from typing import Annotated, TypeVar
 
 import pydantic
+import pydantic_core
 
 from utils.base.errors import UserError
-from utils.base.files import JSON_BYTES, read_json
+from utils.base.files import JSON_BYTES, read_limited
 
 SHOWN = 80  # characters of a value in an error message
 
@@ -64,21 +66,36 @@ def read_checked(
     """Read a JSON file as an instance of a pydantic model.
 
     Raises UserError for the first problem: the file is missing or not a regular file, is larger than `limit` bytes, is
-    not JSON (see `parse_json`), or a field is missing, unknown, or has a wrong type or value. The message starts with
-    `what`, by default the path, and ends with `remedy`, which says what to do.
+    not JSON, or a field is missing, unknown, or has a wrong type or value. The message starts with `what`, by default
+    the path, and ends with `remedy`, which says what to do.
     """
+    what = what or str(path)
     try:
-        return checked(read_json(path, what=what, limit=limit), schema, what=what or str(path))
+        return checked(read_limited(path, what=what, limit=limit), schema, what=what)
     except UserError as error:
         raise UserError(f"{error}; {remedy}" if remedy else str(error)) from None
 
 
-def checked(content, schema: type[Model], *, what: str) -> Model:
-    """Return parsed JSON as an instance of a pydantic model. Raises UserError that names the first wrong field."""
+def checked(text: bytes | str, schema: type[Model], *, what: str) -> Model:
+    """Return JSON text as an instance of a pydantic model. Raises UserError that names the first wrong field.
+
+    If the schema has a NEWEST format, a text of a newer one is said to be newer instead.
+    """
+    text = text.encode(errors="replace") if isinstance(text, str) else text.removeprefix(codecs.BOM_UTF8)
     try:
-        return schema.model_validate(content)
+        return schema.model_validate_json(text)
     except pydantic.ValidationError as error:
-        raise UserError(f"{what}: {_described(error.errors(include_url=False)[0], content)}") from None
+        problem = error.errors(include_url=False)[0]
+    if problem["type"] == "json_invalid":
+        raise UserError(f"{what} is not a JSON file: {problem['ctx']['error']}")
+    content = pydantic_core.from_json(text)
+    newest, found = getattr(schema, "NEWEST", None), content.get("format") if isinstance(content, dict) else None
+    if newest is not None and isinstance(found, int) and found > newest:
+        raise UserError(
+            f"{what} must have the format {newest} or an older one, found {shown(found)}; it was written by a newer "
+            "version of the project"
+        )
+    raise UserError(f"{what}: {_described(problem, content)}")
 
 
 def shown(value) -> str:

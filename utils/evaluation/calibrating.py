@@ -8,18 +8,17 @@ import numpy as np
 
 from utils.base.devices import jit_compile
 from utils.base.errors import UserError
-from utils.base.files import replaced_together, write_json
+from utils.base.files import replaced_together
 from utils.data.clips import ClipDataset
 from utils.networks.recognizer import Recognizer
-from utils.runs.calibration import calibration_note, fit_calibration
-from utils.runs.record_schema import FORMAT
-from utils.runs.records import record_path, recorded_split, same_clips
+from utils.runs.calibration import Calibration, calibration_note, fit_calibration
+from utils.runs.record import record_path
 
 
-def calibration_record(model, dataset: ClipDataset, rows: np.ndarray, *, batch_size: int) -> dict:
+def calibration_of(model, dataset: ClipDataset, rows: np.ndarray, *, batch_size: int) -> Calibration | None:
     """Fit the calibration of a trained model to view 0 of the validation clips `rows`, for its record.
 
-    The result has the key "calibration". It is empty, after a note, if the clips or the logits allow none.
+    It is None, after a note, if the clips or the logits allow none.
     """
     model.jit_compile = jit_compile()
     recognizer = Recognizer(Path(), model, None)
@@ -28,10 +27,10 @@ def calibration_record(model, dataset: ClipDataset, rows: np.ndarray, *, batch_s
         calibration = fit_calibration(dataset.labels[rows], logits)
     except ValueError as error:
         print(f"note: the record has no calibration, because {error}.")
-        return {}
+        return None
     if note := calibration_note(calibration.clips):
         print(f"note: {note}")
-    return {"calibration": calibration.model_dump()}
+    return calibration
 
 
 def calibrate_recorded(recognizer: Recognizer, dataset: ClipDataset, *, batch_size: int) -> Recognizer:
@@ -46,27 +45,27 @@ def calibrate_recorded(recognizer: Recognizer, dataset: ClipDataset, *, batch_si
         raise UserError(f"--calibrate: {path} is an exported file; calibrate its Keras file, and export it again")
     if record is None:
         raise UserError(f"--calibrate: {path} must have a record that says which clips are validation clips, has none")
-    if not same_clips(record, dataset):
+    if not record.arrays.has_clips_of(dataset):
         raise UserError(f"--calibrate: --data must hold the arrays that {path} was trained on, holds others")
-    rows = recorded_split(record).validation
+    rows = record.split.as_split().validation
     logits = recognizer.logits(dataset, rows, batch_size=batch_size)
     try:
         calibration = fit_calibration(dataset.labels[rows], logits)
     except ValueError as error:
         raise UserError(f"--calibrate: {path} cannot be calibrated: {error}") from None
-    return replace(recognizer, record=record | {"format": FORMAT, "calibration": calibration.model_dump()})
+    return replace(recognizer, record=record.changed(calibration=calibration))
 
 
 def store_calibrations(recognizers: Sequence[Recognizer]) -> None:
     """Write the records of recognisers from `calibrate_recorded`, all or none, and print their calibrations."""
     with replaced_together():
         for recognizer in recognizers:
-            write_json(record_path(recognizer.path), recognizer.record)
+            recognizer.record.save(recognizer.path)
     for recognizer in recognizers:
-        found = recognizer.record["calibration"]
+        found = recognizer.record.calibration
         print(
-            f"wrote {record_path(recognizer.path)}: temperature {found['temperature']:.3g} and rejection threshold "
-            f"{found['threshold']:.3g} from {found['clips']} validation clips"
+            f"wrote {record_path(recognizer.path)}: temperature {found.temperature:.3g} and rejection threshold "
+            f"{found.threshold:.3g} from {found.clips} validation clips"
         )
-        if note := calibration_note(found["clips"]):
+        if note := calibration_note(found.clips):
             print(f"note: {recognizer.path.name}: {note}")

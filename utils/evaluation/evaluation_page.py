@@ -8,8 +8,8 @@ from utils.evaluation import sections
 from utils.evaluation.evaluation_report import EvaluationReport
 from utils.evaluation.pages import write_page
 from utils.evaluation.protocol import data_terms, unknown
-from utils.evaluation.seen import warnings
 from utils.evaluation.tables import percent_with_interval, points, significance, unique
+from utils.runs.seen import warnings
 
 SECTIONS = {
     "verdict": "Verdict",

@@ -9,8 +9,8 @@ from utils.data.clips import ClipDataset
 from utils.data.groups import Groups
 from utils.evaluation.pictures import Picture, drawn
 from utils.evaluation.protocol import Conditions
-from utils.evaluation.seen import mark
 from utils.evaluation.testing import Predictions, are_comparable
+from utils.runs.seen import mark
 
 
 @dataclass(frozen=True, eq=False)

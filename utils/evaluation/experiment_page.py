@@ -9,8 +9,8 @@ from utils.evaluation.figures import AccuracyBars, AccuracyByCost, AccuracyByTem
 from utils.evaluation.pages import Cell, Table, table, write_page
 from utils.evaluation.pictures import Picture, drawn
 from utils.evaluation.protocol import Conditions, arguments_table
-from utils.evaluation.seen import mark
 from utils.evaluation.tables import percent_with_interval, points, unique
+from utils.runs.seen import mark
 
 SECTIONS = {
     "verdict": "Verdict",

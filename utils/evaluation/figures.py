@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib import colormaps, ticker
 
 from utils.base.drawing import Display, label
-from utils.evaluation.seen import mark
 from utils.evaluation.tables import names_of
+from utils.runs.seen import mark
 
 LEGEND_ROWS = 28  # entries in a column of a legend
 HIGHEST = 400  # inches; matplotlib refuses images of 2^16 pixels or more

@@ -15,7 +15,6 @@ from utils.evaluation.pages import Table, table
 from utils.evaluation.recorded import training_command
 from utils.evaluation.tables import unique
 from utils.evaluation.testing import Predictions, described
-from utils.runs.records import recorded_split
 
 
 @dataclass(frozen=True)
@@ -79,24 +78,22 @@ def recognizer_terms(predictions: Predictions) -> list[tuple[str, list[str]]]:
     """Return the terms of one recogniser: how it was made, by its record."""
     recognizer, record = predictions.recognizer, predictions.recognizer.record
     terms = [("File", [str(recognizer.path)])]
-    if record is None or "kind" not in record:
+    if record is None:
         return [*terms, ("Training", ["unknown, because there is no record"])]
-    split = recorded_split(record)
+    split = record.split.as_split()
     sizes = f"{len(split.train)} training, {len(split.validation)} validation and {len(split.test)} test clips"
-    arguments = record["arguments"]
-    seeds = [f"{name.replace('_', ' ')} {arguments[name]}" for name in ("seed", "view_seed") if name in arguments]
-    kept = record["kept_epoch"]
+    arguments = record.arguments
+    seeds = [f"seed {arguments.get('seed')}", f"view seed {arguments.view_seed}"]
     terms += [
-        ("Kind", [record["kind"]]),
-        ("Fingerprint of the file (SHA-256)", [record["fingerprint"]]),
+        ("Kind", [record.kind]),
+        ("Fingerprint of the file (SHA-256)", [record.fingerprint]),
         ("Split of the training", [f"{described(split)}: {sizes}"]),
-        ("Training", [f"epoch {kept} kept, {duration(record.get('seconds', 0.0))}", ", ".join(seeds)]),
+        ("Training", [f"epoch {record.kept_epoch} kept, {duration(record.seconds)}", ", ".join(seeds)]),
         ("Training command", [training_command(recognizer) or "unknown, because the log of the training is missing"]),
-        ("Versions in training", [", ".join(f"{name} {version}" for name, version in record["versions"].items())]),
+        ("Versions in training", [", ".join(f"{name} {version}" for name, version in record.versions.items())]),
     ]
-    teacher = record.get("teacher")
-    if teacher:
-        terms.append(("Fingerprints of its teachers", [teacher] if isinstance(teacher, str) else list(teacher)))
+    if record.teachers:
+        terms.append(("Fingerprints of its teachers", record.teachers))
     return terms
 
 

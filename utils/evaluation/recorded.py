@@ -23,16 +23,12 @@ def training_curves(recognizer: Recognizer, title: str) -> TrainingCurves:
     The history is looked for where the record says, then next to the model. Raises UserError with the reason if there
     is none, or if its kept epoch is not the one in the record.
     """
-    record = recognizer.record
-    if record is None:
-        raise UserError("there is no record, so the history of the training is unknown")
-    path = _found(recognizer, ".csv")
+    path, record = _found(recognizer, ".csv"), recognizer.record
     history = _read_history(path)
-    kept = record["kept_epoch"]
-    rows = np.flatnonzero(history["epoch"] == kept)
-    recorded = record.get("validation", {}).get("val_accuracy")
+    rows = np.flatnonzero(history["epoch"] == record.kept_epoch)
+    recorded = record.validation.get("val_accuracy")
     if not len(rows) or "val_accuracy" not in history.dtype.names:
-        raise UserError(f"{path} does not hold the kept epoch, {kept}")
+        raise UserError(f"{path} does not hold the kept epoch, {record.kept_epoch}")
     if recorded is not None and abs(history["val_accuracy"][rows[0]] - recorded) > TOLERANCE:
         raise UserError(f"{path} is the history of another training")
     return TrainingCurves(history, title, int(rows[0]), stacked=True)
@@ -50,10 +46,9 @@ def training_command(recognizer: Recognizer) -> str | None:
 
 def _found(recognizer: Recognizer, suffix: str) -> Path:
     """Return the path of the history with another suffix. Raises UserError if there is no such file."""
-    named = (recognizer.record or {}).get("history")
-    if named is None:
-        raise UserError("the record names no history")
-    path = beside_history(Path(named), suffix)
+    if recognizer.record is None:
+        raise UserError("there is no record, so the history of the training is unknown")
+    path = beside_history(Path(recognizer.record.history), suffix)
     for folder in (path.parent, recognizer.path.parent):
         if (found := _with_name(folder, path.name)) is not None:
             return found

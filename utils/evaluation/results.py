@@ -19,9 +19,7 @@ from utils.evaluation.tables import summary
 from utils.evaluation.testing import Predictions, are_comparable
 from utils.networks.cost import multiply_accumulates
 from utils.networks.recognizer import Recognizer
-from utils.runs.calibration import recorded_calibration
 from utils.runs.files import result_names
-from utils.runs.records import record_path
 
 TOP = 5
 
@@ -93,7 +91,7 @@ def calibrated_result(predictions: Predictions) -> dict | None:
     `kept_correct` and `rejected_wrong` are shares of the correct and of the wrong predictions, None if there are none.
     """
     clips, recognizer = predictions.clips, predictions.recognizer
-    calibration = recorded_calibration(recognizer.record, what=f"--recognizer: {record_path(recognizer.path)}")
+    calibration = recognizer.record.calibration if recognizer.record is not None else None
     if calibration is None:
         return None
     logits = predictions.logits.astype(np.float64) / calibration.temperature

@@ -23,7 +23,6 @@ from utils.networks.averaging import recorded_views
 from utils.networks.cost import milliseconds_per_clip
 from utils.networks.recognizer import load_recognizer
 from utils.runs.files import result_names
-from utils.runs.records import same_clips
 
 
 def evaluate(
@@ -60,8 +59,8 @@ def evaluate(
         recognizer = load_recognizer(
             path, argument="--recognizer", channels=channels, input_scale=input_scale, precision=precision
         )
-        if group_pattern is None and recognizer.record is not None and same_clips(recognizer.record, dataset):
-            group_pattern = recognizer.record["arguments"]["group_pattern"]
+        if group_pattern is None and recognizer.record is not None and recognizer.record.arrays.has_clips_of(dataset):
+            group_pattern = recognizer.record.arguments.group_pattern
         check_length(data, dataset, recognizer.input_shape)
         if calibrate:
             recognizer = calibrate_recorded(recognizer, dataset, batch_size=batch_size)

@@ -14,10 +14,10 @@ from utils.evaluation.pictures import Picture
 from utils.evaluation.protocol import arguments_table, recognizer_terms
 from utils.evaluation.recorded import training_curves
 from utils.evaluation.reliability import ReliabilityDiagram
-from utils.evaluation.seen import seen_cell
 from utils.evaluation.sheets import contact_sheets
 from utils.evaluation.tables import percent_with_interval, points, significance
 from utils.evaluation.testing import Predictions, are_comparable
+from utils.runs.seen import seen_cell
 
 PAIRS = 15  # most confused pairs on the page
 AREAS = {"roc_auc": "ROC AUC", "average_precision": "average precision"}
@@ -27,7 +27,7 @@ def comparison_table(report: EvaluationReport) -> Table:
     header = ["recogniser", "kind", "seen", "accuracy (95 % interval)", "top-5", "macro F1", "parameters", "GMAC", "MB"]
     rows = []
     for name, each, result in zip(report.names, report.predictions, report.results):
-        kind = (each.recognizer.record or {}).get("kind", "unknown")
+        kind = each.recognizer.record.kind if each.recognizer.record is not None else "unknown"
         costs = [number_text(result["parameters"], "{:,}"), number_text(result["multiply_accumulates"], "{:.3f}", 1e-9)]
         costs += [number_text(result["megabytes"], "{:.1f}"), number_text(result["milliseconds_per_clip"], "{:.1f}")]
         accuracy = Cell(percent_with_interval(result["interval"]), result["top1"])
@@ -196,8 +196,9 @@ def calibration(report: EvaluationReport) -> dict:
 def sheets(report: EvaluationReport) -> list:
     """Return the contact sheets of the first recogniser and its teacher, or otherwise the next one."""
     numbers = [number for number, _ in report.compared]
-    kinds = {number: (report.predictions[number].recognizer.record or {}).get("kind", "") for number in numbers}
-    other = next((number for number in numbers if "teacher" in kinds[number]), next(iter(numbers), None))
+    records = {number: report.predictions[number].recognizer.record for number in numbers}
+    teachers = (number for number, record in records.items() if record is not None and record.is_of_teacher)
+    other = next(teachers, next(iter(numbers), None))
     names = [report.names[0]] if other is None else [report.names[0], report.names[other]]
     second = None if other is None else report.predictions[other]
     return contact_sheets(report.predictions[0], second, names, report.dataset)
@@ -216,6 +217,6 @@ def training(report: EvaluationReport, number: int) -> dict:
 
 
 def recognizer(name: str, predictions: Predictions) -> dict:
-    arguments = (predictions.recognizer.record or {}).get("arguments")
-    shown = arguments_table(name, arguments) if arguments else None
+    record = predictions.recognizer.record
+    shown = arguments_table(name, record.arguments.model_dump(exclude_unset=True)) if record is not None else None
     return {"name": name, "terms": recognizer_terms(predictions), "arguments": shown}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.data.leak_report import short_form
-from utils.evaluation.seen import mark, seen_cell, warnings
+from utils.runs.seen import mark, seen_cell, warnings
 
 
 def table(results: Sequence[dict]) -> str:

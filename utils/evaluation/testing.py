@@ -12,10 +12,10 @@ from utils.data.leak_finder import LeakFinder
 from utils.data.leak_report import LeakReport
 from utils.data.protocols import Split
 from utils.data.split_checks import split_differences
-from utils.evaluation.seen import Seen, seen_clips
 from utils.networks.averaging import WHOLE_CLIP, AveragedViews, averaged_logits
 from utils.networks.recognizer import Recognizer
-from utils.runs.records import recorded_split, same_clips
+from utils.runs.record import Record
+from utils.runs.seen import Seen, seen_clips
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def choose_test_clips(
         rows, protocol = asked_rows(dataset, asked)
         seen = seen_clips(record, dataset, rows, path=path)
         return ChosenClips(rows, dataset.labels[rows], dataset.class_names, protocol, (), seen, asked)
-    if record is None or not same_clips(record, dataset):
+    if record is None or not record.arrays.has_clips_of(dataset):
         rows, protocol = asked_rows(dataset, asked)
         rows, labels, notes = matched_by_name(recognizer, dataset, rows)
         if record is not None:
@@ -88,7 +88,7 @@ def choose_test_clips(
         seen = seen_clips(record, dataset, rows, path=path)
         return ChosenClips(rows, labels, recognizer.class_names, protocol, tuple(notes), seen, asked)
 
-    recorded, notes = recorded_split(record), []
+    recorded, notes = record.split.as_split(), []
     differences = () if asked is None else split_differences(recorded, asked)
     if differences and not force:
         raise UserError(f"--recognizer {path} must be tested on the split in its record, but {'; '.join(differences)}")
@@ -134,16 +134,16 @@ def matched_by_name(recognizer: Recognizer, dataset: ClipDataset, rows: np.ndarr
     return rows[~is_unknown], labels[~is_unknown], notes
 
 
-def with_seen_unlabelled(dataset: ClipDataset, record: dict | None) -> tuple[ClipDataset, str]:
+def with_seen_unlabelled(dataset: ClipDataset, record: Record | None) -> tuple[ClipDataset, str]:
     """Return the dataset with the unlabelled clips in the record of a recogniser, and "".
 
     If a file in the record is missing, has changed or does not fit `dataset`, return `dataset` and a note on it.
     """
-    files = ((record or {}).get("unlabelled") or {}).get("files", [])
+    files = record.unlabelled.files if record is not None and record.unlabelled is not None else []
     try:
-        seen = with_unlabelled(dataset, [Path(file["path"]) for file in files])
+        seen = with_unlabelled(dataset, [Path(file.path) for file in files])
         parts = zip(seen.unlabelled, files)
-        problem = ", ".join(str(p.frames.path) for p, file in parts if file["arrays"] != p.fingerprint())
+        problem = ", ".join(str(p.frames.path) for p, file in parts if file.arrays.model_dump() != p.fingerprint())
         problem = problem and f"{problem} changed since the training"
     except UserError as error:
         problem = str(error).removeprefix("--unlabelled: ")

@@ -8,10 +8,10 @@ import numpy as np
 
 from utils.evaluation import intervals
 from utils.evaluation.intervals import Comparison, Interval
-from utils.evaluation.seen import Seen, over_folds, united
 from utils.evaluation.tables import unique
 from utils.experiments.cells import Cell, Row
 from utils.experiments.provenance import CellSeen
+from utils.runs.seen import Seen, over_folds, united
 
 
 @dataclass(frozen=True)

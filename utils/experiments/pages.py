@@ -16,6 +16,7 @@ from utils.experiments.cells import Cell
 from utils.experiments.grid import Grid
 from utils.experiments.provenance import record_of_source, seen_by
 from utils.networks.recognizer import Recognizer
+from utils.runs.record import Record
 
 HOME = "../../report.html"  # the page of the experiment, from that of a cell
 
@@ -52,4 +53,10 @@ def predictions_of_given(grid: Grid, cell: Cell, dataset: ClipDataset, logits: n
     record = None if others else record_of_source(first)
     seen = seen_by(cell, dataset, split).test
     clips = ChosenClips(split.test, dataset.labels[split.test], dataset.class_names, cell.fold, (), seen, split)
-    return Predictions(Recognizer(first, None, record), clips, logits, 0.0, views=cell.views.count)
+    return Predictions(
+        Recognizer(first, None, record if isinstance(record, Record) else None),
+        clips,
+        logits,
+        0.0,
+        views=cell.views.count,
+    )

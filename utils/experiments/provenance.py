@@ -7,13 +7,13 @@ import numpy as np
 
 from utils.base.argument_types import SCORES_SUFFIX
 from utils.base.errors import UserError
-from utils.base.files import file_fingerprint, read_json
+from utils.base.files import file_fingerprint
 from utils.data.clips import ClipDataset
 from utils.data.protocols import Split
-from utils.evaluation.seen import SEEN_SETS, Seen, seen_clips, united, warnings
 from utils.experiments.cells import Cell, Row
-from utils.networks.recognizer import read_record
-from utils.runs.records import record_path
+from utils.runs.record import Record, read_record
+from utils.runs.scores import ScoresFile, read_scores_file
+from utils.runs.seen import SEEN_SETS, Seen, seen_clips, united, warnings
 
 
 class CellSeen(NamedTuple):
@@ -33,8 +33,8 @@ def seen_by(cell: Cell, dataset: ClipDataset, split: Split) -> CellSeen:
         if not isinstance(part, Cell):
             about.append((part, record_of_source(part)))
         elif part.is_trained:
-            path = record_path(part.model_path)
-            about.append((part.model_path, read_json(path) if path.is_file() else None))
+            record = read_record(part.model_path, file_fingerprint, argument="--output_path")
+            about.append((part.model_path, record))
 
     def seen(rows: np.ndarray, sets: tuple[str, ...]) -> Seen:
         nothing = Seen(rows, np.zeros(0, np.int64))
@@ -43,20 +43,14 @@ def seen_by(cell: Cell, dataset: ClipDataset, split: Split) -> CellSeen:
     return CellSeen(seen(split.test, SEEN_SETS), seen(split.validation, SEEN_SETS[:1]))
 
 
-def record_of_source(path: Path) -> dict | None:
-    """Return the record of a given teacher; for scores, the arrays and the split of the views.json next to them.
+def record_of_source(path: Path) -> Record | ScoresFile | None:
+    """Return what the .json next to a given teacher states; None if there is none.
 
-    None if there is none. Raises UserError if it belongs to another model, or is no views.json.
+    Raises UserError if it is damaged, or belongs to another model.
     """
-    if path.suffix != SCORES_SUFFIX:
-        return read_record(path, file_fingerprint, argument="--sources")
-    about_path = record_path(path)
-    if not about_path.is_file():
-        return None
-    about = read_json(about_path)
-    if not isinstance(about, dict) or not isinstance(about.get("key"), dict):
-        raise UserError(f"--sources: {about_path} must be a copy of the views.json that --write_views wrote")
-    return {"arrays": about["key"]} | ({"split": about["split"]} if "split" in about else {})
+    if path.suffix == SCORES_SUFFIX:
+        return read_scores_file(path, argument="--sources")
+    return read_record(path, file_fingerprint, argument="--sources")
 
 
 def check_given_teachers(

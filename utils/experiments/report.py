@@ -13,7 +13,6 @@ from utils.base.options import TRAINED_TEACHERS
 from utils.base.run_log import command_line
 from utils.evaluation.experiment_page import FIGURES, ExperimentReport, figure_names, write_experiment_page
 from utils.evaluation.protocol import Conditions
-from utils.evaluation.seen import seen_cell, warnings
 from utils.evaluation.tables import markdown_table, percent_with_interval, points, unique
 from utils.experiments.cells import Cell
 from utils.experiments.lines import Line, lines_of, summarise
@@ -21,6 +20,7 @@ from utils.experiments.pages import link_to
 from utils.experiments.provenance import CellSeen
 from utils.networks.cost import milliseconds_per_clip
 from utils.networks.recognizer import load_recognizer
+from utils.runs.seen import seen_cell, warnings
 
 SEEN_NOTE = "Seen: test clips that are training or validation clips of the recogniser; no differences are given then."
 HEADER = ["recogniser", "validation", "seen", "test accuracy (95 % interval)", "minus student alone", "gap closed"]

@@ -133,12 +133,12 @@ def train(grid: Grid, cell: Cell) -> None:
     stage = train_teacher if cell.row.role == "teacher" else train_student
     output = OutputOptions(cell.model_path, cell.folder / "history")
     trained = stage(data=replace(grid.data, split=cell.fold), output=output, **cell.options)
-    validation = trained.record["validation"]
+    validation = trained.record.validation
     found = {
         "validation_accuracy": validation["val_accuracy"],
         "validation_loss": validation.get("val_hard_loss", validation["val_loss"]),
-        "kept_epoch": trained.record["kept_epoch"],
-        "seconds": trained.record["seconds"],
+        "kept_epoch": trained.record.kept_epoch,
+        "seconds": trained.record.seconds,
     }
     cell.write("trained", found)
 

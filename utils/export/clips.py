@@ -14,7 +14,6 @@ from utils.data.views import whole_view
 from utils.evaluation.intervals import Interval, accuracy_interval
 from utils.networks.averaging import recorded_views
 from utils.networks.recognizer import Recognizer
-from utils.runs.records import recorded_split, same_clips
 from utils.video.actions import ACTIONS, Look, render_clip
 
 BATCH = 4  # clips per call, more than one, so that a file with a dynamic batch is tested with it
@@ -64,16 +63,16 @@ def clips_of_data(recognizer: Recognizer, data: DataOptions, dataset: ClipDatase
     """
     check_length(data, dataset, recognizer.input_shape)
     record = recognizer.record
-    is_same = record is not None and same_clips(record, dataset)
-    others = np.arange(len(dataset)) if record else np.arange(1, len(dataset), 2)
-    rows = evenly(recorded_split(record).test if is_same else others, limit)
+    is_same = record is not None and record.arrays.has_clips_of(dataset)
+    others = np.arange(len(dataset)) if record is not None else np.arange(1, len(dataset), 2)
+    rows = evenly(record.split.as_split().test if is_same else others, limit)
 
     def read(numbers: np.ndarray) -> np.ndarray:
         return dataset.view_zero(rows[numbers], recognizer.input_shape)
 
     if not is_same:
         return ComparisonClips(read, len(rows), "clips of --data")
-    groups, _ = groups_or_reason(dataset.paths, record["arguments"]["group_pattern"])
+    groups, _ = groups_or_reason(dataset.paths, record.arguments.group_pattern)
     keys = groups.keys[rows] if groups else None
     return ComparisonClips(read, len(rows), "test clips", dataset.labels[rows], keys)
 
@@ -89,13 +88,13 @@ def calibration_clips(
     """
     check_length(data, dataset, recognizer.input_shape)
     record = recognizer.record
-    if record is not None and not same_clips(record, dataset):
+    if record is not None and not record.arrays.has_clips_of(dataset):
         raise UserError(
             f"--data: {data.data} must hold the clips that {recognizer.path} was trained on, as its record says which "
             "of them are training clips for --int8; found other clips"
         )
-    rows = evenly(np.arange(0, len(dataset), 2) if record is None else recorded_split(record).train, limit)
-    count = 1 if record is None else record["arguments"].get("views", 0) + 1
+    rows = evenly(np.arange(0, len(dataset), 2) if record is None else record.split.as_split().train, limit)
+    count = 1 if record is None else record.arguments.views + 1
     options = recorded_views(count, record).options
 
     def views() -> Iterator[np.ndarray]:

@@ -26,9 +26,7 @@ from utils.networks.export_record import (
 from utils.networks.formats.opening import format_of
 from utils.networks.recognizer import Recognizer
 from utils.prediction.predictor import class_names_of
-from utils.runs.calibration import recorded_calibration
-from utils.runs.record_schema import ClipSeconds, Input
-from utils.runs.records import record_path
+from utils.runs.record import Input
 
 CONVERTERS = ("tf2onnx", "onnx", "nncf")
 
@@ -43,19 +41,18 @@ def metadata_for(recognizer: Recognizer, options: ExportOptions, given: Predicti
     if record is not None and given.class_names is not None:
         raise UserError(f"--class_names is for models without a record, but {path} has one")
     has_names = record is not None or given.class_names is not None
-    calibration = recorded_calibration(record, what=f"--recognizer: {record_path(path)}")
-    seconds = (record or {}).get("clip_seconds")
+    calibration = record.calibration if record is not None else None
     return ExportMetadata(
         format=FORMAT,
         kind=KIND,
         source=Source(file=path.name, fingerprint=file_fingerprint(path)),
         class_names=list(class_names_of(recognizer, given)) if has_names else None,
-        input=Input(shape=list(recognizer.input_shape), channels="rgb", range="0..255", sampling="middles"),
-        stored_shape=record["arrays"]["shape"][1:] if record else None,
+        input=Input(shape=list(recognizer.input_shape)),
+        stored_shape=record.arrays.shape[1:] if record is not None else None,
         output=options.output,
         temperature=calibration.temperature if calibration else 1.0,
         threshold=calibration.threshold if calibration else None,
-        clip_seconds=ClipSeconds(**seconds) if seconds else None,
+        clip_seconds=record.clip_seconds if record is not None else None,
         cost=cost_of_model(recognizer.model),
         versions=installed_versions() | versions_of((*(format_of(kind).runtime for kind in FORMATS), *CONVERTERS)),
     )

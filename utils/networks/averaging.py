@@ -9,6 +9,7 @@ from scipy.special import log_softmax, logsumexp
 from utils.base.options import ViewOptions
 from utils.data.clips import ClipDataset
 from utils.networks.recognizer import Recognizer
+from utils.runs.record import Record
 
 VIEW_DEFAULTS = ViewOptions(views=0)
 
@@ -24,15 +25,13 @@ class AveragedViews:
 WHOLE_CLIP = AveragedViews()
 
 
-def recorded_views(count: int, record: dict | None, *, flip: bool = True) -> AveragedViews:
+def recorded_views(count: int, record: Record | None, *, flip: bool = True) -> AveragedViews:
     """Return `count` views with the seed and the flips of the training in a record, by default those of ViewOptions.
 
     With `flip` false, no view is flipped.
     """
-    arguments = (record or {}).get("arguments", {})
-    known = {name: arguments[name] for name in ("view_seed", "flip") if name in arguments}
-    options = ViewOptions(views=0, **known)
-    return AveragedViews(count, ViewOptions(views=0, view_seed=options.view_seed, flip=options.flip and flip))
+    known = VIEW_DEFAULTS if record is None else record.arguments
+    return AveragedViews(count, ViewOptions(views=0, view_seed=known.view_seed, flip=known.flip and flip))
 
 
 def averaged_logits(

@@ -2,17 +2,18 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pydantic
 
 from utils.base.errors import UserError
 from utils.base.files import digest, file_fingerprint, read_json
 from utils.base.formats import EXPORTED_SUFFIXES, FORMATS, QUANTISED
-from utils.base.schemas import NonNegative, Positive, Schema, Sha256, checked, rule
-from utils.runs.calibration import Share
+from utils.base.schemas import NonNegative, Positive, Schema, Sha256, read_checked
+from utils.runs.clips import Name
 from utils.runs.cost import Cost
-from utils.runs.record_schema import ClipSeconds, Input, Name, check_record, require_known_format
+from utils.runs.record import ClassNames, ClipSeconds, Input, Record
+from utils.runs.tested import Share
 
 FORMAT = 1  # incremented with each new field, so that older versions of the project say that a record is newer
 KIND = "export"
@@ -57,17 +58,12 @@ class ExportMetadata(Schema):
     Keras file; None if unknown.
     """
 
+    NEWEST: ClassVar[int] = FORMAT
+
     format: Annotated[int, pydantic.Field(ge=1, le=FORMAT)]
     kind: Literal["export"]
     source: Source
-    class_names: (
-        Annotated[
-            list[Name],
-            pydantic.Field(min_length=2),
-            rule(lambda names: len(set(names)) == len(names), "different names"),
-        ]
-        | None
-    )
+    class_names: ClassNames | None
     input: Input
     stored_shape: Annotated[list[Positive], pydantic.Field(min_length=4, max_length=4)] | None
     output: Literal["probabilities", "logits"]
@@ -78,26 +74,16 @@ class ExportMetadata(Schema):
     versions: dict[str, str]
 
 
-def _checked_source_record(record: dict | None) -> dict | None:
-    return None if record is None else check_record(record, what="of the source")
-
-
 class ExportRecord(ExportMetadata):
     """The content of NAME.json. `record` is the record of the source, `files` has an entry per file name."""
 
-    record: Annotated[dict | None, pydantic.AfterValidator(_checked_source_record)]
+    record: Record | None
     files: Annotated[dict[Name, ExportedFile], pydantic.Field(min_length=1)]
 
 
 def metadata_of(record: ExportRecord) -> ExportMetadata:
     """Return the part of a record that is stored inside the files."""
     return ExportMetadata(**{name: getattr(record, name) for name in ExportMetadata.model_fields})
-
-
-def check_metadata(content, *, what: str) -> ExportMetadata:
-    """Return parsed JSON from inside a file. Raises UserError that starts with `what` and names the wrong field."""
-    require_known_format(content, FORMAT, what=what)
-    return checked(content, ExportMetadata, what=what)
 
 
 def read_export_record(path: str | os.PathLike, *, argument: str) -> ExportRecord | None:
@@ -114,8 +100,7 @@ def read_export_record(path: str | os.PathLike, *, argument: str) -> ExportRecor
         content = read_json(record_path, what=what)
         if not isinstance(content, dict) or content.get("kind") != KIND:
             continue
-        require_known_format(content, FORMAT, what=what)
-        record = checked(content, ExportRecord, what=what)
+        record = read_checked(record_path, ExportRecord, what=what)
         if path.name in record.files:
             _require_unchanged(path, record.files[path.name], what)
             return record

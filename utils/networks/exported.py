@@ -8,11 +8,10 @@ import numpy as np
 
 from utils.base.errors import UserError
 from utils.base.options import INPUT_SCALES
-from utils.base.strict_json import parse_json
+from utils.base.schemas import checked
 from utils.data.class_scores import ScoreKind, are_probabilities, as_logits
 from utils.networks.export_record import (
     ExportMetadata,
-    check_metadata,
     metadata_of,
     read_export_record,
 )
@@ -20,6 +19,7 @@ from utils.networks.formats.format import Runtime
 from utils.networks.formats.opening import open_runtime
 from utils.networks.model_file import ModelFileError
 from utils.networks.precision import cpu_has_bfloat16
+from utils.runs.record import Record
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def open_exported(
     input_scale: str,
     threads: int | None = None,
     precision: str = "float32",
-) -> tuple[ExportedModel, ExportMetadata | None, dict | None]:
+) -> tuple[ExportedModel, ExportMetadata | None, Record | None]:
     """Open an exported file; return the model, what the export states about it, and the record of its source.
 
     The statements come from NAME.json next to the file, otherwise from the metadata inside it, which hold no record.
@@ -120,8 +120,7 @@ def metadata_inside(runtime: Runtime, *, argument: str) -> ExportMetadata | None
     text = runtime.metadata
     if text is None:
         return None
-    what = f"{argument}: the metadata of {runtime.path}"
-    return check_metadata(parse_json(text.encode(errors="surrogatepass"), what=what), what=what)
+    return checked(text, ExportMetadata, what=f"{argument}: the metadata of {runtime.path}")
 
 
 def check_stated(runtime: Runtime, stated: ExportMetadata, *, what: str) -> None:

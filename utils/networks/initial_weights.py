@@ -9,8 +9,8 @@ from utils.base.errors import UserError
 from utils.base.files import file_fingerprint
 from utils.data.clips import ClipDataset
 from utils.data.earlier_split import sets_of_model
-from utils.networks.recognizer import Recognizer, load_recognizer, read_record
-from utils.runs.records import recorded_split, same_clips
+from utils.networks.recognizer import Recognizer, load_recognizer
+from utils.runs.record import read_record
 
 ARGUMENT = "--initial_weights"
 CLASSIFIER = 2  # the last variables of a network: kernel (D, C) and bias (C,) of its classifier
@@ -52,9 +52,9 @@ def unknown_test_clips(path: Path, dataset: ClipDataset, test_rows: np.ndarray) 
     if record is None:
         return f"{path.name}, from which its training started, has no record"
     if dataset.paths is None:
-        if not same_clips(record, dataset):
+        if not record.arrays.has_clips_of(dataset):
             return f"{path.name}, from which its training started, was trained on other arrays"
-        seen = recorded_split(record)
+        seen = record.split.as_split()
         found = np.intersect1d(test_rows, np.concatenate([seen.train, seen.validation]))
     else:
         try:
@@ -69,7 +69,7 @@ def unknown_test_clips(path: Path, dataset: ClipDataset, test_rows: np.ndarray) 
             f"{ARGUMENT}: {path} has seen {len(found)} of the {len(test_rows)} test clips, which must be new to it; "
             f"use --split like:{path}"
         )
-    return record.get("initial_weights_unknown")
+    return record.initial_weights_unknown
 
 
 def _require_same_architecture(model, trained: Recognizer) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from utils.base.devices import jit_compile
 from utils.base.errors import UserError, first_line
-from utils.base.files import file_fingerprint, read_json, replaced_together, write_json, written_beside
+from utils.base.files import file_fingerprint, written_beside
 from utils.base.formats import is_exported
 from utils.base.options import INPUT_SCALES, ViewOptions
 from utils.data.batches import batch_loop, clip_batches, clip_reader
@@ -20,21 +19,20 @@ from utils.networks.export_record import ExportMetadata
 from utils.networks.exported import open_exported
 from utils.networks.formats.format import files_of
 from utils.networks.model_file import load_checked
-from utils.runs.record_schema import check_record
-from utils.runs.records import record_path
+from utils.runs.record import Record, read_record, record_path
 
 
 @dataclass(frozen=True)
 class Recognizer:
     """A network that maps RGB clips 0..255 `(B, *input_shape)` to logits `(B, C)`, with its file and its record.
 
-    record: the content of NAME.json, that of its source for an exported file, or None for a model of another project.
+    record: that of NAME.json, that of its source for an exported file, or None for a model of another project.
     export: what the export states about an exported file, None for Keras files and for files of other projects.
     """
 
     path: Path
     model: object
-    record: dict | None
+    record: Record | None
     export: ExportMetadata | None = field(default=None, kw_only=True)
 
     @property
@@ -48,7 +46,7 @@ class Recognizer:
     @property
     def class_names(self) -> tuple[str, ...] | None:
         if self.record:
-            return tuple(self.record["class_names"])
+            return tuple(self.record.class_names)
         return tuple(self.export.class_names) if self.export and self.export.class_names else None
 
     @property
@@ -61,7 +59,8 @@ class Recognizer:
         """The temperature of the calibration, by the export or the record; 1 without one."""
         if self.export is not None:
             return self.export.temperature
-        return ((self.record or {}).get("calibration") or {}).get("temperature", 1.0)
+        calibration = self.record and self.record.calibration
+        return 1.0 if calibration is None else calibration.temperature
 
     @property
     def megabytes(self) -> float:
@@ -131,17 +130,6 @@ def hdf5_bytes(model) -> bytes:
         return file.id.get_file_image()
 
 
-def save_recognizer(model, path: str | os.PathLike, record: dict) -> None:
-    """Write a model and its record, both or neither.
-
-    The record holds the model's fingerprint, by which `read_record` detects a mismatch. It is renamed before the model,
-    so that a killed process never leaves a model without its record.
-    """
-    with replaced_together():
-        fingerprint = save_model(model, path)
-        write_json(record_path(path), {"fingerprint": fingerprint, **record})
-
-
 def load_recognizer(
     path: str | os.PathLike,
     *,
@@ -176,7 +164,7 @@ def load_recognizer(
 
 
 def open_network(
-    path: str | os.PathLike, record: dict | None, *, argument: str, channels: str, input_scale: str
+    path: str | os.PathLike, record: Record | None, *, argument: str, channels: str, input_scale: str
 ) -> Recognizer:
     """Load a model file as a model that takes RGB clips 0..255 and returns logits.
 
@@ -204,35 +192,14 @@ def open_network(
     return Recognizer(Path(path), model, record)
 
 
-def read_record(path: str | os.PathLike, fingerprint_of: Callable[[Path], str], *, argument: str) -> dict | None:
-    """Return the content of NAME.json next to a model file, or None if there is none.
-
-    `fingerprint_of` is called with `path` only if there is a record. Raises UserError if the record is damaged (see
-    record_schema.py) or belongs to another file.
-    """
-    if not os.path.lexists(record_path(path)):
-        return None
-    what = f"{argument}: {record_path(path)}"
-    try:
-        record = check_record(read_json(record_path(path), what=what), what=what)
-    except UserError as error:
-        raise UserError(f"{error}; restore it, or remove it to use the model without a record") from None
-    if record["fingerprint"] != fingerprint_of(path):
-        raise UserError(
-            f"{argument}: {record_path(path)} must be the record of {path}, but belongs to another file; restore the "
-            "matching pair, or remove the record to use the model without one"
-        )
-    return record
-
-
-def check_model_of_record(model, record: dict, *, what: str) -> None:
+def check_model_of_record(model, record: Record, *, what: str) -> None:
     """Raise UserError that starts with `what` if the record describes another input or number of classes."""
     shape, classes = list(model.input_shape[1:]), model.output_shape[-1]
-    if record["input"]["shape"] != shape:
-        raise UserError(f"{what}: input.shape must be {shape}, as the model's, found {record['input']['shape']}")
-    if len(record["class_names"]) != classes:
+    if record.input.shape != shape:
+        raise UserError(f"{what}: input.shape must be {shape}, as the model's, found {record.input.shape}")
+    if len(record.class_names) != classes:
         raise UserError(
-            f"{what}: class_names must name the {classes} classes of the model, found {len(record['class_names'])}"
+            f"{what}: class_names must name the {classes} classes of the model, found {len(record.class_names)}"
         )
 
 

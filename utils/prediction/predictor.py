@@ -161,7 +161,7 @@ def member_of(recognizer: Recognizer, options: PredictionOptions) -> Member:
     stated = {"class_names": recognizer.class_names, "sequence_length": stored_shape, "frame_size": stored_shape}
     for name, known in stated.items():
         if known is not None and getattr(options, name) is not None:
-            source = "has one" if record else "states it"
+            source = "states it" if record is None else "has one"
             raise UserError(f"--{name} is for models without a record, but {recognizer.path} {source}")
     if stored_shape is None:
         length, size = options.sequence_length or input_shape[0], options.frame_size or input_shape[1:3]
@@ -171,15 +171,15 @@ def member_of(recognizer: Recognizer, options: PredictionOptions) -> Member:
                 f"got {length}"
             )
         stored_shape = (length, *size, 3)
-    arguments = record["arguments"] if record else {}
-    views = ViewOptions(view_seed=arguments.get("view_seed", 0), flip=arguments.get("flip", True))
+    known = ViewOptions() if record is None else record.arguments
+    views = ViewOptions(view_seed=known.view_seed, flip=known.flip)
     return Member(recognizer, stored_shape, views, **calibration_of(recognizer))
 
 
 def stored_shape_of(recognizer: Recognizer) -> tuple[int, int, int, int] | None:
     """Return the shape in which stage 1 stored the clips of the training, None if it is unknown."""
-    if recognizer.record:
-        return tuple(recognizer.record["arrays"]["shape"][1:])
+    if recognizer.record is not None:
+        return tuple(recognizer.record.arrays.shape[1:])
     return tuple(recognizer.export.stored_shape) if recognizer.export and recognizer.export.stored_shape else None
 
 
@@ -188,12 +188,12 @@ def calibration_of(recognizer: Recognizer) -> dict[str, float | None]:
     if (export := recognizer.export) is not None:
         seconds = export.clip_seconds and export.clip_seconds.median
         return {"temperature": recognizer.temperature, "threshold": export.threshold, "clip_seconds": seconds}
-    record = recognizer.record or {}
-    calibration, seconds = record.get("calibration") or {}, record.get("clip_seconds") or {}
+    if (record := recognizer.record) is None:
+        return {}
     return {
         "temperature": recognizer.temperature,
-        "threshold": calibration.get("threshold"),
-        "clip_seconds": seconds.get("median"),
+        "threshold": record.calibration and record.calibration.threshold,
+        "clip_seconds": record.clip_seconds and record.clip_seconds.median,
     }
 
 

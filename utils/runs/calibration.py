@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from utils.base.schemas import Positive, Schema, checked
+from utils.base.schemas import Positive, Schema
 from utils.data.class_scores import probabilities_of
 
 KEPT = 0.95
@@ -30,18 +30,6 @@ class Calibration(Schema):
     kept: Share
     clips: Positive
     rows: Literal["validation"]
-
-
-class _Record(Schema, extra="allow"):
-    calibration: Calibration | None = None
-
-
-def recorded_calibration(record: dict | None, *, what: str) -> Calibration | None:
-    """Return the calibration in a record, None if there is none.
-
-    Raises UserError that starts with `what` and names the field if it is invalid.
-    """
-    return None if record is None else checked(record, _Record, what=what).calibration
 
 
 def fit_calibration(labels: np.ndarray, logits: np.ndarray) -> Calibration:

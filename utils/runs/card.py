@@ -10,6 +10,7 @@ from utils.runs.card_metadata import with_metadata
 from utils.runs.card_names import shown
 from utils.runs.card_sections import sections
 from utils.runs.files import CARD_BLOCK, MOST_CARD_BYTES
+from utils.runs.record import Record
 
 BEGIN = re.compile(rf"^{re.escape(CARD_BLOCK)}(\w+) -->$", re.MULTILINE)
 BLOCK = re.compile(
@@ -41,8 +42,8 @@ def card_path(model_path: str | os.PathLike) -> Path:
     return Path(model_path).with_suffix(".md")
 
 
-def card_text(record: dict, model_name: str, former: str | None = None, *, what: str = "") -> str:
-    """Return the card of the model file `model_name` with this record, see record_schema.py.
+def card_text(record: Record, model_name: str, former: str | None = None, *, what: str = "") -> str:
+    """Return the card of the model file `model_name` with this record.
 
     former: the text of the existing card. Its generated blocks are replaced; blocks that it lacks are not added. Raises
     UserError that starts with `what` if it is no card.
@@ -68,7 +69,7 @@ def block(name: str, text: str) -> str:
     return f"{CARD_BLOCK}{name} -->\n{text}\n<!-- end generated: {name} -->"
 
 
-def write_card(model_path: Path, record: dict) -> Path:
+def write_card(model_path: Path, record: Record) -> Path:
     """Write or update the card of a model, atomically; return its path.
 
     Raises UserError, and leaves the file as it is, if it is no card, or if its blocks or its metadata are broken.
@@ -86,7 +87,7 @@ def write_card(model_path: Path, record: dict) -> Path:
     return path
 
 
-def write_card_or_note(model_path: Path, record: dict) -> bool:
+def write_card_or_note(model_path: Path, record: Record) -> bool:
     """Write the card of a model. If that is impossible, print a note and return False: results must not be lost."""
     try:
         write_card(model_path, record)

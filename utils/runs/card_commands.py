@@ -14,22 +14,20 @@ from utils.base.options import (
     ViewOptions,
 )
 from utils.runs.card_names import file_name, protocol_without_folders, quoted
+from utils.runs.record import Record
 
-TEACHER = "C3D teacher"  # `kind` of the records of Teacher_training.py
-PATHS = [getattr(argument_types, f"existing_{kind}") for kind in ("file", "folder", "model", "teacher")]
-PATHS.append(argument_types.student_weights)
 OUTPUTS = (argument_types.output_folder, argument_types.output_scores)  # without effect on the model
 ALWAYS_STATED = ("epochs",)  # its default depends on the script
 STATED_FOR_FRAMES = ("mixing", "backbone_rate")  # their defaults depend on the student
 
 
-def training_command(record: dict, model_name: str) -> str:
+def training_command(record: Record, model_name: str) -> str:
     """Return the command that trains the model of a record, one argument per line.
 
     It states the settings that differ from their defaults.
     """
-    is_teacher = record["kind"] == TEACHER
-    arguments, words = record["arguments"], []
+    is_teacher = record.is_of_teacher
+    arguments, words = record.arguments.model_dump(exclude_unset=True), []
     always = ALWAYS_STATED
     if str(arguments.get("student", "")).startswith("frames:"):
         always += STATED_FOR_FRAMES
@@ -58,7 +56,7 @@ def argument_words(part: dataclasses.Field, value) -> str:
     if argument.get("type") is argument_types.input_size:
         return f"{flag} {input_size_text(tuple(value))}"
     values = value if isinstance(value, list) else [value]
-    if argument.get("type") in PATHS:
+    if "Path" in str(part.type):
         values = [None if item is None else file_name(str(item)) for item in values]
     if part.name == "split":
         values = [item and protocol_without_folders(str(item)) for item in values]
@@ -68,9 +66,9 @@ def argument_words(part: dataclasses.Field, value) -> str:
     return " ".join([flag, *texts])
 
 
-def evaluation_command(record: dict, model_name: str) -> str:
+def evaluation_command(record: Record, model_name: str) -> str:
     """Return the command that tests the model of a record on its test clips."""
     names = ("data", "annotations", "paths")
-    parts = [part for part in fields(DataOptions) if part.name in names and record["arguments"].get(part.name)]
-    words = [argument_words(part, record["arguments"][part.name]) for part in parts]
+    parts = [part for part in fields(DataOptions) if part.name in names and record.arguments.get(part.name)]
+    words = [argument_words(part, record.arguments.get(part.name)) for part in parts]
     return " \\\n  ".join(["python eval.py", *words, f"--recognizer {quoted(model_name)}"])

@@ -10,6 +10,7 @@ import yaml
 
 from utils.base.errors import UserError, first_line
 from utils.runs.card_names import one_line, protocol_without_folders
+from utils.runs.record import Record
 
 LICENSE = '# license: choose one, for example "license: apache-2.0", and remove this comment'
 TASK = "video-classification"
@@ -18,49 +19,43 @@ UNSPECIFIC = ("frames", "arrays", "/", "..")  # names of folders that do not nam
 FRONT_MATTER = re.compile(r"\A\s*---[ \t]*\n(?P<yaml>.*?)(?<![^\n])---[ \t]*(?:\n|\Z)", re.DOTALL)
 
 
-def dataset_name(record: dict) -> str:
+def dataset_name(record: Record) -> str:
     """Return the name of the folder of the arrays, of a folder above it if it is unspecific, or "unnamed"."""
-    folders = Path(str(record["arguments"].get("data", ""))).parts[:-1]
+    folders = Path(record.arguments.data or "").parts[:-1]
     names = [name for name in folders if name not in UNSPECIFIC]
     return one_line(names[-1]) if names else "unnamed"
 
 
-def is_unseen(test: dict) -> bool:
-    """Return whether the model is known to have seen none of its test clips."""
-    return not test["seen"] and not test["unknown"]
-
-
-def metadata_of(record: dict) -> dict:
+def metadata_of(record: Record) -> dict:
     """Return the keys that every card has; the result of a test is `result_of_test`."""
     tags = ["action-recognition"]
-    if "distilled" in record["kind"]:
+    if record.is_distilled:
         tags.append("knowledge-distillation")
     return {"library_name": "keras", "pipeline_tag": TASK, "tags": tags}
 
 
-def result_of_test(record: dict) -> dict | None:
+def result_of_test(record: Record) -> dict | None:
     """Return the entry of model-index for the test in a record.
 
     None if there is none, or if the model may have seen its test clips: then it is no test accuracy.
     """
-    test = record.get("test")
-    if test is None or not is_unseen(test):
+    test = record.test
+    if test is None or not test.is_unseen:
         return None
     name = dataset_name(record)
-    correct = sum(each["correct"] for each in test["classes"])
     return {
         "task": {"type": TASK, "name": "Video classification"},
         "dataset": {
             "type": re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "custom",
             "name": name,
             "split": "test",
-            "args": {"protocol": one_line(protocol_without_folders(test["protocol"]))},
+            "args": {"protocol": one_line(protocol_without_folders(test.protocol))},
         },
-        "metrics": [{"type": "accuracy", "value": round(correct / test["clips"], 4), "name": METRIC}],
+        "metrics": [{"type": "accuracy", "value": round(test.accuracy, 4), "name": METRIC}],
     }
 
 
-def with_metadata(text: str, record: dict, model_name: str, *, what: str) -> str:
+def with_metadata(text: str, record: Record, model_name: str, *, what: str) -> str:
     """Return the text of a card with the front matter of a record.
 
     Keys that the text has are kept, and so are other results in model-index, comments and the order. Raises UserError

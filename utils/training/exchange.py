@@ -9,10 +9,10 @@ from utils.base.files import require_free_space, write_json, write_text, written
 from utils.base.progress import progress
 from utils.data.class_scores import ScoreKind
 from utils.data.split_checks import refuse_seen_test_clips
-from utils.runs.records import recorded_split, split_record
+from utils.runs.clips import RecordedSplit
+from utils.runs.scores import read_scores_file
 from utils.training.question import Question, differences
 from utils.training.score_files import finite_float32, open_scores, scores_kind
-from utils.training.views_file import read_scores_file
 
 
 def read_scores(path: Path, question: Question, kind: ScoreKind | None = None) -> np.ndarray:
@@ -65,19 +65,19 @@ def read_per_view(
 
 def check_origin(path: Path, question: Question, *, argument: str, per_view: bool) -> None:
     """Raise UserError if the .json next to the scores shows other clips or views, or that test clips were seen."""
-    about_path = path.with_suffix(".json")
-    if not about_path.is_file():
-        print(f"note: {about_path} is missing, so it is unknown to which views the scores of {argument} {path} belong.")
+    about = read_scores_file(path, argument=argument)
+    if about is None:
+        missing = path.with_suffix(".json")
+        print(f"note: {missing} is missing, so it is unknown to which views the scores of {argument} {path} belong.")
         return
-    about = read_scores_file(about_path, argument=argument)
     wanted = question.key()
     of_clips = ("labels", "paths") + (("shape", "content", "view_version", "view_seed", "flip") if per_view else ())
     of_clips += ("unlabelled",) if "unlabelled" in wanted else ()
-    found = differences(about["key"], {name: wanted[name] for name in of_clips})
+    found = differences(about.key.model_dump(exclude_none=True), {name: wanted[name] for name in of_clips})
     if found:
         raise UserError(f"{argument}: {path} must hold scores for these clips and views, but {found}")
-    if "split" in about:
-        refuse_seen_test_clips(question.split, recorded_split(about), what=f"{argument} {path}")
+    if about.split is not None:
+        refuse_seen_test_clips(question.split, about.split.as_split(), what=f"{argument} {path}")
 
 
 def check_better_than_chance(path: Path, logits: np.ndarray, question: Question) -> None:
@@ -166,5 +166,6 @@ def write_views(folder: Path, question: Question, input_shape: tuple[int, int, i
     }
     write_text(folder / "README.txt", README.format(**layout))
     write_text(folder / "classes.txt", "\n".join(dataset.class_names) + "\n")
-    write_json(folder / "views.json", {"key": question.key(), **layout, "split": split_record(question.split)})
+    split = RecordedSplit.of(question.split).model_dump()
+    write_json(folder / "views.json", {"key": question.key(), **layout, "split": split})
     print(f"wrote {sum(counts)} clips in {options.views + 1} views to {folder}; its README.txt describes the scores")

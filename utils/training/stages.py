@@ -26,16 +26,17 @@ from utils.data.batches import clip_reader
 from utils.data.labels import few_labels
 from utils.data.loading import SplitDataset, load, unlabelled_files
 from utils.data.unlabelled_leaks import leaks_of_unlabelled
-from utils.evaluation.calibrating import calibration_record
+from utils.evaluation.calibrating import calibration_of
 from utils.networks import sports1m
 from utils.networks.cost import cost_of_model
 from utils.networks.frozen_features import feature_reader
 from utils.networks.precision import training_precision
-from utils.networks.recognizer import save_recognizer
+from utils.networks.recognizer import save_model
 from utils.networks.student_builders import student_files, teacher_code
 from utils.runs.card import write_card_or_note
+from utils.runs.cost import Cost
 from utils.runs.history import draw_history, has_finite_losses, history_paths, kept_epoch, save_history
-from utils.runs.records import make_record
+from utils.runs.record import ClipSeconds, Record, make_record
 from utils.training import exchange
 from utils.training.fit import fit, set_seeds
 from utils.training.networks import about_weights, build, build_student, initial_files, initialise
@@ -54,7 +55,7 @@ class Trained:
     """Result of a training: the model's file, its record, and the history with one row per epoch."""
 
     output_path: Path
-    record: dict
+    record: Record | None
     history: np.ndarray
 
 
@@ -226,8 +227,7 @@ def train_distilled(
             distiller = Distiller(student, live and live.model, **loss)
         reader = clip_reader(dataset, network.input_shape, views, fresh=is_live)
         history = fit(distiller, reader, trained, {"labels": labels, **targets}, training, state=state)
-        teacher = fingerprints if len(fingerprints) > 1 else fingerprints[0]
-        about |= {"kind": "distilled student", "teacher": teacher, "unlabelled": leaks}
+        about |= {"kind": "distilled student", "teachers": fingerprints, "unlabelled": leaks}
         return finish(student, history, loaded, output, options, about, state)
 
 
@@ -259,19 +259,25 @@ def finish(
     row = kept_epoch(history, keep=training.keep, epochs=training.epochs)
     history_path, _, _ = history_paths(output.log_stem)
     kept = dict(zip(history.dtype.names, history[row].item()))
-    record = about | {"seconds": state.seconds(), "devices": len(training_devices(training.devices))}
-    record |= make_record(
-        loaded.dataset,
-        loaded.split,
-        input_shape=model.input_shape[1:],
-        options=options,
-        kept=kept,
-        history_path=history_path,
-    )
-    record |= calibration_record(model, loaded.dataset, loaded.split.validation, batch_size=training.batch_size)
-    record |= duration_record(loaded) | cost_record(model)
+    calibration = calibration_of(model, loaded.dataset, loaded.split.validation, batch_size=training.batch_size)
     with replaced_together():
-        save_recognizer(model, path, record)
+        fingerprint = save_model(model, path)  # first, so that the file is replaced last
+        record = make_record(
+            loaded.dataset,
+            loaded.split,
+            input_shape=model.input_shape[1:],
+            options=options,
+            kept=kept,
+            history_path=history_path,
+            fingerprint=fingerprint,
+            seconds=state.seconds(),
+            devices=len(training_devices(training.devices)),
+            calibration=calibration,
+            clip_seconds=duration_of_clips(loaded),
+            cost=cost_if_known(model),
+            **about,
+        )
+        record.save(path)
         save_history(history, output.log_stem)
         write_card_or_note(path, record)
     draw_history(history, output.log_stem, title=f"{about['kind']}: {path.name}", kept=row)
@@ -288,20 +294,20 @@ def finish(
     return Trained(path, record, history)
 
 
-def cost_record(model) -> dict:
-    """Return the cost of a network for its record; empty, after a note, if TensorFlow cannot count it."""
+def cost_if_known(model) -> Cost | None:
+    """Return the cost of a network; None, after a note, if TensorFlow cannot count it."""
     try:
-        return {"cost": cost_of_model(model).model_dump()}
+        return cost_of_model(model)
     except Exception as error:  # of a user's layers; the training must not be lost
         print(f"note: the record has no cost of the network ({first_line(error)})")
-        return {}
+        return None
 
 
-def duration_record(loaded: SplitDataset) -> dict:
-    """Return the time that training clips span, from the log of stage 1 next to the arrays; empty if unknown."""
+def duration_of_clips(loaded: SplitDataset) -> ClipSeconds | None:
+    """Return the time that training clips span, from the log of stage 1 next to the arrays; None if it is unknown."""
     dataset = loaded.dataset
     if dataset.paths is None:
-        return {}
+        return None
     paths = dataset.paths[loaded.split.train].tolist()
     found = clip_seconds(dataset.frames.path.parent, paths, dataset.frames.shape[1])
-    return {"clip_seconds": found} if found else {}
+    return ClipSeconds(**found) if found else None

@@ -35,14 +35,14 @@ from utils.base.files import (
 )
 from utils.base.interruption import Interrupted
 from utils.base.options import OutputOptions, weight_settings
-from utils.base.schemas import NonNegative, Schema, checked, shown
-from utils.base.strict_json import parse_json
+from utils.base.schemas import NonNegative, Schema, checked
 from utils.data.loading import SplitDataset
 from utils.data.views import VERSION as VIEW_VERSION
+from utils.runs.clips import split_rows
 from utils.runs.history import history_paths
-from utils.runs.records import record_path, split_rows
+from utils.runs.record import record_path
 
-FORMAT = 4
+FORMAT = 1
 # Incremented when equal settings give other weights than before, so that older states and cells are not reused.
 VERSIONS = {"version of training": 1, "version of the views": VIEW_VERSION}
 HEADER = "header.json"
@@ -99,11 +99,7 @@ def read_header(archive: zipfile.ZipFile, place: str) -> Header:
     size = archive.getinfo(HEADER).file_size
     if size > JSON_BYTES:
         raise UserError(f"{place}: {HEADER} must have at most {JSON_BYTES:,} bytes, found {size:,}")
-    what = f"{place}: {HEADER}"
-    content = parse_json(archive.read(HEADER), what=what, allow_nan=True)
-    if isinstance(content, dict) and content.get("format") != FORMAT:
-        raise UserError(f"{place} has format {shown(content.get('format'))}, expected {FORMAT}")
-    return checked(content, Header, what=what)
+    return checked(archive.read(HEADER), Header, what=f"{place}: {HEADER}")
 
 
 class TrainingState:

@@ -11,8 +11,8 @@ from utils.data.class_scores import ScoreKind
 from utils.data.clips import ClipDataset
 from utils.data.loading import SplitDataset
 from utils.data.split_checks import refuse_seen_test_clips
-from utils.networks.recognizer import Recognizer, open_network, read_record
-from utils.runs.records import recorded_split, same_clips
+from utils.networks.recognizer import Recognizer, open_network
+from utils.runs.record import Record, read_record
 from utils.training.score_files import scores_fingerprint, scores_kind
 
 
@@ -20,14 +20,14 @@ from utils.training.score_files import scores_fingerprint, scores_kind
 class Teacher:
     """A file of a network or of class scores.
 
-    fingerprint: SHA-256 of the file. record: the content of NAME.json next to a network, None if there is none.
+    fingerprint: SHA-256 of the file. record: that of NAME.json next to a network, None if there is none.
     channels, input_scale: the input that a network expects, "rgb" and "0..255" if it has a record. scores: whether
     class scores are logits or probabilities, None for a network.
     """
 
     path: Path
     fingerprint: str
-    record: dict | None = None
+    record: Record | None = None
     channels: str = "rgb"
     input_scale: str = "0..255"
     scores: ScoreKind | None = None
@@ -93,7 +93,7 @@ def check_teacher(teacher: Teacher, data: SplitDataset) -> None:
     if teacher.record is None:
         print(f"note: {what} has no record, so it is unknown whether it has seen the test clips.")
         return
-    known, classes = tuple(teacher.record["class_names"]), data.dataset.class_names
+    known, classes = tuple(teacher.record.class_names), data.dataset.class_names
     if len(known) != len(classes):
         raise UserError(f"--source: {teacher.path} has {len(known)} classes but --data has {len(classes)}")
     if known != classes:
@@ -102,10 +102,10 @@ def check_teacher(teacher: Teacher, data: SplitDataset) -> None:
             f"--source: {teacher.path} must have the classes of --data in the same order, but {len(differing)} differ "
             f"(teacher / --data: {', '.join(differing[:3])})"
         )
-    if not same_clips(teacher.record, data.dataset):
+    if not teacher.record.arrays.has_clips_of(data.dataset):
         print(f"note: {what} was trained on other arrays, so it is unknown whether it has seen the test clips.")
     else:
-        refuse_seen_test_clips(data.split, recorded_split(teacher.record), what=what)
+        refuse_seen_test_clips(data.split, teacher.record.split.as_split(), what=what)
 
 
 def check_network(network: Recognizer, dataset: ClipDataset) -> None:

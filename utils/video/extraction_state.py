@@ -21,7 +21,6 @@ from utils.base.content_hash import new_hash, remember, update_from_file
 from utils.base.errors import UserError
 from utils.base.files import write_at, write_json
 from utils.base.schemas import Count, NonNegative, Schema, checked, read_checked, schema_of
-from utils.base.strict_json import parse_json
 
 WORK = ".extraction"
 COMPLETE = ".extraction.complete"
@@ -136,7 +135,7 @@ def read_log(path: Path) -> list[VideoOutcome]:
 
 def parse_outcome(line: bytes, *, what: str) -> VideoOutcome:
     """Parse a line of the log. Raises UserError that starts with `what` if it is damaged."""
-    return VideoOutcome(**checked(parse_json(line, what=what), OutcomeSchema, what=what).model_dump())
+    return VideoOutcome(**checked(line, OutcomeSchema, what=what).model_dump())
 
 
 def _remedy(folder: Path) -> str:

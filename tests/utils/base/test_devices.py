@@ -1,7 +1,9 @@
 """The choice of devices on a machine without GPUs; tests/two_devices covers several."""
 
+import numpy as np
 import pytest
 
+from utils.base import devices
 from utils.base.devices import mirrored_strategy, start_tensorflow, training_devices
 from utils.base.errors import UserError
 
@@ -26,3 +28,10 @@ def test_other_backends_are_refused(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     with pytest.raises(UserError, match=r"^KERAS_BACKEND: must be tensorflow, got jax$"):
         start_tensorflow()
+
+
+def test_versions_of_installed_packages(monkeypatch):
+    """A package with another name, such as tensorflow-cpu, must not make saving the record fail."""
+    assert devices.installed_versions()["numpy"] == np.__version__
+    monkeypatch.setattr(devices, "PACKAGES", ("numpy", "no-such-package"))
+    assert list(devices.installed_versions()) == ["numpy"]

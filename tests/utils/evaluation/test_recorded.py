@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.fake_recognizer import valid_record
 from utils.base.errors import UserError
 from utils.evaluation.recorded import training_command, training_curves
 from utils.networks.recognizer import Recognizer
@@ -14,7 +15,7 @@ EPOCHS = [{"epoch": n, "loss": 1 / n, "val_loss": 2 / n, "val_accuracy": n / 10}
 @pytest.fixture
 def recognizer(tmp_path):
     save_history(history_array(EPOCHS), tmp_path / "logs/history")
-    record = {"history": str(tmp_path / "logs/history.npy"), "kept_epoch": 2, "validation": {"val_accuracy": 0.2}}
+    record = valid_record(history=str(tmp_path / "logs/history.npy"), kept_epoch=2, validation={"val_accuracy": 0.2})
     return Recognizer(tmp_path / "models/s.keras", None, record)
 
 
@@ -35,7 +36,7 @@ def test_a_moved_history_is_found_next_to_the_model(recognizer, tmp_path):
 def test_a_name_that_is_no_unicode(recognizer, tmp_path):
     """The curves of a model with such a name would be missing, because records hold its escapes."""
     save_history(history_array(EPOCHS), tmp_path / "v_\udcff")
-    named = Recognizer(recognizer.path, None, recognizer.record | {"history": str(tmp_path / r"v_\udcff.npy")})
+    named = Recognizer(recognizer.path, None, recognizer.record.changed(history=str(tmp_path / r"v_\udcff.npy")))
     assert training_curves(named, "s").kept == 1
 
 
@@ -56,7 +57,7 @@ def test_what_has_no_curves(recognizer, tmp_path, record, text, reason):
     """Curves of another training would be shown, or a damaged file would cost the page."""
     if text is not None:
         (tmp_path / "logs/history.csv").write_text(text)
-    changed = None if record is None else recognizer.record | record
+    changed = None if record is None else recognizer.record.changed(**record)
     with pytest.raises(UserError, match=reason):
         training_curves(Recognizer(recognizer.path, None, changed), "s")
 

@@ -11,10 +11,10 @@ from tests.fake_recognizer import fake_recognizer
 from utils.data.clips import open_clips
 from utils.data.groups import read_groups
 from utils.evaluation import results as report
-from utils.evaluation.seen import Seen
 from utils.evaluation.tables import markdown_table
 from utils.evaluation.testing import ChosenClips, Predictions
 from utils.runs.files import result_names
+from utils.runs.seen import Seen
 
 CLASSES = 7
 

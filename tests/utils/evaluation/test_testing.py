@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from tests.fake_recognizer import fake_recognizer, record_of
+from tests.fake_recognizer import fake_recognizer, record_of, valid_record
 from utils.base.errors import UserError
 from utils.data.clips import open_clips, with_unlabelled
 from utils.data.protocols import make_split
@@ -154,8 +154,8 @@ def test_unlabelled_clips_of_the_training_are_seen_again_or_a_note_says_why_not(
     """The test would be reported as free of leaks although a part of the seen clips is unknown, or not run at all."""
     path = make_arrays("more", classes=1, groups=2, seed=1) / "frames.npy"
     (part,) = with_unlabelled(dataset, [path]).unlabelled
-    record = {"unlabelled": {"files": [{"path": str(path), "arrays": part.fingerprint()}]}}
-    assert with_seen_unlabelled(dataset, {"unlabelled": None})[1] == ""
+    record = valid_record(unlabelled={"files": [{"path": str(path), "arrays": part.fingerprint()}], "leaks": {}})
+    assert with_seen_unlabelled(dataset, valid_record())[1] == ""
     seen, note = with_seen_unlabelled(dataset, record)
     assert (seen.row_count, note) == (34, "")
     problem = change(path)

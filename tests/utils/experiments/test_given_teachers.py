@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from tests.fake_recognizer import fake_recognizer
+from tests.fake_recognizer import fake_recognizer, valid_record
 from utils.base.errors import UserError
 from utils.data.clips import open_clips
 from utils.experiments.cells import Cell, Row
@@ -50,7 +50,8 @@ def test_parts_are_averaged_as_in_predict(make_arrays, tmp_path, monkeypatch):
     dataset = open_clips(folder / "frames.npy", folder / "labels.npy")
     sure, unsure = 20 * LOGITS[:, 0], LOGITS[:, 1]
     np.save(tmp_path / "s.npy", unsure)
-    network = fake_recognizer("t.keras", record={"calibration": {"temperature": 40.0}}, scores=sure)
+    calibration = {"temperature": 40.0, "threshold": 0.5, "kept": 0.95, "clips": 20, "rows": "validation"}
+    network = fake_recognizer("t.keras", record=valid_record(calibration=calibration), scores=sure)
     monkeypatch.setattr("utils.experiments.given_teachers.load_recognizer", lambda *_, **__: network)
     cell = Cell(Row("teacher", "both"), "group", 0, {}, Path(), {}, parts=(Path("t.keras"), tmp_path / "s.npy"))
     expected = (softmax(sure / 40, axis=-1) + softmax(unsure, axis=-1))[ROWS] / 2

@@ -7,10 +7,10 @@ import pytest
 from scipy import stats
 
 from utils.evaluation.intervals import accuracy_interval
-from utils.evaluation.seen import Seen
 from utils.experiments.cells import Cell, Row
 from utils.experiments.lines import accuracy, difference, lines_of, summarise
 from utils.experiments.provenance import CellSeen
+from utils.runs.seen import Seen
 
 ALONE, TEACHER = Row("alone"), Row("teacher", "scratch")
 COOL, WARM, HOT = (Row("distilled", "scratch", temperature, 0.1) for temperature in (1.0, 5.0, 20.0))

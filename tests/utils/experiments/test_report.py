@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from reproduce import make_parser
-from utils.evaluation.seen import Seen
 from utils.experiments import report as module
 from utils.experiments.cells import Cell, Row
 from utils.experiments.provenance import CellSeen
 from utils.experiments.report import frames_text, report
 from utils.networks.averaging import AveragedViews
+from utils.runs.seen import Seen
 
 # By row: correct predictions for 30 clips, validation accuracy, training seconds; ms per clip and view by parameters.
 RIGHT = {

@@ -13,13 +13,14 @@ from scipy.special import softmax
 from models.frames import build_frames
 from models.student import build_student
 from tests.conftest import write_arrays
+from tests.fake_recognizer import save_recognizer
 from utils.base.export_options import ExportOptions
 from utils.base.options import DataOptions, ViewOptions
 from utils.data.clips import ClipDataset, open_clips
 from utils.data.protocols import Split, make_split
 from utils.export.run import export
-from utils.networks.recognizer import save_recognizer
-from utils.runs.records import make_record
+from utils.runs.calibration import Calibration
+from utils.runs.record import make_record
 
 TEMPERATURE, THRESHOLD = 2.0, 0.35
 
@@ -58,10 +59,17 @@ def make_student(folder: Path, arrays: Path, model: keras.Model) -> Student:
     model.layers[-1].set_weights([weights[:-1], weights[-1]])
     options, kept = [data, ViewOptions(views=2)], {"epoch": 1, "val_accuracy": 1.0}
     record = make_record(
-        dataset, split, input_shape=model.input_shape[1:], options=options, kept=kept, history_path=Path("h.npy")
+        dataset,
+        split,
+        input_shape=model.input_shape[1:],
+        options=options,
+        kept=kept,
+        history_path=Path("h.npy"),
+        fingerprint="0" * 64,
+        kind="student",
+        calibration=Calibration(temperature=TEMPERATURE, threshold=THRESHOLD, kept=0.95, clips=6, rows="validation"),
     )
-    calibration = {"temperature": TEMPERATURE, "threshold": THRESHOLD, "kept": 0.95, "clips": 6, "rows": "validation"}
-    save_recognizer(model, folder / "student.keras", {**record, "kind": "student", "calibration": calibration})
+    save_recognizer(model, folder / "student.keras", record)
     return Student(folder / "student.keras", model, data, dataset, split)
 
 

@@ -7,8 +7,9 @@ import pytest
 from scipy.special import softmax
 
 from tests.utils.export.conftest import TEMPERATURE, THRESHOLD, run_export
+from utils.base.schemas import checked
 from utils.export.results import in_float
-from utils.networks.export_record import check_metadata, read_export_record
+from utils.networks.export_record import ExportMetadata, read_export_record
 from utils.networks.formats.format import METADATA_KEY
 from utils.networks.formats.opening import open_runtime
 
@@ -68,7 +69,7 @@ def test_the_record_describes_all_files(exported):
         assert (record.temperature, record.threshold, record.output) == (TEMPERATURE, THRESHOLD, "probabilities")
         assert record.stored_shape == [20, 40, 48, 3]
         assert record.input.shape == [16, 48, 48, 3]
-        assert record.record["split"]["rows"]["test"] == exported.student.split.test.tolist()
+        assert record.record.split.rows.test == exported.student.split.test.tolist()
         entry = record.files[name]
         assert (entry.batch, entry.agreement) == ("dynamic", 1.0)
         assert entry.largest_difference <= (1e-5 if entry.precision == "float32" else 0.3)
@@ -89,7 +90,7 @@ def test_files_state_what_they_are(exported):
         texts.append(open_runtime(stem.with_suffix(".tflite"), threads=1).metadata)
     assert len(texts) == 7
     for text in texts:
-        metadata = check_metadata(json.loads(text), what="metadata")
+        metadata = checked(text, ExportMetadata, what="metadata")
         assert (metadata.temperature, metadata.class_names[2]) == (TEMPERATURE, "Class2")
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from tests.fake_recognizer import FakeModel, fake_recognizer
+from tests.fake_recognizer import FakeModel, fake_recognizer, valid_record
 from utils.base.options import ViewOptions
 from utils.data.class_scores import mean_probabilities
 from utils.networks.averaging import AveragedViews, average, averaged_logits, recorded_views
@@ -59,8 +59,8 @@ def test_one_view_is_unchanged():
 
 def test_views_are_those_of_the_training():
     """A recogniser of left and right would be tested on flipped clips."""
-    record = {"arguments": {"view_seed": 5, "flip": False, "views": 8}}
+    record = valid_record(arguments={"group_pattern": None, "view_seed": 5, "flip": False, "views": 8})
     assert recorded_views(3, record) == AveragedViews(3, ViewOptions(views=0, view_seed=5, flip=False))
     assert recorded_views(3, None) == AveragedViews(3, ViewOptions(views=0))
     assert recorded_views(3, None, flip=False).options.flip is False
-    assert recorded_views(2, {"arguments": {"group_pattern": None}}) == AveragedViews(2)
+    assert recorded_views(2, valid_record()) == AveragedViews(2)

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from models.c3d import WEIGHT_LAYERS, build_c3d, split_at
-from tests.fake_recognizer import valid_record
+from tests.fake_recognizer import save_recognizer, valid_record
 from utils.base.errors import UserError
 from utils.base.options import TrainingOptions
 from utils.data.clips import open_clips
 from utils.data.protocols import make_split
 from utils.networks.frozen_features import feature_reader
-from utils.networks.recognizer import load_recognizer, save_recognizer
+from utils.networks.recognizer import load_recognizer
 from utils.training.fit import fit, set_seeds
 
 SHAPE = (16, 32, 32, 3)

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from models.student import build_student
-from tests.fake_recognizer import valid_record
+from tests.fake_recognizer import save_recognizer, valid_record
 from utils.base.errors import UserError
-from utils.networks.recognizer import load_recognizer, save_recognizer
-from utils.runs.records import record_path
+from utils.networks.recognizer import load_recognizer
+from utils.runs.record import record_path
 
 SHAPE = (16, 32, 32, 3)
 

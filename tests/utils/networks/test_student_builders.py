@@ -134,7 +134,7 @@ def test_a_run_is_not_resumed_with_a_changed_function(own, make_arrays, tmp_path
         )
 
     trained = train(max_minutes=1e-9)  # stops after the first epoch
-    assert trained.record["arguments"]["student"] == student
+    assert trained.record.arguments.student == student
     assert len(trained.history) == 1
     with open(tmp_path / f"{name}.py", "a") as file:
         file.write("ANOTHER = True\n")

@@ -9,13 +9,14 @@ import pytest
 
 from models.student import build_student
 from tests.conftest import moving_square
+from tests.fake_recognizer import save_recognizer
 from utils.base.options import DataOptions, NetworkOptions, ViewOptions
 from utils.base.prediction_options import PredictionOptions
 from utils.data.clips import open_clips
 from utils.data.protocols import make_split
-from utils.networks.recognizer import Recognizer, save_recognizer
+from utils.networks.recognizer import Recognizer
 from utils.prediction.predictor import Member, Predictor
-from utils.runs.records import make_record
+from utils.runs.record import make_record
 from utils.video.extract import extract
 
 STORED = (20, 40, 48, 3)  # frames, height, width of the arrays
@@ -53,9 +54,11 @@ def trained(tmp_path_factory):
         options=[data, ViewOptions(view_seed=3), NetworkOptions()],
         kept={"epoch": 1, "val_accuracy": 0.5},
         history_path=folder / "history.npy",
+        fingerprint="0" * 64,
+        kind="student",
     )
     model = build_student(3, input_shape=INPUT, width=0.1, dropout=0.0)
-    save_recognizer(model, folder / "model.keras", {"kind": "student", **record})
+    save_recognizer(model, folder / "model.keras", record)
     return folder
 
 

@@ -4,15 +4,17 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
+from tests.fake_recognizer import save_recognizer
 from tests.utils.prediction.conftest import STORED, colour_predictor, coloured, write_video
 from utils.base.errors import UserError
 from utils.base.options import ViewOptions
 from utils.base.prediction_options import PredictionOptions
 from utils.data.clips import open_clips
-from utils.networks.recognizer import load_recognizer, save_recognizer
+from utils.networks.recognizer import load_recognizer
 from utils.prediction.answers import NO_ACTION, Unreadable
 from utils.prediction.clips import predict_videos
 from utils.prediction.predictor import load_predictor
+from utils.runs.calibration import Calibration
 
 
 @pytest.mark.parametrize("views", [1, 3])
@@ -35,15 +37,8 @@ def test_the_mean_of_several_models_and_the_calibration_of_each(trained, tmp_pat
     """Confidences would be those of uncalibrated models, or a model would be left out."""
     recognizer = load_recognizer(trained / "model.keras", argument="--recognizer")
     for name, temperature, threshold in (("sharp", 0.01, 0.4), ("flat", 100.0, 0.8)):
-        record = {key: value for key, value in recognizer.record.items() if key != "fingerprint"}
-        record["calibration"] = {
-            "temperature": temperature,
-            "threshold": threshold,
-            "kept": 0.95,
-            "clips": 3,
-            "rows": "validation",
-        }
-        save_recognizer(recognizer.model, tmp_path / f"{name}.keras", record)
+        found = Calibration(temperature=temperature, threshold=threshold, kept=0.95, clips=3, rows="validation")
+        save_recognizer(recognizer.model, tmp_path / f"{name}.keras", recognizer.record.changed(calibration=found))
     video = trained / "videos/Class1/v_Class1_g02_c01.avi"
     plain, sharp, flat = (
         load_predictor(path) for path in (trained / "model.keras", tmp_path / "sharp.keras", tmp_path / "flat.keras")
@@ -102,8 +97,7 @@ def test_models_without_a_record(trained, tmp_path):
 def test_models_of_different_classes_are_not_averaged(trained, tmp_path):
     """The probabilities of different classes would be averaged."""
     recognizer = load_recognizer(trained / "model.keras", argument="")
-    record = {key: value for key, value in recognizer.record.items() if key != "fingerprint"}
-    record |= {"class_names": ["a", "b", "c"]}
+    record = recognizer.record.changed(class_names=["a", "b", "c"])
     save_recognizer(recognizer.model, tmp_path / "other.keras", record)
     with pytest.raises(UserError, match=r"must have the classes of .*, Class0, Class1, Class2, found a, b, c"):
         load_predictor([trained / "model.keras", tmp_path / "other.keras"])

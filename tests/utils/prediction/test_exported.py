@@ -11,19 +11,23 @@ import numpy as np
 import pytest
 
 from tests.exported_files import SHAPE, SUFFIXES, about_export, keras_model, write_export, write_exported
+from tests.fake_recognizer import save_recognizer
 from tests.scripts import PROJECT, run_script
 from utils.base.errors import UserError
 from utils.base.files import read_json, write_json
 from utils.base.options import ViewOptions
 from utils.base.prediction_options import PredictionOptions, TimelineOptions
+from utils.base.schemas import read_checked
 from utils.data.clips import open_clips
 from utils.networks import exported
 from utils.networks.formats.opening import open_runtime
-from utils.networks.recognizer import load_recognizer, save_recognizer
+from utils.networks.recognizer import load_recognizer
 from utils.prediction.answers import NO_ACTION
 from utils.prediction.clips import predict_videos
 from utils.prediction.predictor import load_predictor
 from utils.prediction.timelines import timeline_of
+from utils.runs.calibration import Calibration
+from utils.runs.record import ClipSeconds, Record
 
 CALIBRATION = {"temperature": 1.7, "threshold": 0.0, "kept": 0.95, "clips": 3, "rows": "validation"}
 SECONDS = {"median": 0.8, "lower_quartile": 0.5, "upper_quartile": 1.0, "clips": 6}
@@ -35,12 +39,13 @@ def exports(trained, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exports")
     for name in ("videos", "arrays"):
         shutil.copytree(trained / name, folder / name)
-    record = {name: value for name, value in read_json(trained / "model.json").items() if name != "fingerprint"}
-    record |= {"calibration": CALIBRATION, "clip_seconds": SECONDS}
+    record = read_checked(trained / "model.json", Record)
+    record = record.changed(calibration=Calibration(**CALIBRATION), clip_seconds=ClipSeconds(**SECONDS))
     save_recognizer(keras_model(), folder / "net.keras", record)
     answers = predict_videos(load_predictor(folder / "net.keras"), videos_in(folder))
     found = sorted(answer.confidence for answer in answers)
-    record["calibration"] = CALIBRATION | {"threshold": (found[4] + found[5]) / 2}  # rejects five of nine videos
+    threshold = (found[4] + found[5]) / 2  # rejects five of nine videos
+    record = record.changed(calibration=record.calibration.model_copy(update={"threshold": threshold}))
     save_recognizer(keras_model(), folder / "net.keras", record)
     record = read_json(folder / "net.json")
     for output in ("probabilities", "logits"):

@@ -7,14 +7,12 @@ import pytest
 from scipy.special import softmax
 from sklearn.metrics import log_loss
 
-from utils.base.errors import UserError
 from utils.evaluation.metrics import calibration_error
 from utils.runs.calibration import (
     TEMPERATURES,
     best_temperature,
     calibration_note,
     fit_calibration,
-    recorded_calibration,
     threshold_that_keeps,
 )
 
@@ -118,24 +116,3 @@ def test_a_note_on_few_clips():
     """A user would trust a threshold from 20 clips."""
     assert "20 validation clips, fewer than 100" in calibration_note(20)
     assert calibration_note(100) == ""
-
-
-@pytest.mark.parametrize(
-    ("change", "field"),
-    [
-        ({"temperature": 0.0}, "calibration.temperature"),
-        ({"temperature": "2"}, "calibration.temperature"),
-        ({"threshold": 1.5}, "calibration.threshold"),
-        ({"kept": None}, "calibration.kept"),
-        ({"clips": 0}, "calibration.clips"),
-        ({"rows": "test"}, "calibration.rows"),
-        ({"more": 1}, "calibration.more"),
-    ],
-)
-def test_a_damaged_calibration_is_one_line(change, field):
-    """A damaged record would give probabilities that are NaN, or a traceback."""
-    assert recorded_calibration(None, what="a.json") is None
-    assert recorded_calibration({"kind": "student"}, what="a.json") is None
-    assert recorded_calibration({"calibration": VALID}, what="a.json").model_dump() == VALID
-    with pytest.raises(UserError, match=rf"^a\.json: {field} [^\n]*$"):
-        recorded_calibration({"calibration": VALID | change}, what="a.json")

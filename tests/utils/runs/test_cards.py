@@ -13,17 +13,16 @@ import yaml
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
-from tests.fake_recognizer import recorded_test, valid_record
+from tests.fake_recognizer import record_content, recorded_test, valid_record
 from tests.scripts import PROJECT, run_script
 from utils.base import options
 from utils.base.arguments import options_of
 from utils.base.errors import UserError
-from utils.base.files import file_fingerprint, plain, write_json
-from utils.networks.recognizer import read_record
+from utils.base.files import file_fingerprint, plain
 from utils.runs.card import BLOCK, card_text, write_card
 from utils.runs.card_metadata import METRIC
 from utils.runs.card_names import quoted, without_folders
-from utils.runs.record_schema import check_record
+from utils.runs.record import read_record
 
 EXPECTED = """\
 ---
@@ -87,7 +86,7 @@ Split: random, seed 0.
 
 <!-- begin generated: accuracy -->
 **50.0 %** of 2 test clips are recognised, 95 % interval 25.0 to 75.0 % (Wilson).
-The mean of the accuracies of the classes is 50.0 %.
+Mean per-class accuracy: 50.0 %.
 0 of these clips share a source or near-duplicate frames with clips that the model has seen in training or validation.
 
 The validation accuracy is 50.0 % (2 clips). It is no test accuracy, because epochs and settings may have been chosen by it.
@@ -163,8 +162,7 @@ ARGUMENTS = {
 def record_with(**fields):
     """Return a valid record of an untested student, with other `fields`."""
     cost = {"parameters": 1_234_567, "multiply_accumulates": 1_510_000_000, "megabytes": 4.938}
-    record = valid_record(fingerprint="0" * 64, arguments=ARGUMENTS, cost=cost) | fields
-    return check_record(record, what="record")
+    return valid_record(**{"arguments": ARGUMENTS, "cost": cost} | fields)
 
 
 def test_the_card_of_a_tested_student():
@@ -341,7 +339,7 @@ def test_hostile_names_are_shown_as_text():
 def test_no_path_of_the_users_machine_is_published():
     """A card on the Hub would tell the user's name and folders."""
     note = "Classes in /home/someone/my lists/split.csv that are not in the arrays: x. See ~/a/b.csv, ../c/d.npy."
-    split = valid_record()["split"] | {"protocol": "list:/home/someone/my lists/split.csv", "notes": [note]}
+    split = record_content()["split"] | {"protocol": "list:/home/someone/my lists/split.csv", "notes": [note]}
     paths = {
         "source": [f"{FOLDER}/t.keras", "/mnt/u.npy"],
         "split_dir": "/mnt/lists",
@@ -415,7 +413,7 @@ def test_the_command_writes_cards(tmp_path):
     """A user could not make the card of a finished model, or a card would be made of another model's record."""
     model = tmp_path / "student.keras"
     model.write_bytes(b"PK\x03\x04")
-    write_json(model.with_suffix(".json"), record_with(fingerprint=file_fingerprint(model), test=recorded_test()))
+    record_with(fingerprint=file_fingerprint(model), test=recorded_test()).save(model)
     run = ("utils/cards.py", "--recognizer", "student.keras")
     assert run_script(*run, "student.keras", cwd=tmp_path, clears_keras=False) == "wrote student.md\n" * 2
     record = read_record(model, file_fingerprint, argument="")

@@ -11,7 +11,7 @@ from utils.base.options import ViewOptions
 from utils.data.clips import open_clips, with_unlabelled
 from utils.data.loading import SplitDataset
 from utils.data.protocols import make_split
-from utils.runs.records import split_record
+from utils.runs.clips import RecordedSplit
 from utils.training.exchange import read_features, read_scores
 from utils.training.question import Question
 from utils.training.score_files import scores_kind
@@ -243,7 +243,7 @@ def test_scores_of_a_teacher_that_has_seen_test_clips_are_rejected(question, sco
     """Views that were written for another split may include test clips of this split."""
     dataset = question.dataset
     other = make_split(dataset.labels, dataset.paths, class_names=dataset.class_names, split_seed=1)
-    path = saved(tmp_path, scores, {"key": question.key(), "split": split_record(other)})
+    path = saved(tmp_path, scores, {"key": question.key(), "split": RecordedSplit.of(other).model_dump()})
     with pytest.raises(UserError, match=r"has seen \d of the 6 test clips of this split"):
         read_scores(path, question)
 

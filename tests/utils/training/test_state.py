@@ -202,15 +202,6 @@ def test_a_damaged_state_is_an_error_with_a_remedy(arrays, tmp_path):
         run(arrays, OPTIONS, tmp_path)
 
 
-def test_a_state_of_an_earlier_version_is_an_error_with_a_remedy(arrays, tmp_path, monkeypatch):
-    """It identifies its arrays by a sample of the frames, so the training could continue with other clips."""
-    with monkeypatch.context() as patch:
-        patch.setattr("utils.training.state.FORMAT", 3)
-        unfinished(arrays, OPTIONS, tmp_path)
-    with pytest.raises(UserError, match=r"net\.training has format 3, expected 4; use --overwrite to start over"):
-        run(arrays, OPTIONS, tmp_path)
-
-
 def test_epochs_that_are_not_finite_are_restored(tmp_path):
     """A training with --keep_going would resume with other numbers, and the file would not be valid JSON."""
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.fake_recognizer import fake_recognizer, record_of, valid_record
+from tests.fake_recognizer import fake_recognizer, record_of
 from utils.base.errors import UserError
-from utils.base.files import file_fingerprint, write_json
+from utils.base.files import file_fingerprint
 from utils.base.options import DistillationOptions, ViewOptions
 from utils.data.clips import open_clips
 from utils.data.loading import SplitDataset
@@ -73,7 +73,7 @@ def test_a_teacher_with_other_classes_is_rejected(dataset, classes, message):
     """Its scores would be used for the classes of these arrays, although they mean something else."""
     split = split_of(dataset)
     with pytest.raises(UserError, match=message) as error:
-        check_record(record_of(dataset, split) | {"class_names": classes}, dataset, split)
+        check_record(record_of(dataset, split, class_names=classes), dataset, split)
     assert "\n" not in str(error.value)
 
 
@@ -102,8 +102,7 @@ def test_several_sources_are_averaged_by_row(dataset, tmp_path, capsys):
     first[split.train] += 9 * np.eye(3)[dataset.labels[split.train]]
     second += 9 * np.eye(3)[dataset.labels]
     (tmp_path / "t.h5").write_bytes(b"a network")
-    record = valid_record() | record_of(dataset, split) | {"fingerprint": file_fingerprint(tmp_path / "t.h5")}
-    write_json(tmp_path / "t.json", record)
+    record_of(dataset, split, fingerprint=file_fingerprint(tmp_path / "t.h5")).save(tmp_path / "t.h5")
     np.save(tmp_path / "s.npy", second)
     asked = []
 

@@ -7,7 +7,8 @@ import pytest
 
 from tests.fake_recognizer import record_of
 from utils.data.clips import open_clips
-from utils.evaluation.seen import Seen, mark, over_folds, seen_cell, seen_clips, united, warnings
+from utils.runs.scores import Key, ScoresFile
+from utils.runs.seen import Seen, mark, over_folds, seen_cell, seen_clips, united, warnings
 
 MODEL = Path("models/s.h5")
 UNKNOWN = Seen(np.arange(3), np.zeros(0, np.int64), ("b.npy has no record (b.json)",))
@@ -36,12 +37,13 @@ def test_training_and_validation_clips_are_seen(arrays, record):
 def test_each_case_without_knowledge_has_its_reason(arrays, record, make_arrays):
     """An unknown recogniser would be called new to its test clips."""
     dataset, _ = arrays
+    key = Key(**dataset.fingerprint(), rows="0" * 64, view_version=1, view_seed=0, flip=True)
     folder = make_arrays("others", groups=4, height=32, width=32)
     others = open_clips(folder / "frames.npy", folder / "labels.npy")
     for about, clips, reason in [
         (None, dataset, "s.h5 has no record (s.json)"),
         (record, others, "s.h5 was trained on other arrays"),
-        ({"arrays": record["arrays"]}, dataset, "s.json does not list the training clips of s.h5"),
+        (ScoresFile(key=key), dataset, "s.json does not list the training clips of s.h5"),
     ]:
         found = seen_clips(about, clips, np.arange(5), path=MODEL)
         assert found.as_dict() == {"test_clips": 5, "seen_test_clips": 0, "unknown": [reason]}

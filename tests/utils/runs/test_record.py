@@ -2,28 +2,30 @@
 
 import copy
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from tests.fake_recognizer import recorded_test, valid_record
+from tests.fake_recognizer import record_content, record_of, recorded_test
 from tests.scripts import run_script
 from utils.base.errors import UserError
+from utils.base.schemas import checked, read_checked
+from utils.data.clips import open_clips
 from utils.networks.recognizer import read_record
-from utils.runs.record_schema import FORMAT, Record, check_record
-from utils.runs.records import make_record, record_path
+from utils.runs.clips import Fingerprint
+from utils.runs.record import FORMAT, Record, record_path
 
 FULL = {
-    "fingerprint": "0" * 64,
-    **valid_record(),
-    "format": FORMAT,
-    "teacher": ["3" * 64],
+    **record_content(),
+    "teachers": ["3" * 64],
     "unlabelled": {
-        "files": [{"path": "more/frames.npy", "arrays": valid_record()["arrays"]}],
+        "files": [{"path": "more/frames.npy", "arrays": record_content()["arrays"]}],
         "leaks": {"test_clips": 0},
     },
     "seconds": 1.5,
     "devices": 2,
-    "arguments": {"group_pattern": None, "view_seed": 3, "flip": False},
+    "arguments": {"group_pattern": None, "view_seed": 3, "flip": False, "views": 8, "data": "f.npy", "paths": "p.npy"},
     "student_weights": "6" * 64,
     "initial_weights": "7" * 64,
     "initial_weights_unknown": "old.keras has no record",
@@ -49,7 +51,7 @@ MUTATIONS = {
 }
 TEXTS = {"text", "digits"}
 ACCEPTED = {
-    "teacher": {"null", "empty list"},
+    "teachers": {"empty list"},
     "unlabelled": {"null"},
     "unlabelled.files": {"empty list"},
     "unlabelled.files[0].path": TEXTS,
@@ -85,8 +87,9 @@ ACCEPTED = {
     "test.milliseconds_per_clip": {"number", "huge"},
     "test.hardware": TEXTS,
     "arguments.flip": {"true"},
+    "arguments.data": {*TEXTS, "null", "empty text"},
+    "arguments.paths": {*TEXTS, "null", "empty text"},
     "arguments.group_pattern": {*TEXTS, "null", "empty text"},
-    "kept_epoch": {"null"},
     "validation": {"empty object"},
     "validation.val_accuracy": {"number", "negative", "huge", "null"},
     "validation.val_loss": {"number", "negative", "huge", "null"},
@@ -127,7 +130,7 @@ def refusal(content) -> str | None:
     """Return the message with which a record is refused, or None."""
     message = None
     try:
-        check_record(content, what="--source: s.json")
+        checked(json.dumps(content), Record, what="--source: s.json")
     except UserError as error:
         message = str(error)
     assert message is None or (message.startswith("--source: s.json") and "\n" not in message and len(message) < 250)
@@ -158,7 +161,8 @@ def test_wrong_values_are_refused_and_valid_ones_accepted(path):
 
 
 OPTIONAL = {name for name, field in Record.model_fields.items() if not field.is_required()}
-OPTIONAL |= {"arguments.view_seed", "arguments.flip"}
+OPTIONAL |= {f"arguments.{name}" for name in ("view_seed", "flip", "views", "data", "paths")}
+OPTIONAL |= {"input.channels", "input.range", "input.sampling"}
 
 
 @pytest.mark.parametrize("path", [path for path in PLACES if not isinstance(path[-1], int)], ids=named)
@@ -221,13 +225,46 @@ def test_rows_and_names_are_consistent(record, message):
     assert found is None if message is None else found.startswith(f"--source: s.json: {message}")
 
 
-def test_the_record_of_a_training_is_valid(arrays):
-    """No trained recogniser could be loaded."""
+def test_a_record_is_restored_from_its_file(arrays, tmp_path):
+    """eval.py tests on these rows; with wrong rows it would test on training clips."""
     dataset, split = arrays
-    kept = {"epoch": 1, "val_accuracy": 1.0}
-    record = make_record(dataset, split, input_shape=(16, 32, 32, 3), options=[], kept=kept, history_path="h.npy")
-    record |= {"kind": "student", "fingerprint": "0" * 64, "arguments": {"group_pattern": None}}
-    assert check_record(json.loads(json.dumps(record)), what="it") == record
+    path = record_of(dataset, split).save(tmp_path / "student.v2.h5")
+    assert path == tmp_path / "student.v2.json"
+    record = read_checked(path, Record)
+    assert record == record_of(dataset, split)
+    back = record.split.as_split()
+    assert (back.protocol, back.split_seed, back.notes) == (split.protocol, split.split_seed, split.notes)
+    for name in ("train", "validation", "test"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(split, name))
+        assert getattr(back, name).dtype == np.int64
+    assert record.class_names == ["Class0", "Class1", "Class2"]
+    assert record.arguments.data == str(dataset.frames.path)
+    assert (record.kept_epoch, record.validation) == (1, {"val_accuracy": 0.5})
+
+
+def opened(folder):
+    return open_clips(folder / "frames.npy", folder / "labels.npy")
+
+
+def test_row_numbers_hold_for_the_same_videos_with_the_same_labels(arrays, make_arrays):
+    """A teacher at 112 pixels and a student at 64 have the same clips; with other labels or names, rows are others."""
+    known = record_of(*arrays).arrays
+    assert known.has_clips_of(opened(make_arrays("larger", height=40, width=48)))
+    assert not known.has_clips_of(opened(make_arrays("more", groups=6)))
+    dataset, _ = arrays
+    assert not known.has_clips_of(replace(dataset, labels=dataset.labels[::-1].copy()))
+    assert not known.has_clips_of(replace(dataset, paths=dataset.paths[::-1].copy()))
+    assert not known.has_clips_of(replace(dataset, paths=None))
+
+
+def test_without_paths_the_frames_are_compared(make_arrays):
+    """Many sets of videos have the same labels, for example five clips of each class."""
+    folders = [make_arrays(name, height=32, width=32, seed=seed) for name, seed in (("a", 0), ("b", 1))]
+    one, other = (replace(opened(folder), paths=None) for folder in folders)
+    known = Fingerprint(**one.fingerprint())
+    assert known.has_clips_of(one)
+    assert not known.has_clips_of(other)
+    assert not known.has_clips_of(replace(one, labels=one.labels[::-1].copy()))
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1, 2]", "[" * 100_000, "x" * 200_000, "1e999", '{"a": NaN}'])

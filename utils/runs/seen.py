@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from utils.data.clips import ClipDataset
-from utils.runs.records import recorded_split, same_clips
+from utils.runs.record import Record
+from utils.runs.scores import ScoresFile
 
 SEEN_SETS = ("train", "validation")  # validation clips choose the epoch and the settings
 
@@ -30,23 +31,28 @@ class Seen:
 
 
 def seen_clips(
-    record: dict | None, dataset: ClipDataset, rows: np.ndarray, *, path: Path, sets: Sequence[str] = SEEN_SETS
+    about: Record | ScoresFile | None,
+    dataset: ClipDataset,
+    rows: np.ndarray,
+    *,
+    path: Path,
+    sets: Sequence[str] = SEEN_SETS,
 ) -> Seen:
-    """Return which of `rows` a network or the teacher behind a file of scores has seen, by its record.
+    """Return which of `rows` a network or the teacher behind a file of scores has seen.
 
-    record: the record of the model at `path`, or for scores a dict with the same entries "arrays" and "split"; None if
-    there is none. sets: the sets of its split that count as seen.
+    about: what the .json next to the model or the scores at `path` states; None if there is none. sets: the sets of its
+    split that count as seen.
     """
     nothing = np.zeros(0, np.int64)
-    if record is None:
+    if about is None:
         return Seen(rows, nothing, (f"{path.name} has no record ({path.stem}.json)",))
-    if "split" not in record:
+    if about.split is None:
         return Seen(rows, nothing, (f"{path.stem}.json does not list the training clips of {path.name}",))
-    if not same_clips(record, dataset):
+    if not about.arrays.has_clips_of(dataset):
         return Seen(rows, nothing, (f"{path.name} was trained on other arrays",))
-    split = recorded_split(record)
+    split = about.split.as_split()
     seen = np.intersect1d(rows, np.concatenate([getattr(split, name) for name in sets]))
-    unknown = record.get("initial_weights_unknown")
+    unknown = about.initial_weights_unknown if isinstance(about, Record) else None
     return Seen(rows, seen, (unknown,) if unknown else ())
 
 
