@@ -29,7 +29,7 @@ def parse_arguments() -> argparse.Namespace:
     arguments.add_teacher_argument(distillation)
     add_settings(distillation, DistillationOptions, leave_out=IN_OTHER_GROUPS)
     arguments.add_model_arguments(parser, with_student=True)
-    arguments.add_training_arguments(parser, epochs=arguments.STUDENT_EPOCHS)
+    arguments.add_training_arguments(parser)
     arguments.add_view_arguments(parser)
     output = arguments.add_output_arguments(parser, output_path="KD_trained_models/student.keras")
     add_setting(output, DistillationOptions, "fail_on_leak")

@@ -25,7 +25,7 @@ def parse_arguments() -> argparse.Namespace:
     arguments.add_split_arguments(parser, default=DataOptions.split)
     add_settings(parser.add_argument_group("teacher"), TeacherOptions)
     arguments.add_model_arguments(parser)
-    arguments.add_training_arguments(parser, epochs=TrainingOptions.epochs)
+    arguments.add_training_arguments(parser)
     arguments.add_view_arguments(parser, views_help="0: no augmentation; otherwise a new view per clip and epoch")
     arguments.add_output_arguments(parser, output_path="trained_models/teacher.keras")
     args = parser.parse_args()

@@ -58,10 +58,10 @@ def make_parser() -> ArgumentParser:
     add_setting(network, NetworkOptions, "input_frames", called="student_frames", help="frames per clip of the student")
     add_setting(network, NetworkOptions, "width", called="student_width", help="width multiplier of the student")
     add_setting(network, NetworkOptions, "dropout")
-    arguments.add_training_arguments(parser, epochs=None)
+    arguments.add_training_arguments(parser, for_grid=True)
     training = parser.add_argument_group("training of teacher and student")
     add_setting(training, TrainingOptions, "epochs", called="teacher_epochs")
-    add_setting(training, TrainingOptions, "epochs", called="student_epochs", default=arguments.STUDENT_EPOCHS)
+    add_setting(training, TrainingOptions, "epochs", called="student_epochs")
     rate = {"default": None, "help": "by default --learning_rate"}
     add_setting(training, TrainingOptions, "learning_rate", called="teacher_learning_rate", **rate)
     arguments.add_view_arguments(parser)
@@ -124,6 +124,7 @@ def main() -> None:
     from utils.experiments import run as experiment
     from utils.experiments.grid import from_arguments
 
+    print(f"recipe: {settings.config}")
     run = experiment.dry_run if settings.dry_run else experiment.run
     run(from_arguments(settings))
 

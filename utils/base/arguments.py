@@ -31,7 +31,6 @@ SINGLE_TRAINING = (
     "max_minutes",
     "tensorboard",
 )  # not set for all trainings of a grid
-STUDENT_EPOCHS = 100  # default number of epochs of a student
 
 
 def add_recipe_argument(parser: argparse.ArgumentParser, *, default: str = "") -> None:
@@ -115,11 +114,10 @@ def add_student_argument(group) -> None:
     add_setting(group, TrainingOptions, "backbone_rate", default=None)
 
 
-def add_training_arguments(parser: argparse.ArgumentParser, *, epochs: int | None) -> None:
-    """Add the settings of training. `epochs` is the default; with None, arguments of a single training are left out."""
-    group = parser.add_argument_group("training")
-    leave_out = {"backbone_rate"} | (set(SINGLE_TRAINING) if epochs is None else set())
-    add_settings(group, TrainingOptions, leave_out=leave_out, epochs={"default": epochs})
+def add_training_arguments(parser: argparse.ArgumentParser, *, for_grid: bool = False) -> None:
+    """Add the settings of training. For a grid, arguments of a single training are left out."""
+    leave_out = ("backbone_rate", *(SINGLE_TRAINING if for_grid else ()))
+    add_settings(parser.add_argument_group("training"), TrainingOptions, leave_out=leave_out)
 
 
 def add_view_arguments(parser: argparse.ArgumentParser, *, views_help: str | None = None) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from utils.base.errors import UserError
+from utils.base.text import counted
 
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless")
 
@@ -118,8 +119,7 @@ def training_devices(requested: int | str) -> list[str]:
     if requested == "all":
         requested = len(found)
     if requested > len(found):
-        plural = "s" * (len(found) > 1)
-        kinds = f"{len(gpus)} GPU{plural}" if gpus else f"no GPU and {len(cpus)} CPU device{plural}"
+        kinds = counted(len(gpus), "GPU") if gpus else f"no GPU and {counted(len(cpus), 'CPU device')}"
         raise UserError(f"--devices: must be at most {len(found)}, as TensorFlow finds {kinds}, got {requested}")
     return [device.name.removeprefix("/device:") for device in found[:requested]]
 

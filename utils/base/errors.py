@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 
 LONGEST_LINE = 300
-LONGEST_ERROR = 500  # characters
 
 
 class UserError(ValueError):
@@ -46,9 +45,3 @@ def as_user_error(prefix: str) -> Iterator[None]:
         raise
     except ValueError as error:
         raise UserError(f"{prefix}: {error}") from None
-
-
-def one_line(text: str) -> str:
-    """Return `text` on one line, shortened in the middle if it is very long."""
-    line, half = " ".join(text.split()), LONGEST_ERROR // 2
-    return line if len(line) <= LONGEST_ERROR else f"{line[:half]} ... {line[-half:]}"

@@ -90,7 +90,7 @@ class TrainingOptions:
     """Settings of training. `clip_norm` None disables clipping; `patience` and `max_minutes` None set no limit."""
 
     batch_size: int = setting(8, "clips per step, on all devices together", type=positive_int)
-    epochs: int = setting(50, "number of passes over the training clips", type=positive_int)
+    epochs: int = setting(100, "number of passes over the training clips", type=positive_int)
     learning_rate: float = setting(3e-4, "peak learning rate", type=positive_float)
     schedule: str = setting(
         "cosine", "cosine: 10 %% linear warm-up, then cosine decay to 0", choices=("cosine", "constant")
@@ -159,7 +159,7 @@ class NetworkOptions:
     """Size of a network. `input_size` is (height, width) in pixels."""
 
     width: float = setting(1.0, "multiplier of filters and dense units", type=width)
-    dropout: float = setting(1.0, "multiplier of the dropout rates", type=share)
+    dropout: float = setting(0.0, "multiplier of the dropout rates; 1: those of the paper", type=share)
     input_size: tuple[int, int] = setting((112, 112), "SIDE or HEIGHTxWIDTH in pixels", type=input_size)
     input_frames: int = setting(16, "frames per clip", type=positive_int)
 

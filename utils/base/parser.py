@@ -9,7 +9,8 @@ from pathlib import Path
 
 from utils import __version__
 from utils.base.argument_types import existing_file, input_size, input_size_text, metavar_of
-from utils.base.errors import UserError, one_line
+from utils.base.errors import UserError
+from utils.base.text import one_line
 
 SEVERAL_PROCESSES = ("--coordinator", "--num_processes", "--process_id", "--join_timeout")
 NULL = ("", "~", "null", "none")  # in recipes
@@ -121,7 +122,7 @@ class ArgumentParser(argparse.ArgumentParser):
         only_recipe.error = self.error
         only_recipe.add_argument("--config", type=existing_file)
         recipe = only_recipe.parse_known_args(given)[0].config or default_recipe
-        values = self._values_of_recipe(recipe) if recipe else {}
+        values = {"config": recipe} | (self._values_of_recipe(recipe) if recipe else {})
         by_recipe = [action for action in self._actions if action.required and action.dest in values]
         self._own_defaults = {action.dest: action.default for action in self.settings().values()}
         self.set_defaults(**values)
@@ -137,7 +138,6 @@ class ArgumentParser(argparse.ArgumentParser):
         for action in by_recipe:
             if getattr(parsed, action.dest) is None:
                 self.error(f"{action.option_strings[0]}: must have a value, got none")
-        parsed.config = recipe
         return parsed
 
     def _values_of_recipe(self, path: Path) -> dict[str, object]:

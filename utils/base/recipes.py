@@ -4,8 +4,9 @@ from pathlib import Path
 
 import yaml
 
-from utils.base.errors import UserError, one_line
+from utils.base.errors import UserError
 from utils.base.files import read_limited
+from utils.base.text import one_line
 
 LARGEST = 100_000  # bytes
 

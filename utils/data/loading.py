@@ -9,6 +9,7 @@ from utils.base.errors import UserError
 from utils.base.files import digest
 from utils.base.options import DataOptions
 from utils.base.run_log import log_only
+from utils.base.text import counted
 from utils.data.clips import ClipDataset, open_clips, with_unlabelled
 from utils.data.protocols import Split, make_split
 
@@ -30,7 +31,9 @@ def load(data: DataOptions, input_shape: tuple[int, int, int, int], unlabelled: 
     check_length(data, dataset, input_shape)
     clips, length, height, width, _ = dataset.frames.shape
     split = split_of(data, dataset)
-    print(f"{clips} clips of {length} frames {height}x{width} (HxW) in {len(dataset.class_names)} classes: {data.data}")
+    size = f"{counted(length, 'frame')} {height}x{width} (HxW)"
+    classes = counted(len(dataset.class_names), "class", "classes")
+    print(f"{counted(clips, 'clip')} of {size} in {classes}: {data.data}")
     print(
         f"split {split.protocol}: {len(split.train)} train, {len(split.validation)} validation, {len(split.test)} test"
     )

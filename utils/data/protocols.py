@@ -23,6 +23,7 @@ import numpy as np
 
 from utils.base.errors import UserError
 from utils.base.options import PROTOCOLS
+from utils.base.text import counted
 from utils.data.earlier_split import sets_like_model
 from utils.data.groups import Groups, groups_or_reason
 from utils.data.split_lists import SETS, sets_by_list, sets_by_official_lists
@@ -202,7 +203,7 @@ def _notes_on_groups(sets: np.ndarray, groups: Groups | None, reason: str) -> li
     if groups is None:
         return [f"No groups are known: {reason}."]
     count = len(np.unique(groups.keys))
-    notes = [f"Found {count} groups in {len(sets)} clip names (pattern: {groups.pattern})."]
+    notes = [f"Found {counted(count, 'group')} in {len(sets)} clip names (pattern: {groups.pattern})."]
     test = sets == "test"
     shared = np.isin(groups.keys[test], groups.keys[(sets == "train") | (sets == "validation")])
     if shared.any():

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from utils.base.text import counted
 from utils.experiments.grid import Grid
 from utils.experiments.not_reused import print_not_reused
 
@@ -14,4 +15,5 @@ def print_plan(grid: Grid) -> None:
         states[state] += 1
         print(f"{cell.fold}  seed {cell.seed}  {cell.row.name}: {state}")
     print_not_reused(grid.cells)
-    print(f"{len(grid.cells)} training runs ({', '.join(f'{count} {state}' for state, count in states.items())})")
+    found = ", ".join(f"{count} {state}" for state, count in states.items())
+    print(f"{counted(len(grid.cells), 'training run')} ({found})")

@@ -8,6 +8,7 @@ from utils.base.errors import UserError
 from utils.base.files import exclusive_lock, plain, write_json
 from utils.base.options import OutputOptions
 from utils.base.progress import progress
+from utils.base.text import counted
 from utils.data.clips import ClipDataset, open_clips, with_unlabelled
 from utils.data.leak_finder import LeakFinder
 from utils.data.leak_report import short_form
@@ -65,7 +66,7 @@ def dry_run(experiment: Experiment) -> None:
         grid = checked(make_grid(experiment, data))
     else:
         grid, videos = expected_grid(experiment)
-        print(f"no arrays yet: {videos} videos have to be read first")
+        print(f"no arrays yet: {counted(videos, 'video')} to be read first")
     print_plan(grid)
 
 
@@ -115,7 +116,7 @@ def train_missing(grid: Grid) -> None:
     """Train each cell that is not trained yet."""
     missing = [cell for cell in grid.cells if not cell.is_trained]
     if len(missing) < len(grid.cells):
-        print(f"{len(grid.cells) - len(missing)} of {len(grid.cells)} training runs are finished already")
+        print(f"{len(grid.cells) - len(missing)} of {counted(len(grid.cells), 'training run')} are finished already")
     print_not_reused(missing)
     for number, cell in enumerate(missing, start=1):
         heading(f"training {number} of {len(missing)}: {cell.row.name}; {cell.fold}, seed {cell.seed}")

@@ -12,6 +12,7 @@ from utils.base.devices import strategy_scope
 from utils.base.errors import UserError
 from utils.base.options import TrainingOptions
 from utils.base.progress import duration
+from utils.base.text import counted
 from utils.runs.history import best_epoch, has_finite_losses, history_array, kept_epoch
 from utils.training.progress_bar import loss_text
 from utils.training.state import Ending, TrainingState, own_variables
@@ -80,7 +81,7 @@ def ending_after(history: np.ndarray, options: TrainingOptions, *, seconds: floa
     waited = len(history) - 1 - best_epoch(history)
     if options.patience is not None and waited >= options.patience:
         patience = f"--patience {options.patience}"
-        return Ending.NO_IMPROVEMENT, f"no improvement on validation for {waited} epochs ({patience})"
+        return Ending.NO_IMPROVEMENT, f"no improvement on validation for {counted(waited, 'epoch')} ({patience})"
     if options.max_minutes is not None and seconds + history["seconds"][-1] > 60 * options.max_minutes:
         minutes = f"--max_minutes {options.max_minutes:g}"
         return Ending.OUT_OF_TIME, f"epoch {len(history) + 1} of {options.epochs} would exceed {minutes}"

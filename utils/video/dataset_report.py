@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from utils.base.array_files import open_array
 from utils.base.drawing import Display, label, save_figure
+from utils.base.text import counted
 from utils.data.groups import groups_or_reason
 from utils.video.extraction_state import LOG, VideoOutcome, read_log
 
@@ -52,9 +53,10 @@ class DatasetReport(Display):
         keys = [] if groups is None else groups.keys.tolist()
         frames = open_array(output_path / "frames.npy", "--output_path")
         length, height, width = frames.shape[1:4]
+        classes = counted(len(clips_per_class), "class", "classes")
         return cls(
-            title=f"{len(read)} clips of {length} frames, {width}x{height} pixels, in {len(clips_per_class)} classes; "
-            f"{len(outcomes) - len(read)} videos skipped",
+            title=f"{counted(len(read), 'clip')} of {counted(length, 'frame')}, {width}x{height} pixels, in {classes}; "
+            f"{counted(len(outcomes) - len(read), 'video')} skipped",
             clips_per_class=clips_per_class,
             outcomes=read,
             groups="none found in the names" if groups is None else f"{len(set(keys))} by {groups.pattern}",

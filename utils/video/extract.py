@@ -19,6 +19,7 @@ from utils.base.files import exclusive_lock, require_free_space, write_text
 from utils.base.interruption import between_steps
 from utils.base.isolation import Lost
 from utils.base.progress import progress
+from utils.base.text import counted
 from utils.video.discovery import FoundVideo, find_videos
 from utils.video.extraction_state import (
     ExtractionState,
@@ -110,7 +111,7 @@ def _progress_kept(state: ExtractionState) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print(f"{len(state.outcomes)} videos are kept; rerun the same command to resume", file=sys.stderr)
+        print(f"{counted(len(state.outcomes), 'video')} kept; rerun the same command to resume", file=sys.stderr)
         raise
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from utils.base.devices import memory_of_tree
 from utils.base.files import write_csv
+from utils.base.text import counted
 from utils.video.extraction_state import SHORT, VideoOutcome
 
 
@@ -29,7 +30,7 @@ class ExtractionSummary:
         rate = self.clips / self.seconds if self.seconds else 0.0
         reasons = f" (reasons in {self.output_path / 'skipped_videos.csv'})" if self.skipped else ""
         short = f" ({self.short} with repeated frames, see {self.output_path / SHORT})" if self.short else ""
-        continued = f" ({self.continued} videos by an earlier run)" if self.continued else ""
+        continued = f" ({counted(self.continued, 'video')} by an earlier run)" if self.continued else ""
         return (
             f"Videos read: {self.clips} in {len(self.classes)} class{'es' * (len(self.classes) != 1)}{short}\n"
             f"Videos skipped: {self.skipped}{reasons}\n"

@@ -53,7 +53,7 @@ def test_help_shows_every_default_and_no_none(shown_help):
     assert "(default: None)" not in text
     assert "(default: False)" not in text
     assert "folder written by video_to_frames.py, or frames.npy in it (required)" in text
-    for default in ("together (default: 8)", "clips (default: 50)", "clips (default: 100)", "rate (default: 0.0003)"):
+    for default in ("together (default: 8)", "clips (default: 100)", "rate (default: 0.0003)"):
         assert default in text
     for default in ("(default: 112)", "(default: fc8)", "teacher (default: 0.1)", "(default: 10.0)"):
         assert default in text
@@ -400,7 +400,7 @@ def test_options_get_the_values_of_the_command_line(tmp_path):
     parser = ArgumentParser("a script")
     arguments.add_data_arguments(parser)
     arguments.add_split_arguments(parser, default="auto")
-    arguments.add_training_arguments(parser, epochs=50)
+    arguments.add_training_arguments(parser)
     arguments.add_model_arguments(parser)
     file = str(tmp_path / "frames.npy")
     args = parser.parse_args(

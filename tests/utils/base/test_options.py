@@ -6,7 +6,7 @@ import typing
 
 import pytest
 
-from tests.scripts import run_script
+from tests.scripts import PROJECT, run_script
 from utils.base import argument_types, export_options, options, prediction_options
 from utils.base.parser import ArgumentParser, Switch
 from utils.video.actions import Look
@@ -49,7 +49,6 @@ NO_ARGUMENT = {  # fields that the grid of reproduce.py sets itself
 OTHER_DEFAULT = {  # the script's default differs from that of the field
     ("eval.py", "split"): None,  # of the record
     ("eval.py", "split_seed"): None,  # given only with --split
-    ("KD_training.py", "epochs"): 100,
     ("Teacher_training.py", "output_path"): "trained_models/teacher.keras",
     ("KD_training.py", "output_path"): "KD_trained_models/student.keras",
     ("KD_training.py", "mixing"): None,  # by the image network, see settle_frame_student
@@ -136,6 +135,25 @@ def test_arguments_and_options_correspond(parser_of, script):
         assert type(action.default) is type(default), name
         assert action.required == (required and (script, name) not in OTHER_DEFAULT), name
         assert converted_type(action) in types_in(types[name]), name
+
+
+@pytest.mark.parametrize(
+    ("script", "renamed"),
+    [
+        ("Teacher_training.py", {"epochs": "teacher_epochs", "width": "teacher_width"}),
+        ("KD_training.py", {"epochs": "student_epochs", "width": "student_width", "input_frames": "student_frames"}),
+    ],
+)
+def test_stages_and_reproduce_share_their_defaults(parser_of, script, renamed):
+    """A stage would train a much worse network than reproduce.py does with the same data, and nothing would say so."""
+    grid = parser_of("reproduce.py")
+    run = {action.dest: action.default for action in grid._actions}
+    run |= grid._values_of_recipe(PROJECT / "recipes/default.yaml")
+    stage = {action.dest: action.default for action in parser_of(script)._actions}
+    names = {name: renamed.get(name, name) for name in stage}
+    shared = {name for name in stage if names[name] in run} - {"help", "version", "config", "output_path"}
+    assert len(shared) > 25
+    assert {name: stage[name] for name in shared} == {name: run[names[name]] for name in shared}
 
 
 @pytest.mark.parametrize("script", KINDS)

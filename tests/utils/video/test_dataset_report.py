@@ -30,7 +30,7 @@ def data_set(tmp_path_factory):
 def test_numbers_are_those_of_the_videos(data_set):
     """The page would show wrong numbers or the frames of other clips."""
     report = DatasetReport.of_folder(data_set)
-    assert report.title == "4 clips of 4 frames, 24x20 pixels, in 2 classes; 1 videos skipped"
+    assert report.title == "4 clips of 4 frames, 24x20 pixels, in 2 classes; 1 video skipped"
     assert report.clips_per_class == {"Run": 3, "Walk": 1}
     assert [outcome.frame_count for outcome in report.outcomes] == [8, 9, 12, 8]
     assert [outcome.width for outcome in report.outcomes] == [64, 48, 48, 48]

@@ -148,7 +148,7 @@ def test_ctrl_c_on_a_local_cluster(videos, whole, tmp_path, monkeypatch, capfd):
     with pytest.raises(KeyboardInterrupt):
         extract(videos, tmp_path / "out", scheduler=LOCAL, workers=1, reader=read_until_interrupted, **SMALL)
     assert not dask_processes()
-    assert capfd.readouterr().err.endswith(" videos are kept; rerun the same command to resume\n")
+    assert capfd.readouterr().err.endswith(" videos kept; rerun the same command to resume\n")
     summary = extract(videos, tmp_path / "out", scheduler=LOCAL, workers=2, reader=read_with_crash, **SMALL)
     assert summary.continued > 0
     assert digests(tmp_path / "out") == whole
