@@ -214,7 +214,7 @@ def test_histories_with_nan_give_a_complete_set(save, tmp_path, capsys, losses, 
 def test_a_training_that_ends_with_nan(make_arrays, tmp_path, capsys, keep_going, alpha):
     """A learning rate that is far too high gives one line and no file, or with --keep_going a set that says so."""
     folder = make_arrays(height=32, width=32)
-    scores = 5 * np.eye(3, dtype=np.float32)[np.load(folder / "labels.npy")]
+    scores = 5 * np.eye(3, dtype=np.float32)[np.load(folder / "labels.npy")] - 1
     np.save(tmp_path / "scores.npy", scores)
     settings = {
         "data": DataOptions(folder / "frames.npy", folder / "labels.npy"),

@@ -45,7 +45,7 @@ def trained(tmp_path_factory):
     write_arrays(folder / "more", more, [f"any/{number}.avi" for number in range(8)])
     write_arrays(folder / "clean", more[3:7], [f"any/{number}.avi" for number in range(4)])
     write_arrays(folder / "one", more[7:], ["any/7.avi"])
-    scores = 5 * np.eye(2, dtype=np.float32)[np.concatenate([dataset.labels, np.arange(8) % 2])]
+    scores = 5 * np.eye(2, dtype=np.float32)[np.concatenate([dataset.labels, np.arange(8) % 2])] - 1
     np.save(folder / "scores.npy", scores)
     with eager_functions():
         return folder, run("KD_training.py", *UNLABELLED, *TRAINING, *OUTPUT, cwd=folder)
