@@ -34,6 +34,12 @@ NO_MEMORY = "error: --batch_size, --width: must fit into the memory of this mach
 PROJECT = Path(__file__).parents[3]
 
 
+@pytest.fixture(autouse=True)
+def environment_kept(monkeypatch):
+    """`cli.run` sets this for the processes of a script; other tests start processes in the project folder."""
+    monkeypatch.setenv("PYTHONSAFEPATH", "")
+
+
 @pytest.fixture(scope="module")
 def shown_help():
     """The `--help` output of all scripts, and a last line with the slow packages that were imported for it."""
