@@ -21,7 +21,14 @@ IN_OTHER_GROUPS = ("student", "student_weights", "mixing", "unlabelled", "fail_o
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = ArgumentParser(__doc__)
+    parser = ArgumentParser(
+        __doc__,
+        examples=(
+            "python KD_training.py --data arrays --teacher teacher.keras --output_path student.keras",
+            "python KD_training.py --data arrays --alpha 1 --output_path alone.keras",
+        ),
+        docs="docs/distilling.md",
+    )
     arguments.add_recipe_argument(parser)
     arguments.add_unlabelled_argument(arguments.add_data_arguments(parser))
     arguments.add_split_arguments(parser, default=DataOptions.split)

@@ -19,7 +19,14 @@ from utils.runs.files import check_training
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = ArgumentParser(__doc__)
+    parser = ArgumentParser(
+        __doc__,
+        examples=(
+            "python Teacher_training.py --data arrays --output_path teacher.keras",
+            f"python Teacher_training.py --data arrays --task {TASKS_FINE_TUNING[0]} --output_path teacher.keras",
+        ),
+        docs="docs/method.md",
+    )
     arguments.add_recipe_argument(parser)
     arguments.add_data_arguments(parser)
     arguments.add_split_arguments(parser, default=DataOptions.split)

@@ -12,7 +12,14 @@ from utils.runs.files import check_evaluation
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = ArgumentParser(__doc__)
+    parser = ArgumentParser(
+        __doc__,
+        examples=(
+            "python eval.py --data arrays --recognizer student.keras",
+            "python eval.py --data arrays --recognizer student.keras alone.keras --output_path report",
+        ),
+        docs="docs/report.md",
+    )
     arguments.add_recipe_argument(parser)
     arguments.add_data_arguments(parser)
     group = parser.add_argument_group("recognisers")
@@ -37,7 +44,6 @@ def parse_arguments() -> argparse.Namespace:
     output = parser.add_argument_group("output")
     output.add_argument("--output_path", type=output_folder, help="folder for the report page, tables and figures")
     arguments.add_overwrite_argument(output)
-    parser.set_defaults(split_seed=None)
     args = parser.parse_args()
     if args.split is None and (args.split_seed is not None or args.split_dir is not None):
         parser.error("--split_seed and --split_dir: must go with --split, got none")

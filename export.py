@@ -18,7 +18,14 @@ from utils.runs.files import check_export
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = ArgumentParser(__doc__)
+    parser = ArgumentParser(
+        __doc__,
+        examples=(
+            "python export.py --recognizer student.keras --format onnx openvino",
+            "python export.py --recognizer student.keras --format litert --int8 --data arrays",
+        ),
+        docs="docs/exporting.md",
+    )
     add_recipe_argument(parser)
     model = parser.add_argument_group("model")
     model.add_argument("--recognizer", type=existing_model, required=True, help="model to export")

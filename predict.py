@@ -15,7 +15,14 @@ from utils.runs.files import check_prediction
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = ArgumentParser(__doc__)
+    parser = ArgumentParser(
+        __doc__,
+        examples=(
+            "python predict.py --recognizer student.keras --input holiday.mp4",
+            "python predict.py --recognizer student.onnx --input long.mp4 --timeline",
+        ),
+        docs="docs/predicting.md",
+    )
     add_recipe_argument(parser)
     videos = parser.add_argument_group("models and videos")
     videos.add_argument(

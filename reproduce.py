@@ -27,7 +27,12 @@ RECIPES = Path(__file__).parent / "recipes"
 def make_parser() -> ArgumentParser:
     parser = ArgumentParser(
         f"{__doc__} Uses built-in synthetic videos, or your own with --videos or --data. Finished runs are kept: "
-        "rerun the same command to resume, or rerun it with more seeds or temperatures to train the missing networks."
+        "rerun the same command to resume, or rerun it with more seeds or temperatures to train the missing networks.",
+        examples=(
+            "python reproduce.py --seeds 0 1 2",
+            "python reproduce.py --videos Datasets/UCF11 --output_path results --dry_run",
+        ),
+        docs="docs/experiments.md",
     )
     arguments.add_recipe_argument(parser, default="; by default recipes/demo.yaml, or default.yaml for your own data")
     parser.add_argument("--output_path", type=output_folder, default="demo", help="folder for all output")

@@ -13,7 +13,12 @@ from utils.runs.files import check_extraction
 def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(
         "Stage 1: read every video in the class folders of --input_path and write frames.npy, labels.npy, "
-        "video_file_paths.npy, skipped_videos.csv and timings to --output_path."
+        "video_file_paths.npy, skipped_videos.csv and timings to --output_path.",
+        examples=(
+            "python video_to_frames.py --input_path Datasets/UCF11 --output_path Frames_datasets/UCF11",
+            "python video_to_frames.py --input_path Datasets/UCF11 --output_path arrays --short_videos repeat",
+        ),
+        docs="docs/method.md",
     )
     add_recipe_argument(parser)
     files = parser.add_argument_group("files")

@@ -15,6 +15,8 @@ from utils.runs.files import check_cards
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = ArgumentParser(
         "Write or update the model card NAME.md from the record of a model. Nothing is uploaded.",
+        examples=("python -m utils.cards --recognizer student.keras", "python -m utils.cards --recognizer *.keras"),
+        docs="docs/experiments.md",
         prog="python -m utils.cards",
     )
     parser.add_argument("--recognizer", type=existing_model, nargs="+", required=True, help="one or several models")

@@ -23,7 +23,13 @@ from utils.runs.files import check_leaks
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = ArgumentParser(
-        "Report what test clips share with training, validation and unlabelled clips.", prog="python -m utils.leaks"
+        "Report what test clips share with training, validation and unlabelled clips.",
+        examples=(
+            "python -m utils.leaks --data arrays",
+            "python -m utils.leaks --data arrays --split random --output_path leaks.csv",
+        ),
+        docs="docs/splits.md",
+        prog="python -m utils.leaks",
     )
     add_unlabelled_argument(add_data_arguments(parser))
     add_split_arguments(parser, default="auto")

@@ -81,8 +81,10 @@ def add_split_arguments(parser: argparse.ArgumentParser, *, default: str | None)
     """Add --split and its settings. With `default` None, the split is that of each recogniser's record."""
     group = parser.add_argument_group("split into training, validation and test clips")
     without = "" if default else "; by default the test clips in the record of each recogniser"
-    split = {"default": default, "help": f"{PROTOCOLS}{without}"}
-    add_settings(group, DataOptions, leave_out=("data", "annotations", "paths"), split=split)
+    changes = {"split": {"default": default, "help": f"{PROTOCOLS}{without}"}}
+    if default is None:
+        changes["split_seed"] = {"default": None, "help": "seed of --split, by default 0"}
+    add_settings(group, DataOptions, leave_out=("data", "annotations", "paths"), **changes)
 
 
 def add_synthetic_arguments(parser: argparse.ArgumentParser) -> None:

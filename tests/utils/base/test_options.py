@@ -223,6 +223,29 @@ def test_a_recipe_and_the_command_line_set_the_same_values(parser_of, script, tm
                 assert parse(recipe=f"{name}: {value}") == parse(*typed, recipe=neutral), (name, value)
 
 
+@pytest.mark.parametrize("script", [*KINDS, "utils/cards.py", "utils/leaks.py"])
+def test_help_ends_with_examples_and_a_page(parser_of, script, capsys):
+    """A user would have to find among 60 arguments the few that a first run needs."""
+    parser = parser_of(script)
+    assert (PROJECT / parser.docs).is_file()
+    assert len(parser.examples) == 2
+    for example in parser.examples:
+        python, *name, rest = example.split(" ", 3 if "-m" in example else 2)
+        assert "/".join(name[-1].split(".")) in (script.removesuffix(".py"), script.replace(".", "/"))
+        known = [text for text in rest.split() if text.startswith("--")]
+        assert python == "python"
+        assert {flag.removeprefix("--") for flag in known} <= set(parser.settings()), example
+        required = {action.option_strings[0] for action in parser._actions if action.required}
+        assert required <= set(known), example
+    parser.print_help()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-4:] == [
+        "examples:",
+        *(f"  {example}" for example in parser.examples),
+        f"documentation: {parser.docs}",
+    ]
+
+
 def opposite(name: str) -> str:
     """Return the name of a switch that sets the opposite value."""
     return name.removeprefix("no_") if name.startswith("no_") else f"no_{name}"
