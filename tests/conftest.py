@@ -4,12 +4,17 @@ import gc
 import signal
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from tests.scripts import eager_functions
+from utils.base import drawing
 from utils.data.clips import open_clips
 from utils.data.protocols import make_split
+from utils.evaluation import pictures
+
+BLANK_PNG = cv2.imencode(".png", np.full((8, 8), 255, np.uint8))[1].tobytes()
 
 # Jobs in the background of a shell ignore these signals; some tests send them.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -28,6 +33,22 @@ def pytest_sessionfinish():
     """Keep pytest's final garbage collections short: xdist interrupts a worker that takes longer than 5 s to end."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_pictures(request):
+    """Save blank figures: drawing would be a third of an experiment's time. Modules with the marker `draws` draw."""
+
+    def blank(figure, kind, **_):
+        width, height = 72 * figure.get_size_inches()
+        svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}pt" height="{height}pt"></svg>'
+        return svg.encode() if kind == "svg" else BLANK_PNG
+
+    with pytest.MonkeyPatch.context() as patch:
+        if not request.node.get_closest_marker("draws"):
+            for module in (drawing, pictures):
+                patch.setattr(module, "rendered", blank)
+        yield
 
 
 @pytest.fixture

@@ -28,6 +28,8 @@ from utils.networks.recognizer import load_recognizer, save_model
 from utils.video.extract import extract
 from utils.video.synthetic import render_dataset
 
+pytestmark = pytest.mark.draws
+
 PAGES = (PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md")))
 COMMAND = re.compile(r"(\$ )?(\w+=\S+ )*(python3?|pip|dask|make|source|bash|git|\./?\S+)( |$)")
 SIDE, WIDTH = 32, 0.05

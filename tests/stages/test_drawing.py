@@ -16,7 +16,7 @@ from utils.runs.files import evaluation_outputs
 from utils.runs.history import TrainingCurves
 from utils.training import stages
 
-pytestmark = pytest.mark.usefixtures("eager")
+pytestmark = [pytest.mark.usefixtures("eager"), pytest.mark.draws]
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def settings(make_arrays):
     }
 
 
-@pytest.mark.parametrize("name", ["$_$", "a$^$b", "v_\udcff", "x" * 200])
+@pytest.mark.parametrize("name", ["v_\udcff", "$_$" + "x" * 197])
 def test_any_name_of_a_model_and_of_a_class(settings, tmp_path, name):
     """A training or a test would end in a formula parser or an encoder, before its results are saved."""
     output = OutputOptions(tmp_path / f"{name}.keras", tmp_path / f"{name}_history")

@@ -27,6 +27,8 @@ from utils.runs.history import TrainingCurves
 from utils.video.dataset_report import DatasetReport
 from utils.video.extraction_state import VideoOutcome
 
+pytestmark = pytest.mark.draws
+
 PROJECT = Path(__file__).parents[3]
 BASES = {"Display", "Curves"}
 OWN_SAVING = {"benchmarks/overview_picture.py"}  # the picture is its only result

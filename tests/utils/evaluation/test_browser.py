@@ -9,7 +9,7 @@ from tests.utils.evaluation.test_experiment_page import experiment_report
 from utils.evaluation.evaluation_page import write_evaluation_page
 from utils.evaluation.experiment_page import write_experiment_page
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.draws]
 TWO = {"student": (0.35, 1, 0.5), "teacher": (0.45, 10, 5.0)}
 HOSTILE = ["<script>alert(1)</script>", "\u202e$x^y שלום"]
 

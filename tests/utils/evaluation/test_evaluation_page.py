@@ -19,6 +19,8 @@ from utils.evaluation.evaluation_page import content, write_evaluation_page
 from utils.evaluation.metrics import calibration_error
 from utils.evaluation.pictures import strip_of_frames
 
+pytestmark = pytest.mark.draws
+
 CLASSES = ["<script>alert(1)</script>", "a$^$b", "two\nlines", "שלום"]
 MODELS = {"student": (0.35, 1, 0.5), "teacher": (0.45, 10, 5.0)}
 FIGURES = ["accuracy", "accuracy_by_cost", "agreement", "class_gains_teacher", "confusion_student"]

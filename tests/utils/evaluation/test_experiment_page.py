@@ -6,6 +6,8 @@ from utils.base import drawing
 from utils.evaluation.experiment_page import ExperimentReport, content, figure_names, write_experiment_page
 from utils.evaluation.protocol import Conditions
 
+pytestmark = pytest.mark.draws
+
 FOLDS, SEEDS = ("fold:1/2", "fold:2/2"), (0, 1)
 
 

@@ -16,6 +16,8 @@ from utils.runs.history import (
     save_history,
 )
 
+pytestmark = pytest.mark.draws
+
 EPOCHS = [
     {"epoch": 1, "loss": 1.5, "accuracy": 0.25, "val_loss": 1.25, "val_accuracy": 0.5},
     {"epoch": 2, "loss": 0.1, "accuracy": 1.0, "val_loss": 0.3, "val_accuracy": 0.75},

@@ -9,6 +9,8 @@ import pytest
 from utils.video.dataset_report import DatasetReport, write_dataset_report
 from utils.video.extract import extract
 
+pytestmark = pytest.mark.draws
+
 
 @pytest.fixture(scope="module")
 def data_set(tmp_path_factory):
