@@ -253,6 +253,8 @@ def check_make(targets: list[str], request) -> None:
 
 def check_pip(words: list[str]) -> None:
     """Check that requirement files exist and that a version given for TensorFlow is the pinned one."""
+    if words == ["install", "."]:  # tests/test_package.py
+        return
     assert words[:2] == ["install", "-r"]
     assert (PROJECT / words[2]).is_file()
     for package in words[3:]:

@@ -23,6 +23,15 @@ def test_public_names_exist():
         _ = package.trian_student
 
 
+def test_the_documented_names_are_public():
+    """A user would build on a name that the next version may move."""
+    text = (PROJECT / "docs/python.md").read_text()
+    imported = {name for names in re.findall(r"import ([\w, ]+)$", text, re.M) for name in names.split(", ")} - {"Path"}
+    assert len(imported) > 5
+    assert imported <= set(package.PUBLIC)
+    assert set(package.PUBLIC) - {"__version__"} <= set(re.findall(r"`(\w+)`", text))
+
+
 @pytest.mark.parametrize("script", package.COMMANDS.values())
 def test_each_script_states_its_version(script, tmp_path):
     """A bug report could not say which version it is about."""
@@ -34,6 +43,7 @@ def test_changelog_and_citation_are_of_this_version():
     """A reader would cite, or look for the changes of, another version."""
     versions = re.findall(r"^## (\S+)", (PROJECT / "CHANGELOG.md").read_text(), re.M)
     assert versions[0] == __version__
+    assert f"version = {{{__version__}}}" in (PROJECT / "README.md").read_text()
     citation = yaml.safe_load((PROJECT / "CITATION.cff").read_text())
     assert (citation["version"], citation["cff-version"]) == (__version__, "1.2.0")
 
