@@ -1,6 +1,9 @@
 """Stage 4: test one or several recognisers and compare them."""
 
 import argparse
+import contextlib
+import json
+import sys
 
 from utils.base import arguments, cli
 from utils.base.argument_types import existing_recognizer, output_folder, positive_int
@@ -42,7 +45,9 @@ def parse_arguments() -> argparse.Namespace:
     checks.add_argument("--force", action="store_true", help="use --split even if a record contradicts it")
     add_setting(checks, DistillationOptions, "fail_on_leak", help="fail if test and training clips share anything")
     output = parser.add_argument_group("output")
-    output.add_argument("--output_path", type=output_folder, help="folder for the report page, tables and figures")
+    folder = {"default": "report", "help": "folder for the report page, tables and figures"}
+    output.add_argument("--output_path", type=output_folder, **folder)
+    output.add_argument("--json", action="store_true", help="print one JSON object, and all else to stderr")
     arguments.add_overwrite_argument(output)
     args = parser.parse_args()
     if args.split is None and (args.split_seed is not None or args.split_dir is not None):
@@ -59,25 +64,25 @@ def main() -> None:
     data = arguments.options_of(DataOptions, args)
     check_evaluation(args)
     cli.start_tensorflow_for(args.recognizer)
-    import json
-
     from utils.evaluation.run import evaluate
 
-    results = evaluate(
-        data,
-        args.recognizer,
-        output_path=args.output_path,
-        channels=args.channels,
-        input_scale=args.input_scale,
-        precision=args.precision,
-        batch_size=args.batch_size,
-        views=args.views,
-        flip=args.flip,
-        calibrate=args.calibrate,
-        force=args.force,
-        fail_on_leak=args.fail_on_leak,
-    )
-    print(json.dumps(results))
+    with contextlib.redirect_stdout(sys.stderr if args.json else sys.stdout):
+        results = evaluate(
+            data,
+            args.recognizer,
+            output_path=args.output_path,
+            channels=args.channels,
+            input_scale=args.input_scale,
+            precision=args.precision,
+            batch_size=args.batch_size,
+            views=args.views,
+            flip=args.flip,
+            calibrate=args.calibrate,
+            force=args.force,
+            fail_on_leak=args.fail_on_leak,
+        )
+    if args.json:
+        print(json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from utils.base.files import write_json
 from utils.base.options import DataOptions, ViewOptions
 from utils.data.loading import load
 from utils.evaluation import experiment_page, figures
+from utils.evaluation.tables import percent_with_interval
 from utils.runs.files import experiment_outputs
 from utils.training.question import Question
 
@@ -60,9 +61,14 @@ def test_the_table_agrees_with_the_predictions(demo):
         assert row["interval"]["estimate"] == pytest.approx(np.mean(correct))
         assert row["clips"] == 12  # each clip is tested once
         assert row["interval"]["method"] == "Wilson over groups"
-    table, *figures = (folder / "results.md").read_text().strip().split("\n\n![")
-    assert table in printed
-    pictures = re.findall(r"\((\w+)\.png\)", figures[0])
+    _, notes, *figures = (folder / "results.md").read_text().strip().split("\n\n")
+    assert notes in printed
+    *_, table, last = printed.strip().split("\n\n")
+    assert last == "all results: out/report.html"
+    assert max(map(len, table.splitlines())) <= 80
+    for row in results["rows"]:
+        assert f" {percent_with_interval(row['interval'])} " in table
+    pictures = re.findall(r"\((\w+)\.png\)", "".join(figures))
     assert pictures == ["accuracy_by_cost", "results", "accuracy_by_temperature"]
     for picture in pictures:
         assert (folder / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
@@ -297,7 +303,7 @@ def test_given_teachers_have_a_row_and_students(own):
     assert {name: both[name] for name in COST} == pytest.approx({name: trained[name] + COST[name] for name in COST})
     lines = (folder / "out/results.md").read_text().splitlines()
     (shown,) = [line for line in lines if line.startswith("| teacher: oracle ")]
-    assert [cell.strip() for cell in shown.split("|")[-6:-1]] == ["12,345", "6.789", "0.5", "-", "-"]
+    assert [cell.strip() for cell in shown.split("|")[-6:-1]] == ["6.789", "-", "12,345", "0.5", "-"]
     student = json.loads(next(folder.glob("out/cells/distilled-both*/student.json")).read_text())
     assert len(student["arguments"]["source"]) == 2
     assert student["unlabelled"]["files"][0]["path"] == "more/frames.npy"
@@ -375,8 +381,8 @@ def test_a_given_teacher_says_which_test_clips_it_has_seen(make_arrays):
     assert counts == {"student alone": 0, "teacher: t": seen, "teacher: both": seen}
     assert {row["minus_alone"] for row in results["rows"] if row["role"] == "teacher"} == {None}
     text = (folder / "out/results.md").read_text()
-    assert text.partition("\n\n![")[0] in printed  # all but the figures
-    table = {cells[1].strip(): cells[3].strip() for line in text.splitlines() if len(cells := line.split("|")) > 3}
+    assert text.split("\n\n")[1] in printed
+    table = {cells[1].strip(): cells[6].strip() for line in text.splitlines() if len(cells := line.split("|")) > 6}
     assert table["teacher: t"] == f"{seen} of {len(test)}"
     assert table["teacher: both"] == f"at least {seen} of {len(test)}"
     assert table["student of t, T 1, alpha 1"] == "none"

@@ -82,7 +82,7 @@ def test_views_are_averaged(arrays, recognizer, monkeypatch, capsys):
     assert [each["milliseconds_per_clip"] for each in (one, *several)] == [2.5, 10, 10]
 
 
-def test_calibrate(arrays, recognizer, monkeypatch, capsys):
+def test_calibrate(arrays, recognizer, tmp_path, capsys):
     """Temperature and threshold would come from test clips, or not reach the record and the results."""
     data, _ = arrays
     labels, rows = np.load(data.annotations), recognizer.record.split.rows.model_dump()
@@ -101,7 +101,7 @@ def test_calibrate(arrays, recognizer, monkeypatch, capsys):
     assert (calibration["clips"], calibration["rows"]) == (len(rows["validation"]), "validation")
 
     object.__setattr__(recognizer, "record", record)
-    result = evaluation.evaluate(data, [recognizer.path])["recognizers"][0]
+    result = evaluation.evaluate(data, [recognizer.path], output_path=tmp_path / "out")["recognizers"][0]
     correct, kept = test.argmax(axis=1) == labels[rows["test"]], test.max(axis=1) >= calibration["threshold"]
     found = result["calibrated"]
     assert found["loss"] == pytest.approx(-np.log(test[np.arange(6), labels[rows["test"]]]).mean())
@@ -109,9 +109,9 @@ def test_calibrate(arrays, recognizer, monkeypatch, capsys):
     assert 0 < correct.sum() < 6
     assert found["kept_correct"] == pytest.approx(kept[correct].mean())
     assert found["rejected_wrong"] == pytest.approx(1 - kept[~correct].mean())
-    printed = capsys.readouterr().out
-    assert f" {100 * result['calibration_error']:.1f} ({100 * found['calibration_error']:.1f}) % |" in printed
-    assert "calibration of s.h5: temperature" in printed
+    text = (tmp_path / "out/results.md").read_text()
+    assert f" {100 * result['calibration_error']:.1f} ({100 * found['calibration_error']:.1f}) % |" in text
+    assert "calibration of s.h5: temperature" in text
 
 
 def softmax_of(logits, calibration):

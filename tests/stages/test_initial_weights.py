@@ -128,5 +128,6 @@ def test_what_the_first_model_has_seen_is_unknown_without_its_record(workplace, 
     arguments = ["--initial_weights", "first.keras", "--split", "like:first.keras", "--output_path", "second.keras"]
     train(tmp_path, "three", *arguments)
     for arrays, model in (("two", "first.keras"), ("three", "second.keras")):
-        printed = run_script("eval.py", *ARRAYS.format(arrays).split(), "--recognizer", model, cwd=tmp_path)
-        assert json.loads(printed.splitlines()[-1])["recognizers"][0]["seen"]["unknown"] == [reason]
+        tested = ["--recognizer", model, "--json"]
+        printed = run_script("eval.py", *ARRAYS.format(arrays).split(), *tested, cwd=tmp_path)
+        assert json.loads(printed)["recognizers"][0]["seen"]["unknown"] == [reason]

@@ -104,13 +104,13 @@ def test_eval_searches_the_unlabelled_clips_or_notes_that_it_cannot(trained, tmp
     shutil.copytree(trained[0], tmp_path / "copy")
     evaluate = ["eval.py", *ARRAYS, "--recognizer", "student.keras"]
     printed = run(*evaluate, cwd=tmp_path / "copy")
-    leaks = json.loads(printed.splitlines()[-1])["recognizers"][0]["leaks"]
+    leaks = json.loads((tmp_path / "copy/report/metrics.json").read_text())["recognizers"][0]["leaks"]
     assert leaks["kinds"]["near-duplicate"]["with_unlabelled_clips"] == leaks["leaking_test_clips"] == 2
     assert leaks["notes"] == []
     (tmp_path / "copy/more/frames.npy").rename(tmp_path / "moved.npy")
     note = "Unlabelled clips of the training could not be searched for leaks: more/frames.npy does not exist."
     printed = run(*evaluate, cwd=tmp_path / "copy")
     assert f"  {note}\n" in printed
-    assert json.loads(printed.splitlines()[-1])["recognizers"][0]["leaks"]["notes"] == [note]
+    assert json.loads((tmp_path / "copy/report/metrics.json").read_text())["recognizers"][0]["leaks"]["notes"] == [note]
     printed = run(*evaluate, "--fail_on_leak", cwd=tmp_path / "copy", expect=2)
     assert printed == f"error: --fail_on_leak: student.keras: {note}\n"

@@ -8,7 +8,7 @@ from utils.evaluation import sections
 from utils.evaluation.evaluation_report import EvaluationReport
 from utils.evaluation.pages import write_page
 from utils.evaluation.protocol import data_terms, unknown
-from utils.evaluation.tables import percent_with_interval, points, significance, unique
+from utils.evaluation.tables import percent_with_interval, points, ratio_text, significance, unique
 from utils.runs.seen import warnings
 
 SECTIONS = {
@@ -94,5 +94,5 @@ def _versus(report: EvaluationReport, comparison: dict, result: dict) -> dict:
     mine, other = (each["multiply_accumulates"] for each in (report.results[0], result))
     cost = None
     if mine and other and mine != other:
-        cost = f"{100 * mine / other:.2g} % of" if mine < other else f"{mine / other:.2g} times"
+        cost = ratio_text(mine, other)
     return {"difference": difference, "detail": f"{detail}{significance(comparison)}", "cost": cost}

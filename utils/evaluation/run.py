@@ -16,7 +16,7 @@ from utils.evaluation.calibrating import calibrate_recorded, store_calibrations
 from utils.evaluation.evaluation_page import write_evaluation_page
 from utils.evaluation.evaluation_report import EvaluationReport
 from utils.evaluation.protocol import Conditions
-from utils.evaluation.tables import names_of, summary
+from utils.evaluation.tables import details, names_of, screen_table, table
 from utils.evaluation.tested import store_test
 from utils.evaluation.testing import Predictions, choose_test_clips, leaks_of_test, predict, with_seen_unlabelled
 from utils.networks.averaging import recorded_views
@@ -45,10 +45,10 @@ def evaluate(
     `data.split` is None unless the user requests a split. With `views` above 1, the probabilities for that many views
     of each clip are averaged. They are the views of the training in the record, without flips if `flip` is false. With
     `calibrate`, temperature and threshold are first fitted to the validation clips in the records and stored there.
-    Prints a table, writes the results to `output_path` if given, adds them to the records and cards of models that are
-    tested on the test clips of their records, and returns {"recognizers": [...], "comparisons": [...]} with plain
-    values. Raises UserError for what a user can correct; with `fail_on_leak` also if test clips share anything with
-    clips that a recogniser has seen, or if those are unknown.
+    Prints notes, then a table. Writes the results to `output_path` if given, and adds them to the records and cards of
+    models that are tested on the test clips of their records. Returns {"recognizers": [...], "comparisons": [...]} with
+    plain values. Raises UserError for what a user can correct; with `fail_on_leak` also if test clips share anything
+    with clips that a recogniser has seen, or if those are unknown.
     """
     dataset = open_clips(data.data, data.annotations, data.paths)
     finders: dict[tuple, LeakFinder] = {}
@@ -77,14 +77,15 @@ def evaluate(
     if calibrate:
         store_calibrations([predictions.recognizer for predictions in all_predictions])
     compared = report.comparisons(all_predictions, groups)
-    print(summary(results, compared))
     if output_path is not None:
         report.write_results(output_path, all_predictions, results, compared, dataset, groups)
         write_report(output_path, all_predictions, results, compared, dataset, groups)
-        print(f"wrote {output_path}")
     for predictions, result in zip(all_predictions, results):
         if (card := store_test(predictions, result, dataset, batch_size=batch_size)) is not None:
             print(f"updated {card}")
+    print(f"{details(results, compared)}\n\n{screen_table(*table(results))}")
+    if output_path is not None:
+        print(f"\nall results: {output_path / 'report.html'}")
     return {"recognizers": results, "comparisons": compared}
 
 

@@ -15,7 +15,7 @@ from utils.evaluation.protocol import arguments_table, recognizer_terms
 from utils.evaluation.recorded import training_curves
 from utils.evaluation.reliability import ReliabilityDiagram
 from utils.evaluation.sheets import contact_sheets
-from utils.evaluation.tables import percent_with_interval, points, significance
+from utils.evaluation.tables import number_text, percent_with_interval, points, significance
 from utils.evaluation.testing import Predictions, are_comparable
 from utils.runs.seen import seen_cell
 
@@ -35,10 +35,6 @@ def comparison_table(report: EvaluationReport) -> Table:
         rows.append([name, kind, seen_cell(result["seen"]), accuracy, *scores, *costs])
     caption = "Seen: test clips that the recogniser has seen. MB: size of the file. ms: inference of one clip."
     return table(caption, [*header, "ms per clip"], rows, {1})
-
-
-def number_text(value: float | None, form: str, factor: float = 1) -> str:
-    return "-" if value is None else form.format(value if factor == 1 else factor * value)
 
 
 def accuracy(report: EvaluationReport) -> Picture | None:

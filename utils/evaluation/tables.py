@@ -1,34 +1,51 @@
 """Results as Markdown tables and lines of text."""
 
+import itertools
+import shutil
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 from utils.data.leak_report import short_form
 from utils.runs.seen import mark, seen_cell, warnings
 
+NAME_WIDTH = 26  # of the first column on a screen
 
-def table(results: Sequence[dict]) -> str:
-    """Format the results of eval.py as a Markdown table."""
-    header = ["recogniser", "clips", "seen", "top-1 (95 % interval)", "top-5", "loss", "ECE", "clips/s"]
-    header += ["parameters", "GMAC", "MB"]
-    names = shown_names([result["recognizer"] for result in results])
+
+def table(results: Sequence[dict]) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the results of eval.py, the most important columns first."""
+    header = ["model", "accuracy (95 % interval)", "seen", "clips", "top-5", "ms per clip", "GMAC", "parameters", "ECE"]
+    header += ["loss", "MB", "clips/s"]
     rows = [
         [
-            names[result["recognizer"]],
-            str(result["clips"]),
-            seen_cell(result["seen"]),
+            name,
             percent_with_interval(result["interval"]),
-            "-" if result["top5"] is None else f"{100 * result['top5']:.1f} %",
-            "not finite" if result["loss"] is None else f"{result['loss']:.3f}",
+            seen_cell(result["seen"]),
+            str(result["clips"]),
+            number_text(result["top5"], "{:.1f} %", 100),
+            number_text(result["milliseconds_per_clip"], "{:.1f}"),
+            number_text(result["multiply_accumulates"], "{:.3f}", 1e-9),
+            number_text(result["parameters"], "{:,}"),
             calibration_errors(result),
+            "not finite" if result["loss"] is None else f"{result['loss']:.3f}",
+            number_text(result["megabytes"], "{:.1f}"),
             f"{result['clips_per_second']:.1f}",
-            "unknown" if result["parameters"] is None else f"{result['parameters']:,}",
-            "unknown" if result["multiply_accumulates"] is None else f"{result['multiply_accumulates'] / 1e9:.2f}",
-            f"{result['megabytes']:.1f}",
         ]
-        for result in results
+        for name, result in zip(names_of(results), results)
     ]
-    return markdown_table(header, rows)
+    return header, rows
+
+
+def number_text(value: float | None, form: str, factor: float = 1) -> str:
+    """Format a number times `factor`; "-" for None."""
+    return "-" if value is None else form.format(value if factor == 1 else factor * value)
+
+
+def ratio_text(mine: float, other: float) -> str:
+    """Format the ratio of two costs for a sentence, as `25 % of` or `4 times`, without exponents."""
+    if mine < other:
+        return f"{100 * mine / other:.{1 if mine < other / 10 else 0}f} % of"
+    return f"{mine / other:.{1 if mine < 10 * other else 0}f} times"
 
 
 def calibration_errors(result: dict) -> str:
@@ -109,13 +126,41 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(header), rule, *map(line, rows)])
 
 
+def screen_table(header: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> str:
+    """Format a table for a terminal of `width` columns, by default the present one, or 80.
+
+    Headers and the names in the first column are wrapped. The last columns are left out if there is no room for them.
+    """
+    width = width or shutil.get_terminal_size((80, 24)).columns
+    columns = []
+    for number, cells in enumerate(zip(header, *rows)):
+        cells = [" ".join(cell.split()) for cell in cells]
+        widest = NAME_WIDTH if number == 0 else max(len(word) for word in [*cells[1:], *cells[0].split()])
+        columns.append([textwrap.wrap(cell, widest) or [""] for cell in cells])
+    widths = [max(len(line) for cell in column for line in cell) for column in columns]
+    while len(widths) > 1 and sum(widths) + 2 * (len(widths) - 1) > width:
+        widths.pop()
+    heading, *found = [
+        "\n".join(
+            "  ".join([first.ljust(widths[0]), *(part.rjust(size) for part, size in zip(parts, widths[1:]))]).rstrip()
+            for first, *parts in itertools.zip_longest(*cells[: len(widths)], fillvalue="")
+        )
+        for cells in zip(*columns)
+    ]
+    return "\n".join([heading, "-" * (sum(widths) + 2 * (len(widths) - 1)), *found])
+
+
 def summary(results: Sequence[dict], compared: Sequence[dict]) -> str:
-    """Format the table, the methods of the intervals, the comparisons, notes and leaks as text."""
+    """Format the table as Markdown, and below it `details`, for results.md."""
+    return f"{markdown_table(*table(results))}\n\n{details(results, compared)}"
+
+
+def details(results: Sequence[dict], compared: Sequence[dict]) -> str:
+    """Format what belongs to the table as lines: warnings, views, intervals, calibration, comparisons, notes, leaks."""
     names = shown_names([result["recognizer"] for result in results])
-    lines = [table(results), ""]
-    lines += unique(line for result in results for line in warnings(names[result["recognizer"]], result["seen"]))
+    lines = unique(line for result in results for line in warnings(names[result["recognizer"]], result["seen"]))
     lines += unique(
-        f"views: mean probabilities over {result['views']} views per clip; clips/s and GMAC are for all of them."
+        f"views: mean probabilities over {result['views']} views per clip; clips/s, ms and GMAC are for all of them."
         for result in results
         if result["views"] > 1
     )
@@ -125,6 +170,8 @@ def summary(results: Sequence[dict], compared: Sequence[dict]) -> str:
         for result in results
         if result["calibrated"] is not None
     ]
+    lines += unique(f"note: {note}" for result in results for note in result["notes"])
+    lines += unique(short_form(result["leaks"]) for result in results if result["leaks"] is not None)
     for comparison in compared:
         first, second = (names[comparison[each]] + mark(comparison["seen"][each]) for each in ("first", "second"))
         lines.append(
@@ -132,8 +179,6 @@ def summary(results: Sequence[dict], compared: Sequence[dict]) -> str:
             f"points, {significance(comparison)}; "
             f"same prediction for {100 * comparison['same_answer']:.1f} % of clips"
         )
-    lines += unique(f"note: {note}" for result in results for note in result["notes"])
-    lines += unique(short_form(result["leaks"]) for result in results if result["leaks"] is not None)
     return "\n".join(line.rstrip() for line in lines)
 
 

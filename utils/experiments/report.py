@@ -13,7 +13,7 @@ from utils.base.options import TRAINED_TEACHERS
 from utils.base.run_log import command_line
 from utils.evaluation.experiment_page import FIGURES, ExperimentReport, figure_names, write_experiment_page
 from utils.evaluation.protocol import Conditions
-from utils.evaluation.tables import markdown_table, percent_with_interval, points, unique
+from utils.evaluation.tables import markdown_table, number_text, percent_with_interval, points, screen_table, unique
 from utils.experiments.cells import Cell
 from utils.experiments.lines import Line, lines_of, summarise
 from utils.experiments.pages import link_to
@@ -23,8 +23,8 @@ from utils.networks.recognizer import load_recognizer
 from utils.runs.seen import seen_cell, warnings
 
 SEEN_NOTE = "Seen: test clips that are training or validation clips of the recogniser; no differences are given then."
-HEADER = ["recogniser", "validation", "seen", "test accuracy (95 % interval)", "minus student alone", "gap closed"]
-HEADER += ["parameters", "GMAC", "MB", "ms per clip", "training (s)"]
+HEADER = ["model", "test accuracy (95 % interval)", "minus student alone", "gap closed", "validation", "seen", "GMAC"]
+HEADER += ["ms per clip", "parameters", "MB", "training (s)"]
 FOR_ALL = "GMAC and ms per clip are for all of them."
 KEPT_EPOCH = {"last": "The last epoch is kept.", "best": "The best epoch is chosen on validation clips."}
 
@@ -54,25 +54,25 @@ def report(
     }
     results = {"rows": rows, "chosen": chosen, "arguments": plain(arguments), "versions": installed_versions()}
     results |= {"leaks": leaks, "times": times}
-    text = f"{markdown_table(HEADER, table_rows(rows, times))}\n\n{caption(lines, rows, results)}"
-    print(text)
+    cells, notes = table_rows(rows, times), caption(lines, rows, results)
+    print(f"{notes}\n\n{screen_table(HEADER, cells)}")
     links = "\n".join(f"![{FIGURES[name]}]({name}.png)" for name in figure_names(rows))
-    write_text(folder / "results.md", f"{text}\n\n{links}\n")
+    write_text(folder / "results.md", f"{markdown_table(HEADER, cells)}\n\n{notes}\n\n{links}\n")
     write_json(folder / "results.json", results)
     run_header, by_run = runs(lines, seen)
     write_csv(folder / "results.csv", run_header, by_run)
     page = ExperimentReport(
         results=results,
         header=HEADER,
-        cells=table_rows(rows, times),
-        notes=caption(lines, rows, results).splitlines(),
+        cells=cells,
+        notes=notes.splitlines(),
         runs=[dict(zip(run_header, run)) for run in by_run],
-        links={cell.folder.name: link_to(cell) for cell in cells},
+        links={cell.folder.name: link_to(cell) for line in lines for cell in line.cells.values()},
         conditions=Conditions(command_line(), times["hardware"]),
         folder=folder,
     )
     write_experiment_page(folder / "report.html", page)
-    print(f"wrote {folder}")
+    print(f"\nall results: {folder / 'report.html'}")
     return results
 
 
@@ -101,26 +101,21 @@ def table_rows(rows: Sequence[dict], times: dict) -> list[list[str]]:
     cells = []
     for row in rows:
         is_given = row["role"] == "teacher" and row["teacher"] not in TRAINED_TEACHERS
-        time = times["milliseconds_per_clip"][row["name"]]
-        costs = ["-"] * 3
-        if row["parameters"] is not None:
-            costs = [
-                f"{row['parameters']:,}",
-                f"{row['multiply_accumulates'] / 1e9:.3f}",
-                f"{row['megabytes']:.1f}",
+        cells.append(
+            [
+                row["name"],
+                percent_with_interval(row["interval"]),
+                "-" if row["minus_alone"] is None else points(row["minus_alone"]),
+                number_text(row["gap_closed"], "{:.0f} %", 100),
+                f"{100 * row['validation_accuracy']:.1f} %{', seen' * (row['validation_clips_trained_on'] > 0)}",
+                seen_cell(row["seen"]),
+                number_text(row["multiply_accumulates"], "{:.3f}", 1e-9),
+                number_text(times["milliseconds_per_clip"][row["name"]], "{:.1f}"),
+                number_text(row["parameters"], "{:,}"),
+                number_text(row["megabytes"], "{:.1f}"),
+                "-" if is_given else f"{times['training_seconds'][row['name']]:.0f}",
             ]
-        costs += [
-            "-" if time is None else f"{time:.1f}",
-            "-" if is_given else f"{times['training_seconds'][row['name']]:.0f}",
-        ]
-        accuracies = [
-            f"{100 * row['validation_accuracy']:.1f} %{', seen' * (row['validation_clips_trained_on'] > 0)}",
-            seen_cell(row["seen"]),
-            percent_with_interval(row["interval"]),
-            "-" if row["minus_alone"] is None else points(row["minus_alone"]),
-            "-" if row["gap_closed"] is None else f"{100 * row['gap_closed']:.0f} %",
-        ]
-        cells.append([row["name"], *accuracies, *costs])
+        )
     return cells
 
 

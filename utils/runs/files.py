@@ -154,9 +154,8 @@ def check_extraction(args: argparse.Namespace) -> None:
 
 def check_evaluation(args: argparse.Namespace) -> None:
     """Check the folder of eval.py."""
-    if args.output_path is not None:
-        outputs = evaluation_outputs(args.recognizer, args.output_path)
-        check_outputs(inputs_of(args), outputs, overwrite=args.overwrite)
+    outputs = evaluation_outputs(args.recognizer, args.output_path)
+    check_outputs(inputs_of(args), outputs, overwrite=args.overwrite)
 
 
 def evaluation_outputs(recognizers: Sequence[Path], output_path: Path) -> list[Output]:

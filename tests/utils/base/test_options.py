@@ -33,7 +33,7 @@ ONLY_IN_SCRIPT = {  # arguments that are no field of a dataclass in options.py
     "scheduler overwrite dataset_report follow_links short_videos",  # parameters of `extract`
     "KD_training.py": "write_views teacher",  # trains nothing
     "eval.py": "recognizer channels input_scale precision batch_size views flip calibrate force fail_on_leak "
-    "output_path overwrite",  # parameters of `evaluate`
+    "output_path overwrite json",  # parameters of `evaluate`
     "predict.py": "recognizer input top json csv timeline output overwrite max_seconds",  # what is read and shown
     "export.py": "recognizer class_names channels input_scale data annotations paths",  # parameters of `export`
     "reproduce.py": "output_path overwrite dry_run videos follow_links "

@@ -186,7 +186,7 @@ def test_no_tensorflow_is_needed():
     ("gain", "p_value", "costs", "difference", "verdict", "cost"),
     [
         (0.125, 0.049, (5, 20), "12.5 points above it", "significant", "25 % of"),
-        (-0.125, 0.051, (20, 5), "12.5 points below it", "too few groups for a test", "4 times"),
+        (-0.125, 0.051, (20, 5), "12.5 points below it", "too few groups for a test", "4.0 times"),
         (0.0, 1.0, (5, 5), "as accurate", "not significant", None),
     ],
 )

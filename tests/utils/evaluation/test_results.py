@@ -11,7 +11,7 @@ from tests.fake_recognizer import fake_recognizer
 from utils.data.clips import open_clips
 from utils.data.groups import read_groups
 from utils.evaluation import results as report
-from utils.evaluation.tables import markdown_table
+from utils.evaluation.tables import markdown_table, ratio_text, screen_table
 from utils.evaluation.testing import ChosenClips, Predictions
 from utils.runs.files import result_names
 from utils.runs.seen import Seen
@@ -212,6 +212,26 @@ def test_a_name_does_not_break_a_table():
     """A file called a|b.h5 would shift the numbers of its row into the wrong columns."""
     *_, row = markdown_table(["name", "it"], [["a|b\nc", "5"]]).splitlines()
     assert row == "| a\\|b c |  5 |"
+
+
+@pytest.mark.parametrize("width", [50, 80, 200])
+def test_a_table_fits_the_screen(width):
+    """Accuracy would be scrolled out of sight, or rows be broken by the terminal."""
+    header = ["model", "accuracy (95 % interval)", "seen", "parameters", "a long name of a column that wraps"]
+    name, share = "student of C3D (scratch), T 4, alpha 0.1", "64.2 % (52.6 to 75.7)"
+    text = screen_table(header, [[name, share, "none", "7,298,405", "1"], ["b", "-", "-", "-", "-"]], width)
+    assert max(map(len, text.splitlines())) <= width
+    assert (share in text, name in text, "7,298,405" in text) == (True, False, width > 50)
+    assert text.splitlines()[-1].startswith("b  ")
+
+
+@pytest.mark.parametrize(
+    ("mine", "other", "text"),
+    [(99.6, 100, "100 % of"), (1, 300, "0.3 % of"), (25, 100, "25 % of"), (350, 1, "350 times"), (15, 10, "1.5 times")],
+)
+def test_ratios_have_no_exponents(mine, other, text):
+    """A sentence would say "1e+02 % of" or "3.5e+02 times"."""
+    assert ratio_text(mine, other) == text
 
 
 def test_each_note_is_below_the_table_once(dataset, make_predictions):
