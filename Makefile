@@ -2,7 +2,7 @@
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3 2>/dev/null))
 VENV := .venv
 PY := $(VENV)/bin/python
-# Files are run in order: tests/utils, whose files take seconds, comes last, so that the processes end together.
+# tests/conftest.py orders the files.
 PYTEST := $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 

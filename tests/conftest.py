@@ -113,17 +113,11 @@ def arrays(make_arrays):
     return dataset, make_split(dataset.labels, dataset.paths, class_names=dataset.class_names)
 
 
-# Tests that send signals to a training, and tests that load ONNX Runtime, OpenVINO and LiteRT. A signal to a training
-# crashes a process that has run an OpenVINO model before. No script does both; predictions are not affected.
-SIGNALLED = ("training/test_state", "stages/test_train_student", "stages/test_frame_student", "teachers/test_cache")
-WITH_RUNTIMES = ("utils/export/", "networks/formats/", "prediction/test_exported", "test_documented_commands")
+# A signal to a training crashes a process that has run an OpenVINO model before, which no script does: the tests that
+# send signals come before those that load OpenVINO. The longest files follow, so that the processes end together.
+FIRST = ("training/test_state", "test_stages", "test_documented_commands", "test_reproduce", "prediction/test_exported")
 
 
 def pytest_collection_modifyitems(items):
-    """Run the tests that send signals first, and those that load other runtimes last."""
-
-    def place(item) -> int:
-        is_last = any(part in item.nodeid for part in WITH_RUNTIMES)
-        return 2 * is_last + (not any(part in item.nodeid for part in SIGNALLED))
-
-    items.sort(key=place)
+    """Run the tests of FIRST before the others, in this order."""
+    items.sort(key=lambda item: [part not in item.nodeid for part in FIRST])
