@@ -3,7 +3,7 @@
 import argparse
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,11 +79,48 @@ def clip_norm(text: str) -> float | None:
     return None if text == "none" else _clip_norm(text)
 
 
-def existing_file(text: str) -> Path:
-    """Return the path of an existing file."""
-    if not os.path.isfile(text):  # unlike Path.is_file, False for a name that is too long
-        raise Error(f"must be an existing file, got {text or 'nothing'}")
-    return Path(text)
+def _listed(suffixes: Sequence[str]) -> str:
+    return " or ".join([", ".join(suffixes[:-1]), suffixes[-1]] if len(suffixes) > 1 else suffixes)
+
+
+@dataclass(frozen=True)
+class Existing:
+    """The type of paths of existing files, with one of `suffixes` if there are any."""
+
+    suffixes: tuple[str, ...] = ()
+    kind = Path
+
+    def __call__(self, text: str) -> Path:
+        if self.suffixes and Path(text).suffix not in self.suffixes:
+            raise Error(f"must end in {_listed(self.suffixes)}, got {text}")
+        if not os.path.isfile(text):  # unlike Path.is_file, False for a name that is too long
+            raise Error(f"must be an existing file, got {text or 'nothing'}")
+        return Path(text)
+
+
+@dataclass(frozen=True)
+class Output:
+    """The type of paths of files to write, with one of `suffixes`; utils/runs/files.py checks that they can be."""
+
+    suffixes: tuple[str, ...]
+    kind = Path
+
+    def __call__(self, text: str) -> Path:
+        if Path(text).suffix.lower() not in self.suffixes:
+            raise Error(f"must end in {_listed(self.suffixes)}, got {text}")
+        if os.path.isdir(text):
+            raise Error(f"must be a file, got the folder {text}")
+        return Path(text)
+
+
+existing_file = Existing()
+existing_model = Existing(MODEL_SUFFIXES)
+existing_recognizer = Existing((*MODEL_SUFFIXES, *EXPORTED_SUFFIXES))
+existing_teacher = Existing((*MODEL_SUFFIXES, SCORES_SUFFIX))
+existing_scores = Existing((SCORES_SUFFIX,))
+output_model = Output(MODEL_SUFFIXES)
+output_scores = Output((SCORES_SUFFIX,))
+output_video = Output((".mp4",))
 
 
 def frames_file(text: str) -> Path:
@@ -103,95 +140,22 @@ def existing_folder(text: str) -> Path:
 
 
 def output_folder(text: str) -> Path:
-    """Return the path of a writable folder that exists or can be created. It is not created yet.
-
-    The check is made before the work starts, because otherwise its result could be lost.
-    """
+    """Return the path of a folder to write to; utils/runs/files.py checks that it can be."""
     if not text:
         raise Error("must be a folder, got nothing")
-    path = Path(text)
-    existing = Path(text if os.path.exists(text) else os.path.abspath(text))  # "missing/../file" is "file" once created
-    while not os.path.exists(existing):
-        existing = existing.parent
-    if not existing.is_dir():
-        raise Error(f"must be a folder or a path in one, got {text}, where {existing} is a file")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise Error(f"must be in a writable folder, got {text} in {existing}")
-    return path
+    return Path(text)
 
 
 def output_stem(text: str) -> Path:
     """Return a path, with or without suffix, from which the paths of output files are formed."""
-    path = Path(text)
-    if not path.name:
+    if not Path(text).name:
         raise Error(f"must end in a file name, got {text or 'nothing'}")
-    output_folder(str(path.parent))
-    return path
-
-
-def output_model(text: str) -> Path:
-    """Return the path of a .keras or .h5 file to write, in a folder that exists or can be created."""
-    path = with_model_suffix(text)
-    if os.path.isdir(path):
-        raise Error(f"must be a file, got the folder {text}")
-    output_folder(str(path.parent))
-    return path
-
-
-def existing_model(text: str) -> Path:
-    """Return the path of an existing .keras or .h5 file."""
-    return existing_file(str(with_model_suffix(text)))
-
-
-def existing_recognizer(text: str) -> Path:
-    """Return the path of an existing model (.keras or .h5) or exported model (.onnx, .xml or .tflite)."""
-    if Path(text).suffix not in (*MODEL_SUFFIXES, *EXPORTED_SUFFIXES):
-        raise Error(f"must end in .keras or .h5, or in .onnx, .xml or .tflite for an exported model, got {text}")
-    return existing_file(text)
-
-
-def existing_teacher(text: str) -> Path:
-    """Return the path of an existing model (.keras or .h5) or file of class scores (.npy)."""
-    if Path(text).suffix not in (*MODEL_SUFFIXES, SCORES_SUFFIX):
-        raise Error(f"must end in .keras or .h5, or in .npy for class scores, got {text}")
-    return existing_file(text)
+    return Path(text)
 
 
 def teacher_or_outputs(text: str) -> Path | str:
     """Return a path as `existing_teacher` does, or "cached" or "live", which --teacher meant before."""
     return text if text in TEACHER_OUTPUTS else existing_teacher(text)
-
-
-def output_video(text: str) -> Path:
-    """Return the path of a .mp4 file to write, in a folder that exists or can be created."""
-    path = Path(text)
-    if path.suffix.lower() != ".mp4" or path.is_dir():
-        raise Error(f"must be a file that ends in .mp4, got {text}")
-    output_folder(str(path.parent))
-    return path
-
-
-def existing_scores(text: str) -> Path:
-    """Return the path of an existing .npy file of class scores."""
-    if Path(text).suffix != SCORES_SUFFIX:
-        raise Error(f"must end in .npy, got {text}")
-    return existing_file(text)
-
-
-def output_scores(text: str) -> Path:
-    """Return the path of a .npy file to write, in a folder that exists or can be created."""
-    path = Path(text)
-    if path.suffix != SCORES_SUFFIX or os.path.isdir(path):
-        raise Error(f"must be a file that ends in .npy, got {text}")
-    output_folder(str(path.parent))
-    return path
-
-
-def with_model_suffix(text: str) -> Path:
-    """Return a path that ends in .keras or .h5."""
-    if Path(text).suffix not in MODEL_SUFFIXES:
-        raise Error(f"must end in .keras or .h5, got {text}")
-    return Path(text)
 
 
 def student(text: str) -> str:
@@ -249,21 +213,20 @@ def input_size_text(size: tuple[int, int]) -> str:
 
 
 METAVARS = {
-    "DIR": (existing_folder, output_folder),
-    "FILE": (
-        *(existing_file, existing_model, existing_recognizer, existing_scores, existing_teacher, teacher_or_outputs),
-        *(output_model, output_scores, output_video, with_model_suffix),
-    ),
-    "PATH": (output_stem, frames_file),
-    "N": (positive_int, non_negative_int, view_count, seed),
-    "X": (positive_float, non_negative_float, width, share, clip_norm),
-    "SIZE": (input_size,),
-    "NAME": (student,),
-    "WEIGHTS": (student_weights,),
-    "ADDRESS": (scheduler,),
+    existing_folder: "DIR",
+    output_folder: "DIR",
+    frames_file: "PATH",
+    output_stem: "PATH",
+    teacher_or_outputs: "FILE",
+    input_size: "SIZE",
+    student: "NAME",
+    student_weights: "WEIGHTS",
+    scheduler: "ADDRESS",
+    clip_norm: "X",
 }
+KINDS = {int: "N", float: "X", Path: "FILE"}
 
 
 def metavar_of(kind: Callable | None) -> str:
     """Return the placeholder of a type in `--help`, by default TEXT."""
-    return next((metavar for metavar, kinds in METAVARS.items() if kind in kinds), "TEXT")
+    return METAVARS.get(kind) or KINDS.get(getattr(kind, "kind", None), "TEXT")

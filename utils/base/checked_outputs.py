@@ -73,7 +73,7 @@ def _identity(path: Path) -> tuple[int, int] | Path:
 
 def _existing_parent(output: Output) -> Path:
     """Return the nearest existing folder above an output. Raises UserError if a file is in its place."""
-    folder = output.path.absolute().parent
+    folder = Path(os.path.abspath(output.path)).parent  # "missing/../file" is "file" once "missing" is created
     while not os.path.lexists(folder):
         folder = folder.parent
     if not folder.is_dir():
@@ -96,13 +96,14 @@ def _check_name(output: Output) -> None:
 
 
 def _check_replaceable(output: Output, *, overwrite: bool) -> None:
-    if not os.path.lexists(output.path):
+    path = output.path if os.path.lexists(output.path) else Path(os.path.abspath(output.path))
+    if not os.path.lexists(path):
         return
-    place, is_file = f"{output.argument}: {output.path}", output.path.is_file()
-    if output.is_folder and not output.path.is_dir():
+    place, is_file = f"{output.argument}: {output.path}", path.is_file()
+    if output.is_folder and not path.is_dir():
         raise UserError(f"{place} must be a folder, found a file")
     if not output.is_folder and not is_file:
-        raise UserError(f"{place} must be a file, found {'a folder' if output.path.is_dir() else 'something else'}")
+        raise UserError(f"{place} must be a file, found {'a folder' if path.is_dir() else 'something else'}")
     if not (output.is_folder or output.is_own or overwrite):
         raise UserError(f"{place} exists and is not of this run; choose another path, or replace it with --overwrite")
 

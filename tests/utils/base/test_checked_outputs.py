@@ -69,6 +69,7 @@ def test_outputs_below_files_are_refused(tmp_path):
     """A run would end with a traceback after an epoch, when it cannot make the folder."""
     (tmp_path / "file").write_text("")
     assert "is a file" in refused([], Output("--a", tmp_path / "file/x"))
+    assert "must be a folder" in refused([], Output("--a", tmp_path / "missing/../file", is_folder=True))
     below = Output("--log_path", tmp_path / "m.keras/history.npy")
     assert "must not be below the file of --output_path" in refused(
         [], Output("--output_path", tmp_path / "m.keras"), below

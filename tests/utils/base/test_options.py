@@ -113,7 +113,7 @@ def converted_type(action) -> type:
     """Return the type of the values of an argument."""
     if isinstance(action, Switch):
         return bool
-    if isinstance(action.type, argument_types.Number):
+    if hasattr(action.type, "kind"):  # numbers and files
         return action.type.kind
     return typing.get_type_hints(action.type)["return"] if action.type else str
 
