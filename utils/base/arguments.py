@@ -53,7 +53,7 @@ def add_unlabelled_argument(group) -> None:
 
 def add_teacher_argument(group) -> None:
     """Add --teacher, which `settle_teacher` replaces."""
-    teacher = "the same as --source; cached or live: the same as --teacher_outputs"
+    teacher = "a model or a .npy of class scores; several are averaged; not needed with --alpha 1"
     group.add_argument("--teacher", type=teacher_or_outputs, nargs="+", metavar="FILE", help=teacher)
 
 

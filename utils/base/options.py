@@ -208,7 +208,7 @@ class DistillationOptions:
     )
     source: Path | tuple[Path, ...] | None = setting(
         None,
-        "teacher: a model or a .npy of class scores; several are averaged; not needed with --alpha 1",
+        "the published name of --teacher",
         type=existing_teacher,
         nargs="+",
         key=BY_CONTENT,

@@ -11,9 +11,10 @@ from utils.base.schemas import read_checked
 from utils.data.clips import ClipDataset
 from utils.evaluation import metrics
 from utils.evaluation.testing import Predictions, described
-from utils.runs.card import card_path, write_card_or_note
+from utils.runs.card import write_card_or_note
 from utils.runs.cost import cost_of_weights
-from utils.runs.record import Record, record_path
+from utils.runs.files import card_path, record_path
+from utils.runs.record import Record
 from utils.runs.tested import RecordedTest, TestedClass
 
 

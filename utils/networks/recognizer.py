@@ -19,7 +19,8 @@ from utils.networks.export_record import ExportMetadata
 from utils.networks.exported import open_exported
 from utils.networks.formats.format import files_of
 from utils.networks.model_file import load_checked
-from utils.runs.record import Record, read_record, record_path
+from utils.runs.files import record_path
+from utils.runs.record import Record, read_record
 
 
 @dataclass(frozen=True)

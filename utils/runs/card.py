@@ -9,7 +9,7 @@ from utils.base.files import read_limited, write_text
 from utils.runs.card_metadata import with_metadata
 from utils.runs.card_names import shown
 from utils.runs.card_sections import sections
-from utils.runs.files import CARD_BLOCK, MOST_CARD_BYTES
+from utils.runs.files import CARD_BLOCK, MOST_CARD_BYTES, card_path
 from utils.runs.record import Record
 
 BEGIN = re.compile(rf"^{re.escape(CARD_BLOCK)}(\w+) -->$", re.MULTILINE)
@@ -35,11 +35,6 @@ metadata are kept. -->
 
 The publisher of this model has not chosen a licence yet.
 """
-
-
-def card_path(model_path: str | os.PathLike) -> Path:
-    """Return the path of a model's card: the same name with .md."""
-    return Path(model_path).with_suffix(".md")
 
 
 def card_text(record: Record, model_name: str, former: str | None = None, *, what: str = "") -> str:

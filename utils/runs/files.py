@@ -5,6 +5,7 @@ The functions `check_...` take the parsed arguments of a script and raise UserEr
 
 import argparse
 import glob
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,16 @@ WRITTEN = ("output_path", "log_path", "cache", "tensorboard", "write_views", "ou
 REMEDY = "choose another path, or replace it with --overwrite"
 
 
+def record_path(model: str | os.PathLike) -> Path:
+    """Return the path of a model's record: the same name with .json."""
+    return Path(model).with_suffix(".json")
+
+
+def card_path(model: str | os.PathLike) -> Path:
+    """Return the path of a model's card: the same name with .md."""
+    return Path(model).with_suffix(".md")
+
+
 @dataclass(frozen=True)
 class RunFiles:
     """The paths of a training run: those named after the model, then those named after --log_path."""
@@ -42,10 +53,10 @@ class RunFiles:
 
     @classmethod
     def of(cls, output: OutputOptions) -> "RunFiles":
-        model, lock = output.output_path, f".{output.output_path.stem}.training.lock"
-        beside = [model.with_suffix(suffix) for suffix in (".json", ".md", ".training")]
+        model = output.output_path
+        state, lock = model.with_suffix(".training"), model.with_name(f".{model.stem}.training.lock")
         histories = [beside_history(output.log_stem, suffix) for suffix in (".npy", ".csv", ".png", ".log")]
-        return cls(model, *beside, model.with_name(lock), *histories)
+        return cls(model, record_path(model), card_path(model), state, lock, *histories)
 
 
 def inputs_of(args: argparse.Namespace) -> Iterator[Input]:
@@ -230,7 +241,7 @@ def experiment_outputs(output_path: Path, arrays: Sequence[str]) -> list[Output]
 
 def check_cards(args: argparse.Namespace) -> None:
     """Check the cards of python -m utils.cards."""
-    cards = [path.with_suffix(".md") for path in dict.fromkeys(args.recognizer)]
+    cards = [card_path(path) for path in dict.fromkeys(args.recognizer)]
     check_outputs(inputs_of(args), [Output("--recognizer", card, is_own=True) for card in cards])
     for card in cards:
         check_card("--recognizer", card)

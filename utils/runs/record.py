@@ -21,6 +21,7 @@ from utils.data.protocols import Split
 from utils.runs.calibration import Calibration
 from utils.runs.clips import Fingerprint, Name, RecordedSplit, Seed
 from utils.runs.cost import Cost
+from utils.runs.files import record_path
 from utils.runs.tested import RecordedTest
 
 FORMAT = 1  # incremented with each new field, so that older versions of the project say that a record is newer
@@ -145,11 +146,6 @@ class Record(Schema):
         path = record_path(model_path)
         write_json(path, self.model_dump())
         return path
-
-
-def record_path(model_path: str | os.PathLike) -> Path:
-    """Return the path of a model's record: the same name with .json."""
-    return Path(model_path).with_suffix(".json")
 
 
 def make_record(

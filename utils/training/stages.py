@@ -35,7 +35,8 @@ from utils.networks.recognizer import save_model
 from utils.networks.student_builders import student_files, teacher_code
 from utils.runs.card import write_card_or_note
 from utils.runs.cost import Cost
-from utils.runs.history import draw_history, has_finite_losses, history_paths, kept_epoch, save_history
+from utils.runs.files import RunFiles
+from utils.runs.history import draw_history, has_finite_losses, kept_epoch, save_history
 from utils.runs.record import ClipSeconds, Record, make_record
 from utils.training import exchange
 from utils.training.fit import fit, set_seeds
@@ -257,7 +258,7 @@ def finish(
     path = output.output_path
     training = next(group for group in options if isinstance(group, TrainingOptions))
     row = kept_epoch(history, keep=training.keep, epochs=training.epochs)
-    history_path, _, _ = history_paths(output.log_stem)
+    history_path = RunFiles.of(output).history
     kept = dict(zip(history.dtype.names, history[row].item()))
     calibration = calibration_of(model, loaded.dataset, loaded.split.validation, batch_size=training.batch_size)
     with replaced_together():

@@ -7,6 +7,7 @@ the history of an uninterrupted run.
 """
 
 import contextlib
+import dataclasses
 import enum
 import json
 import math
@@ -39,8 +40,7 @@ from utils.base.schemas import NonNegative, Schema, checked
 from utils.data.loading import SplitDataset
 from utils.data.views import VERSION as VIEW_VERSION
 from utils.runs.clips import split_rows
-from utils.runs.history import history_paths
-from utils.runs.record import record_path
+from utils.runs.files import RunFiles
 
 FORMAT = 1
 # Incremented when equal settings give other weights than before, so that older states and cells are not reused.
@@ -229,9 +229,9 @@ def training_state(output: OutputOptions, settings: dict) -> Iterator[TrainingSt
     Raises UserError if another process writes the same output, if there is a state with other settings (unless
     `output.overwrite`), and if the disk is full.
     """
-    path = output.output_path.with_suffix(".training")
-    with _only_writer(output, path):
-        state = TrainingState(path, settings)
+    files = RunFiles.of(output)
+    with _only_writer(output, files):
+        state = TrainingState(files.state, settings)
         try:
             yield state
         except KeyboardInterrupt as stop:
@@ -243,14 +243,13 @@ def training_state(output: OutputOptions, settings: dict) -> Iterator[TrainingSt
 
 
 @contextlib.contextmanager
-def _only_writer(output: OutputOptions, path: Path) -> Iterator[None]:
+def _only_writer(output: OutputOptions, files: RunFiles) -> Iterator[None]:
     """Hold the lock of an output; first remove what a killed run left."""
-    with exclusive_lock(path.with_name(f".{path.name}.lock"), what=f"--output_path: {output.output_path}"):
-        model, card = output.output_path, output.output_path.with_suffix(".md")
-        for made in (path, model, card, record_path(model), *history_paths(output.log_stem)):
-            remove_partial(made)  # left by a killed run
+    with exclusive_lock(files.lock, what=f"--output_path: {output.output_path}"):
+        for path in dataclasses.astuple(files):
+            remove_partial(path)  # left by a killed run
         if output.overwrite:
-            path.unlink(missing_ok=True)
+            files.state.unlink(missing_ok=True)
         yield
 
 

@@ -14,7 +14,8 @@ from utils.base.schemas import checked, read_checked
 from utils.data.clips import open_clips
 from utils.networks.recognizer import read_record
 from utils.runs.clips import Fingerprint
-from utils.runs.record import FORMAT, Record, record_path
+from utils.runs.files import record_path
+from utils.runs.record import FORMAT, Record
 
 FULL = {
     **record_content(),
