@@ -279,7 +279,7 @@ def test_own_arrays_use_the_default_recipe(own):
 def test_a_plan_needs_no_arrays(tmp_path):
     """--dry_run would render and extract videos first."""
     plan = run("reproduce.py", *TINY, *SET, "--dry_run", "--output_path", "plan", cwd=tmp_path)
-    assert "no arrays yet: 12 videos have to be read first" in plan
+    assert "no arrays yet: 12 videos to be read first" in plan
     assert "6 training runs (6 to do)" in plan
     assert not (tmp_path / "plan").exists()
 

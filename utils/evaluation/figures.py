@@ -113,13 +113,11 @@ class AccuracyByCost(Display):
         return cls([row for row in named if row["multiply_accumulates"]])
 
     def draw(self, ax) -> None:
-        costs = [row["multiply_accumulates"] / 1e9 for row in self.rows]
-        for number, (row, cost, (colour, marker)) in enumerate(zip(self.rows, costs, styles("tab10"))):
-            same = [other for other, value in enumerate(costs) if value == cost]
-            step = min(0.06, 0.6 / len(same))
-            place = cost * np.exp(step * (same.index(number) - (len(same) - 1) / 2))  # equal costs next to each other
-            name = label(row["name"] + mark(row["seen"]), 80)
-            draw_with_intervals(ax, np.array([place]), [row["interval"]], colour, marker, name)
+        for number, (row, (colour, _)) in enumerate(zip(self.rows, styles("tab10"))):
+            same = [other["multiply_accumulates"] == row["multiply_accumulates"] for other in self.rows[number:]]
+            name, place = label(row["name"] + mark(row["seen"]), 80), np.array([row["multiply_accumulates"] / 1e9])
+            # bars of equal cost lie over each other, the later ones narrower
+            draw_with_intervals(ax, place, [row["interval"]], colour, MARKERS[number % len(MARKERS)], name, sum(same))
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
         ax.xaxis.set_major_formatter("{x:g}")
@@ -146,10 +144,13 @@ def add_legend(ax) -> None:
         ax.legend(handles, names, fontsize=8, frameon=False, ncols=columns, **place)
 
 
-def draw_with_intervals(ax, places: np.ndarray, intervals: list[dict], colour, marker: str, name: str) -> None:
-    """Draw estimates (0..1) as points in %, each with its interval as a vertical bar if there is one."""
+def draw_with_intervals(
+    ax, places: np.ndarray, intervals: list[dict], colour, marker: str, name: str, width: float = 1
+) -> None:
+    """Draw estimates (0..1) as points in %, each with its interval as a vertical bar of `width` if there is one."""
     estimates = [100 * interval["estimate"] for interval in intervals]
-    ax.plot(places, estimates, f"{marker}-", color=colour, label=name)
+    ax.plot(places, estimates, f"{marker}-", color=colour, label=name, markersize=5 + width, zorder=3)
     for place, interval in zip(places, intervals):
         if interval["low"] is not None:
-            ax.plot([place, place], [100 * interval["low"], 100 * interval["high"]], color=colour, linewidth=1)
+            bounds = [100 * interval["low"], 100 * interval["high"]]
+            ax.plot([place, place], bounds, color=colour, linewidth=2 * width - 1, alpha=0.8, solid_capstyle="butt")

@@ -293,3 +293,14 @@ def test_an_interruption_is_no_note(tmp_path):
     """Ctrl-C while a figure is drawn would be ignored."""
     with pytest.raises(KeyboardInterrupt):
         save_figure(Failing(KeyboardInterrupt()), tmp_path / "it.png")
+
+
+def test_points_of_equal_cost_stay_at_their_cost():
+    """A figure would show a network as cheaper than another one of the same size."""
+    shown = rows(["a", "b", "c"], [0.2, 0.5, 0.7])
+    for row, cost in zip(shown, (106e6, 106e6, 2e9)):
+        row["multiply_accumulates"] = cost
+    lines = AccuracyByCost(shown).plot().ax_.lines
+    assert sorted({x for line in lines for x in np.asarray(line.get_xdata())}) == [0.106, 2.0]
+    points = [line for line in lines if not line.get_label().startswith("_")]
+    assert len({line.get_marker() for line in points}) == 3
