@@ -1,11 +1,10 @@
-"""Atomic file writes, lock files, fingerprints and checks of free disk space."""
+"""Atomic file writes, reading within limits, fingerprints, and checks of free disk space."""
 
 import codecs
 import contextlib
 import contextvars
 import csv
 import errno
-import fcntl
 import glob
 import hashlib
 import io
@@ -209,42 +208,6 @@ def file_fingerprint(path: str | os.PathLike) -> str:
     """Return the SHA-256 of a file's content as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextlib.contextmanager
-def exclusive_lock(path: str | os.PathLike, *, what: str) -> Iterator[None]:
-    """Hold a lock on the file `path` while the block runs, then delete the file, and new folders that stayed empty.
-
-    The operating system releases the lock if the process dies.
-    Raises UserError if another process holds the lock; the message starts with `what`.
-    """
-    path = Path(path)
-    new_folders = [folder for folder in path.absolute().parents if not folder.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        with open(path, "a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(f"{what} is in use by another run (lock file {path})") from None
-            if not is_at(file, path):  # its owner deleted it between open() and flock()
-                continue
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-                with contextlib.suppress(OSError):  # not empty
-                    for folder in new_folders:
-                        folder.rmdir()
-            return
-
-
-def is_at(file, path: Path) -> bool:
-    """Return whether the open `file` is still the file at `path`."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
-    except FileNotFoundError:
-        return False
 
 
 def require_free_space(folder: str | os.PathLike, needed_bytes: int, *, what: str) -> None:

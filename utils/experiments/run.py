@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from utils.base.errors import UserError
-from utils.base.files import exclusive_lock, plain, write_json
+from utils.base.files import plain, write_json
+from utils.base.locks import exclusive_lock
 from utils.base.options import OutputOptions
 from utils.base.progress import progress
 from utils.base.text import counted

@@ -7,7 +7,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from utils.base.files import exclusive_lock, replaced_together, written_beside
+from utils.base.files import replaced_together, written_beside
+from utils.base.locks import exclusive_lock
 
 
 @contextlib.contextmanager

@@ -27,7 +27,6 @@ from utils.base.files import (
     JSON_BYTES,
     digest,
     disk_error,
-    exclusive_lock,
     plain,
     regular_size,
     remove_partial,
@@ -35,6 +34,7 @@ from utils.base.files import (
     written_beside,
 )
 from utils.base.interruption import Interrupted
+from utils.base.locks import exclusive_lock
 from utils.base.options import OutputOptions, weight_settings
 from utils.base.schemas import NonNegative, Schema, checked
 from utils.data.loading import SplitDataset

@@ -86,7 +86,8 @@ def test_impossible_names_are_refused(tmp_path, name):
 
 def test_the_longest_accepted_name_can_be_saved(tmp_path):
     """The limit must leave room for the temporary name, and not be stricter than needed."""
-    from utils.base.files import exclusive_lock, write_text
+    from utils.base.files import write_text
+    from utils.base.locks import exclusive_lock
 
     path = tmp_path / ("n" * (255 - outputs.TEMPORARY_CHARACTERS))
     check_outputs([], [Output("--output_path", path)])

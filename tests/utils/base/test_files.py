@@ -3,22 +3,13 @@
 import errno
 import json
 import math
-import multiprocessing
 import os
 
 import numpy as np
 import pytest
 
 from utils.base.errors import UserError
-from utils.base.files import (
-    exclusive_lock,
-    read_json,
-    replaced_together,
-    require_free_space,
-    write_json,
-    write_text,
-    written_beside,
-)
+from utils.base.files import read_json, replaced_together, require_free_space, write_json, write_text, written_beside
 
 
 def fail_halfway(path):
@@ -145,30 +136,6 @@ def test_an_invalid_json_file_is_named(tmp_path):
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(UserError, match=r"a\.json is not a JSON file"):
         read_json(tmp_path / "a.json")
-
-
-def hold_lock(path, ready, leave):
-    with exclusive_lock(path, what="the output"):
-        ready.set()
-        leave.wait()
-
-
-def test_a_lock_refuses_a_second_run_and_ends_with_its_owner(tmp_path):
-    """Two runs would write to the same output, or the lock of a killed run would block every later run."""
-    context = multiprocessing.get_context("spawn")
-    ready, leave = context.Event(), context.Event()
-    owner = context.Process(target=hold_lock, args=(tmp_path / "lock", ready, leave), daemon=True)
-    owner.start()
-    assert ready.wait(120)
-    with (
-        pytest.raises(UserError, match="the output is in use by another run"),
-        exclusive_lock(tmp_path / "lock", what="the output"),
-    ):
-        pass
-    owner.kill()
-    owner.join(60)
-    with exclusive_lock(tmp_path / "lock", what="the output"):
-        pass
 
 
 def test_free_space_is_checked_for_a_folder_that_does_not_exist_yet(tmp_path):

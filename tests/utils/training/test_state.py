@@ -14,8 +14,9 @@ import pytest
 from models.distiller import Distiller
 from tests.utils.training.test_fit import OPTIONS, SHAPE, tiny_network, without_times
 from utils.base.errors import UserError
-from utils.base.files import disk_error, exclusive_lock, write_text, written_beside
+from utils.base.files import disk_error, write_text, written_beside
 from utils.base.interruption import Interrupted
+from utils.base.locks import exclusive_lock
 from utils.base.options import OutputOptions
 from utils.data.batches import clip_reader
 from utils.data.clips import FrameFile

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.kills import digests
 from tests.utils.video.small_videos import ONE_WORKER, SMALL, kill_at_class_b
 from utils.base.errors import UserError
-from utils.base.files import exclusive_lock
+from utils.base.locks import exclusive_lock
 from utils.video.dataset_report import DatasetReport
 from utils.video.discovery import LEAVES
 from utils.video.extract import extract
