@@ -1,4 +1,4 @@
-"""Stage 4: test one or several recognisers and compare them."""
+"""Stage 4: test one or several models and compare them."""
 
 import argparse
 import contextlib
@@ -25,7 +25,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     arguments.add_recipe_argument(parser)
     arguments.add_data_arguments(parser)
-    group = parser.add_argument_group("recognisers")
+    group = parser.add_argument_group("models")
     models = "one or several models, Keras or exported files"
     group.add_argument("--recognizer", type=existing_recognizer, nargs="+", required=True, help=models)
     for name in ("channels", "input_scale"):

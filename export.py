@@ -1,4 +1,4 @@
-"""Export a recogniser for ONNX Runtime, OpenVINO, LiteRT or TensorFlow, and compare the files with Keras.
+"""Export a model for ONNX Runtime, OpenVINO, LiteRT or TensorFlow, and compare the files with Keras.
 
 Without --data, they are compared on synthetic clips.
 """

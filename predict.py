@@ -1,4 +1,4 @@
-"""Apply one or several recognisers to videos: the most probable classes, or the segments of long videos."""
+"""Apply one or several models to videos: the most probable classes, or the segments of long videos."""
 
 import argparse
 import dataclasses
@@ -41,7 +41,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     add_settings(parser.add_argument_group("prediction"), PredictionOptions)
     timeline = parser.add_argument_group("timeline of long videos; windows of a camera or stream")
-    timeline.add_argument("--timeline", action="store_true", help="answer for windows and print segments")
+    timeline.add_argument("--timeline", action="store_true", help="predict windows and print segments")
     add_settings(timeline, TimelineOptions)
     timeline.add_argument("--max_seconds", type=positive_float, help="end a camera or stream after this many seconds")
     output = parser.add_argument_group("output")
@@ -67,7 +67,7 @@ def check(args: argparse.Namespace, inputs) -> None:
     if args.views > 1 and args.timeline:
         raise UserError(f"--views: must be 1 for windows of a video, got {args.views}")
     if args.csv and is_live:
-        raise UserError("--csv: must go with video files; --json prints the answers for a camera or stream")
+        raise UserError("--csv: must go with video files; --json prints the predictions for a camera or stream")
     if args.max_seconds is not None and not is_live:
         raise UserError("--max_seconds: must go with a camera or stream")
     if args.output is not None:

@@ -27,7 +27,7 @@ RECIPES = Path(__file__).parent / "recipes"
 def make_parser() -> ArgumentParser:
     parser = ArgumentParser(
         f"{__doc__} Uses built-in synthetic videos, or your own with --videos or --data. Finished runs are kept: "
-        "rerun the same command to resume, or rerun it with more seeds or temperatures to train the missing networks.",
+        "rerun the same command to resume, or rerun it with more seeds or temperatures to train the missing models.",
         examples=(
             "python reproduce.py --seeds 0 1 2",
             "python reproduce.py --videos Datasets/UCF11 --output_path results --dry_run",
@@ -56,7 +56,7 @@ def make_parser() -> ArgumentParser:
     arguments.add_synthetic_arguments(parser)
     arguments.add_split_arguments(parser, default=DataOptions.split)
     add_grid_arguments(parser)
-    network = parser.add_argument_group("networks")
+    network = parser.add_argument_group("models")
     add_setting(network, NetworkOptions, "input_size")
     add_setting(network, NetworkOptions, "width", called="teacher_width", help="width multiplier of C3D")
     arguments.add_student_argument(network)

@@ -66,7 +66,7 @@ def test_clips(experiment: Path, seed: int) -> tuple[list[dict], dict[str, float
     with open(experiment / "results.csv", newline="", encoding="utf-8") as file:
         by_role = {line["role"]: line for line in reversed(list(csv.DictReader(file)))}  # first row of each role
     if missing := [role for role in ROLES if role not in by_role]:
-        raise UserError(f"--experiment: {experiment}/results.csv must list a network of role {missing[0]}, found none")
+        raise UserError(f"--experiment: {experiment}/results.csv must list a model of role {missing[0]}, found none")
 
     dataset = open_clips(experiment / "frames" / "frames.npy", experiment / "frames" / "labels.npy")
     names, predicted = dataset.class_names, {}

@@ -35,7 +35,7 @@ STUDENTS = [  # student, frames, side in pixels, width, mixing; the first one is
 
 def main() -> None:
     parser = ArgumentParser(__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=positive_int, default=5, help="rounds of 15 clips per network")
+    parser.add_argument("--rounds", type=positive_int, default=5, help="rounds of 15 clips per model")
     parser.add_argument("--threads", type=positive_int, default=1, help="cores to use")
     args = parser.parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])  # before TensorFlow counts the cores

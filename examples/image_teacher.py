@@ -42,7 +42,7 @@ def parse_arguments() -> argparse.Namespace:
     teacher.add_argument("--side", type=positive_int, default=224, help="side of the images in pixels")
     teacher.add_argument("--input_frames", type=positive_int, default=16, help="frames of the student's input")
     teacher.add_argument(
-        "--features", type=existing_scores, help=".npy of another network's features, instead of EfficientNet-Lite0's"
+        "--features", type=existing_scores, help=".npy of another model's features, instead of EfficientNet-Lite0's"
     )
     output = parser.add_argument_group("output")
     output.add_argument("--output_path", type=output_scores, default="image_teacher/scores.npy", help="the scores")

@@ -97,8 +97,8 @@ def test_the_same_classes_take_all_weights(workplace):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--width 0.1", "must be a network of the same kind, --width, --input_size and --input_frames, but variable 1"),
-        ("--student compact3d_gap", "must be a network of the same kind, but has Flatten"),
+        ("--width 0.1", "must be a model of the same kind, --width, --input_size and --input_frames, but variable 1"),
+        ("--student compact3d_gap", "must be a model of the same kind, but has Flatten"),
     ],
 )
 def test_other_architectures_are_refused(workplace, arguments, message):
@@ -124,7 +124,7 @@ def test_what_the_first_model_has_seen_is_unknown_without_its_record(workplace, 
     (tmp_path / "found.keras").write_bytes((workplace / "two.keras").read_bytes())
     printed = train(tmp_path, "two", "--initial_weights", "found.keras", "--output_path", "first.keras")
     reason = "found.keras, from which its training started, has no record"
-    assert f"note: it is unknown which test clips the network has seen: {reason}.\n" in printed
+    assert f"note: it is unknown which test clips the model has seen: {reason}.\n" in printed
     arguments = ["--initial_weights", "first.keras", "--split", "like:first.keras", "--output_path", "second.keras"]
     train(tmp_path, "three", *arguments)
     for arrays, model in (("two", "first.keras"), ("three", "second.keras")):

@@ -135,7 +135,7 @@ def test_a_network_of_unknown_cost_is_saved(make_arrays, tmp_path, monkeypatch, 
         output=OutputOptions(tmp_path / "s.keras"),
         views=ViewOptions(views=0),
     )
-    assert "note: the record has no cost of the network (planted)" in capsys.readouterr().out
+    assert "note: the record has no cost of the model (planted)" in capsys.readouterr().out
     assert trained.record.cost is None
     assert np.isfinite(trained.history["loss"]).all()
     assert "| parameters" not in (tmp_path / "s.md").read_text()

@@ -80,7 +80,7 @@ def check_source_scores(parser: argparse.ArgumentParser, choice: str, sources: S
 def add_split_arguments(parser: argparse.ArgumentParser, *, default: str | None) -> None:
     """Add --split and its settings. With `default` None, the split is that of each recogniser's record."""
     group = parser.add_argument_group("split into training, validation and test clips")
-    without = "" if default else "; by default the test clips in the record of each recogniser"
+    without = "" if default else "; by default the test clips in the record of each model"
     changes = {"split": {"default": default, "help": f"{PROTOCOLS}{without}"}}
     if default is None:
         changes["split_seed"] = {"default": None, "help": "seed of --split, by default 0"}
@@ -102,7 +102,7 @@ def add_synthetic_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_model_arguments(parser: argparse.ArgumentParser, *, with_student: bool = False) -> None:
     """Add the size of the network, and --student if `with_student`."""
-    group = parser.add_argument_group("network")
+    group = parser.add_argument_group("model")
     if with_student:
         add_student_argument(group)
     add_settings(group, NetworkOptions)

@@ -124,7 +124,8 @@ def _remember_if_writable(path: Path, about: dict, digest: str) -> None:
         _write(path, about, digest)
     except OSError as error:
         reason = f"{hash_path(path)}: {error.strerror}"
-        print(f"note: the hash of {path} cannot be stored, so every run computes it again: {reason}", file=sys.stderr)
+        note = f"note: the fingerprint of {path} cannot be stored, so every run computes it again: {reason}"
+        print(note, file=sys.stderr)
 
 
 def _write(path: Path, about: dict, digest: str) -> None:

@@ -110,7 +110,7 @@ class TrainingOptions:
     seed: int = setting(0, "seed of initialisation, batch order and dropout", type=seed)
     backbone_rate: float = setting(
         1.0,
-        "learning rate of the image network of frames:NAME relative to that of the other layers; by default "
+        "learning rate of the image model of frames:NAME relative to that of the other layers; by default "
         f"{PRETRAINED_RATE:g} with --student_weights or --initial_weights, otherwise 1",
         type=positive_float,
     )
@@ -190,13 +190,13 @@ class DistillationOptions:
 
     student: str = setting(
         "compact3d",
-        f"{', '.join(STUDENTS)}; frames:NAME for an image network on each frame, one of {', '.join(BACKBONES)}; or "
+        f"{', '.join(STUDENTS)}; frames:NAME for an image model on each frame, one of {', '.join(BACKBONES)}; or "
         "package.module:function for your own",
         type=student,
     )
     student_weights: str | Path = setting(
         NO_WEIGHTS,
-        "initial weights of the image network of frames:NAME: imagenet, an .h5 file, or none",
+        "initial weights of the image model of frames:NAME: imagenet, an .h5 file, or none",
         type=student_weights,
         key=BY_CONTENT,
     )

@@ -28,7 +28,7 @@ class PredictionOptions:
     views: int = setting(1, "number of views of each video whose probabilities are averaged", type=positive_int)
     threshold: float | None = setting(
         None,
-        'answer "no action" if the highest probability is below this value; 0 always answers; by default the '
+        'predict "no action" if the highest probability is below this value; 0 never does; by default the '
         "calibrated threshold in the record",
         type=share,
     )

@@ -76,7 +76,7 @@ def content(report: ExperimentReport) -> dict:
         "seeds": len(unique(run["seed"] for run in report.runs)),
         "verdict": _verdict(rows),
         "warnings": [line.removeprefix("warning: ") for line in report.notes if line.startswith("warning: ")],
-        "results": table("Accuracy, gain and cost of each recogniser", report.header, cells),
+        "results": table("Accuracy, gain and cost of each model", report.header, cells),
         "figures": {name: figures.get(name) for name in FIGURES},
         "grids": _grids(rows),
         "chosen": _chosen(results["chosen"]),
@@ -164,5 +164,5 @@ def _runs(report: ExperimentReport) -> Table:
             text = "-" if accuracy is None else f"{100 * accuracy:.1f} %"
             cells.append(Cell(text, accuracy, None if run is None else report.links.get(run["cell"])))
         lines.append([name, *cells])
-    header = ["recogniser", *(f"{fold}, seed {seed}" for fold, seed in places)]
+    header = ["model", *(f"{fold}, seed {seed}" for fold, seed in places)]
     return table("Test accuracy by fold and seed; each number leads to the page of its test", header, lines)

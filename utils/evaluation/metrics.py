@@ -95,5 +95,5 @@ def _checked(labels: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, np.nda
         raise ValueError(f"Expected labels 0..{logits.shape[1] - 1}. Received {labels.min()}..{labels.max()}")
     broken = np.count_nonzero(np.isnan(logits).any(axis=1))
     if broken:
-        raise UserError(f"logits of the recogniser must not be NaN, got NaN for {broken} of {len(labels)} clips")
+        raise UserError(f"logits of the model must not be NaN, got NaN for {broken} of {len(labels)} clips")
     return labels, logits

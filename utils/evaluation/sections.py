@@ -24,7 +24,7 @@ AREAS = {"roc_auc": "ROC AUC", "average_precision": "average precision"}
 
 
 def comparison_table(report: EvaluationReport) -> Table:
-    header = ["recogniser", "kind", "seen", "accuracy (95 % interval)", "top-5", "macro F1", "parameters", "GMAC", "MB"]
+    header = ["model", "kind", "seen", "accuracy (95 % interval)", "top-5", "macro F1", "parameters", "GMAC", "MB"]
     rows = []
     for name, each, result in zip(report.names, report.predictions, report.results):
         kind = each.recognizer.record.kind if each.recognizer.record is not None else "unknown"
@@ -33,7 +33,7 @@ def comparison_table(report: EvaluationReport) -> Table:
         accuracy = Cell(percent_with_interval(result["interval"]), result["top1"])
         scores = [number_text(result["top5"], "{:.1f} %", 100), number_text(result["macro_f1"], "{:.3f}")]
         rows.append([name, kind, seen_cell(result["seen"]), accuracy, *scores, *costs])
-    caption = "Seen: test clips that the recogniser has seen. MB: size of the file. ms: inference of one clip."
+    caption = "Seen: test clips that the model has seen. MB: size of the file. ms: inference of one clip."
     return table(caption, [*header, "ms per clip"], rows, {1})
 
 
@@ -126,9 +126,9 @@ def agreement(report: EvaluationReport) -> dict | None:
         [name, *(Cell("-") if np.isnan(share) else Cell(f"{100 * share:.1f} %", float(share)) for share in shares)]
         for name, shares in zip(report.names, display.shares)
     ]
-    caption = "Share of test clips for which two recognisers give the same class"
+    caption = "Share of test clips for which two models give the same class"
     figure = report.draw(display, "agreement", caption, f"{caption}; the numbers are in the table.")
-    return {"table": table(caption, ["recogniser", *report.names], rows), "figure": figure}
+    return {"table": table(caption, ["model", *report.names], rows), "figure": figure}
 
 
 def confusion(report: EvaluationReport, number: int) -> dict:
@@ -153,7 +153,7 @@ def curves(report: EvaluationReport) -> dict:
         [name, *(number_text(result[area][kind], "{:.3f}") for area in AREAS for kind in ("macro", "micro"))]
         for name, result in zip(report.marked, report.results)
     ]
-    header = ["recogniser", *(f"{text}, {kind}" for text in AREAS.values() for kind in ("macro", "micro"))]
+    header = ["model", *(f"{text}, {kind}" for text in AREAS.values() for kind in ("macro", "micro"))]
     found = {"areas": table("Areas under the curves, 0 to 1", header, rows)}
     kinds = {"roc": (RocCurves, "ROC curves"), "precision_recall": (PrecisionRecallCurves, "Precision-recall curves")}
     for file, (kind, caption) in kinds.items():
@@ -176,7 +176,7 @@ def calibration(report: EvaluationReport) -> dict:
             after.append(number_text(fitted["loss"], "{:.3f}"))
         before = [number_text(result["calibration_error"], "{:.1f} %", 100), number_text(result["loss"], "{:.3f}")]
         rows.append([name, *before, *after])
-    header = ["recogniser", "ECE", "cross entropy", "temperature", "ECE with it", "cross entropy with it"]
+    header = ["model", "ECE", "cross entropy", "temperature", "ECE with it", "cross entropy with it"]
     found = {"calibration": table("Expected calibration error and cross entropy", header, rows)}
     for file, named, caption in (
         ("reliability", raw, "Reliability without temperature"),

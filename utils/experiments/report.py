@@ -22,7 +22,7 @@ from utils.networks.cost import milliseconds_per_clip
 from utils.networks.recognizer import load_recognizer
 from utils.runs.seen import seen_cell, warnings
 
-SEEN_NOTE = "Seen: test clips that are training or validation clips of the recogniser; no differences are given then."
+SEEN_NOTE = "Seen: test clips that are training or validation clips of the model; no differences are given then."
 HEADER = ["model", "test accuracy (95 % interval)", "minus student alone", "gap closed", "validation", "seen", "GMAC"]
 HEADER += ["ms per clip", "parameters", "MB", "training (s)"]
 FOR_ALL = "GMAC and ms per clip are for all of them."

@@ -166,9 +166,9 @@ def test_missing(grid: Grid, leaks: dict[str, dict]) -> None:
     missing = [cell for cell in grid.cells if not cell.is_tested or (cell.parts and has_new_cost(cell))]
     if not missing:
         return
-    heading(f"test of {len(missing)} networks")
+    heading(f"test of {len(missing)} models")
     dataset = open_dataset(grid)
-    with progress(len(missing), unit="networks tested") as advance:
+    with progress(len(missing), unit="models tested") as advance:
         for cell in missing:
             if cell.parts:
                 test_given(grid, cell, dataset, leaks[cell.fold])

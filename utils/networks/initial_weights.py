@@ -78,7 +78,7 @@ def _require_same_architecture(model, trained: Recognizer) -> None:
     for here, there in zip(layers, others):
         if here != there:
             raise UserError(
-                f"{ARGUMENT}: {trained.path} must be a network of the same kind, but has {there} where this one has "
+                f"{ARGUMENT}: {trained.path} must be a model of the same kind, but has {there} where this one has "
                 f"{here}"
             )
     shapes, found = ([tuple(weight.shape) for weight in each.weights] for each in (model, trained.model))
@@ -88,7 +88,7 @@ def _require_same_architecture(model, trained: Recognizer) -> None:
     number = next((k for k, pair in enumerate(zip(shapes, found)) if pair[0] != pair[1]), min(len(shapes), len(found)))
     here, there = (part[number] if number < len(part) else "none" for part in (shapes, found))
     raise UserError(
-        f"{ARGUMENT}: {trained.path} must be a network of the same kind, --width, --input_size and --input_frames, but "
+        f"{ARGUMENT}: {trained.path} must be a model of the same kind, --width, --input_size and --input_frames, but "
         f"variable {number + 1} has shape {there} there and {here} here"
     )
 

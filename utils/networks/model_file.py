@@ -75,7 +75,7 @@ def check_members(archive: zipfile.ZipFile, limit: int) -> None:
     """Check that a .keras archive holds the members that Keras writes for a network without assets, and no other."""
     names = archive.namelist()
     if strange := sorted(set(names) - {CONFIG, METADATA, WEIGHTS}):
-        raise ModelFileError(f"it holds {strange[0]}, which is not part of a network")
+        raise ModelFileError(f"it holds {strange[0]}, which is not part of a model")
     if len(set(names)) < len(names) or not {CONFIG, WEIGHTS} <= set(names):
         raise ModelFileError(f"it must hold {CONFIG} and {WEIGHTS} once each, it holds {', '.join(names) or 'nothing'}")
     for member in archive.infolist():

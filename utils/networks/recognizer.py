@@ -115,7 +115,7 @@ def check_format(model, path: str | os.PathLike) -> None:
     operations = sorted({type(part).__name__ for part in parts if not isinstance(part, keras.layers.Layer)})
     if operations:
         names = ", ".join(operations)
-        raise UserError(f"--output_path: must end in .keras for a network with Keras operations ({names}), got {path}")
+        raise UserError(f"--output_path: must end in .keras for a model with Keras operations ({names}), got {path}")
 
 
 def hdf5_bytes(model) -> bytes:

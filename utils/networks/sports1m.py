@@ -36,7 +36,7 @@ def weights_file(given: Path | None) -> Path:
     if given is not None:
         if is_own_network(given):
             raise UserError(
-                f"--weights: {given} must hold Sports-1M weights for BGR input, found a network with RGB input as "
+                f"--weights: {given} must hold Sports-1M weights for BGR input, found a model with RGB input as "
                 "saved by Teacher_training.py"
             )
         return given

@@ -38,11 +38,11 @@ class AnswerTable:
     def __init__(self, paths: Sequence[str], class_names: Sequence[str], top: int):
         self.top = min(top, len(class_names))
         self.path_width = max(len("video"), *(len(shown_path(path)) for path in paths))
-        self.name_width = max(len(name) for name in (*class_names, NO_ACTION))
+        self.name_width = max(len(name) for name in (*class_names, NO_ACTION, "prediction"))
 
     def header(self) -> str:
         numbers = [f"{f'{number}.':<{self.name_width + 8}}" for number in range(1, self.top + 1)]
-        return "  ".join([f"{'video':<{self.path_width}}", f"{'answer':<{self.name_width}}", *numbers]).rstrip()
+        return "  ".join([f"{'video':<{self.path_width}}", f"{'prediction':<{self.name_width}}", *numbers]).rstrip()
 
     def row(self, answer: Answer) -> str:
         columns = [f"{shown_path(answer.video):<{self.path_width}}", f"{answer.label:<{self.name_width}}"]

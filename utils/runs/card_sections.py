@@ -216,7 +216,7 @@ def closed_set(record: Record, count: int) -> str:
     if (calibration := record.calibration) is None:
         return text
     return (
-        f'{text} `predict.py` answers "no action" below a confidence of {calibration.threshold:.3g}. This threshold '
+        f'{text} `predict.py` predicts "no action" below a confidence of {calibration.threshold:.3g}. This threshold '
         f"was chosen on {calibration.clips} validation clips and not tested on other actions."
     )
 

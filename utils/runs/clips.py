@@ -56,7 +56,7 @@ class RecordedSplit(Schema):
     @pydantic.model_validator(mode="after")
     def _check_digest(self):
         if digest_of_rows(self.rows.test) != self.test:
-            raise ValueError("must hold the test rows of the training, but its digest `test` is of other rows")
+            raise ValueError("must hold the test rows of the training, but its fingerprint `test` is of other rows")
         return self
 
     @classmethod

@@ -37,7 +37,7 @@ def check_targets(classes: int, targets: Mapping[str, np.ndarray], split: Split,
     wrong = rows[(labels < lowest) | (labels >= classes)]
     if len(wrong):
         raise UserError(
-            f"--annotations: labels must be {lowest} to {classes - 1} for a network with {classes} classes, "
+            f"--annotations: labels must be {lowest} to {classes - 1} for a model with {classes} classes, "
             f"got {targets['labels'][wrong[0]]} in row {wrong[0]} ({len(wrong)} such labels)"
         )
     teacher = targets.get("teacher_logits")
@@ -91,7 +91,7 @@ def no_progress(losses: Sequence[float], accuracies: Sequence[float], labels: np
         return None
     return (
         f"no progress in {PATIENT_EPOCHS} epochs: the loss stays at {losses[-1]:.3f} and accuracy on training clips at "
-        "chance; try another --learning_rate, --initialisation data, --dropout 0 for a narrow network, or more --epochs"
+        "chance; try another --learning_rate, --initialisation data, --dropout 0 for a narrow model, or more --epochs"
     )
 
 
@@ -170,7 +170,7 @@ class Guard(keras.callbacks.Callback):
     def check_scores(self, where: str) -> None:
         if is_constant(self.scores(self.probe)) and is_constant(self.scores(self.more_clips)):
             remedy = f"try --learning_rate {self.options.learning_rate / 10:g}, or --initialisation data"
-            self.report("constant", f"all clips have the same scores {where}: the network's units are dead; {remedy}")
+            self.report("constant", f"all clips have the same scores {where}: the model's units are dead; {remedy}")
 
     def cause(self) -> str:
         rate, clipping = self.options.learning_rate, " and --clip_norm 1" if self.options.clip_norm is None else ""

@@ -64,7 +64,7 @@ def about_weights(files: dict[str, str], loaded: SplitDataset, training: Trainin
     if training.initial_weights is not None:
         unknown = unknown_test_clips(training.initial_weights, loaded.dataset, loaded.split.test)
         if unknown:
-            print(f"note: it is unknown which test clips the network has seen: {unknown}.")
+            print(f"note: it is unknown which test clips the model has seen: {unknown}.")
         about["initial_weights_unknown"] = unknown
     return about
 
@@ -81,7 +81,7 @@ def initialise(model, loaded: SplitDataset, training: TrainingOptions) -> None:
     if training.initialisation != "data" or backbone_of(model) is not None:
         return
     if not can_be_initialised_by_data(model):
-        print("note: this network is not a chain of 3D convolutions and dense layers; its weights stay as drawn.")
+        print("note: this model is not a chain of 3D convolutions and dense layers; its weights stay as drawn.")
     else:
         rows = np.random.default_rng(training.seed).permutation(loaded.split.train)[:INITIALISATION_CLIPS]
         initialise_by_data(model, loaded.dataset.view_zero(rows, model.input_shape[1:]))

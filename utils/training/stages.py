@@ -300,7 +300,7 @@ def cost_if_known(model) -> Cost | None:
     try:
         return cost_of_model(model)
     except Exception as error:  # of a user's layers; the training must not be lost
-        print(f"note: the record has no cost of the network ({first_line(error)})")
+        print(f"note: the record has no cost of the model ({first_line(error)})")
         return None
 
 

@@ -264,7 +264,7 @@ def assign(variables: Sequence, values: Sequence[np.ndarray]) -> None:
     """Assign values to variables. Raises ValueError if the shapes differ."""
     shapes, found = [tuple(v.shape) for v in variables], [v.shape for v in values]
     if shapes != found:
-        raise ValueError(f"it holds arrays of shapes {found[:4]}..., the network has {shapes[:4]}...")
+        raise ValueError(f"it holds arrays of shapes {found[:4]}..., the model has {shapes[:4]}...")
     for variable, value in zip(variables, values):
         variable.assign(value)
 

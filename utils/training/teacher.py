@@ -64,7 +64,7 @@ def resolve_teachers(distillation: DistillationOptions) -> tuple[Teacher, ...]:
     teachers = tuple(resolve(path, distillation) for path in distillation.sources)
     if distillation.teacher_mode == "live" and (len(teachers) > 1 or not teachers[0].is_network):
         found = " ".join(map(str, distillation.sources))
-        raise UserError(f"--teacher_outputs live must have one network as --source, got {found}")
+        raise UserError(f"--teacher_outputs live must have one model as --source, got {found}")
     return teachers
 
 

@@ -137,7 +137,7 @@ def test_a_read_only_folder_gives_one_note(path, new_process, monkeypatch, capsy
     assert [digest(path) for _ in range(3)] == [expected()] * 3
     assert sum(len(buffers[0]) for _, buffers, _ in reads) == len(CONTENT) - START
     assert capsys.readouterr().err == (
-        f"note: the hash of {path} cannot be stored, so every run computes it again: "
+        f"note: the fingerprint of {path} cannot be stored, so every run computes it again: "
         f"{path}.hash.json: Read-only file system\n"
     )
     assert list(path.parent.iterdir()) == [path]

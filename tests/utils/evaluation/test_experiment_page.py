@@ -96,7 +96,7 @@ def test_each_run_leads_to_its_page(report):
     page = content(report)
     found = page["runs"]
     assert found.header == [
-        "recogniser",
+        "model",
         "fold:1/2, seed 0",
         "fold:1/2, seed 1",
         "fold:2/2, seed 0",

@@ -292,6 +292,6 @@ def test_the_scripts_show_one_line(make_arrays, tmp_path):
     arrays = ["--data", folder / "frames.npy", "--annotations", folder / "labels.npy"]
     tested = run_script("eval.py", *arrays, "--recognizer", "student.keras", cwd=tmp_path, expect=2)
     assert tested == (
-        "error: --recognizer: student.json: split must hold the test rows of the training, but its digest `test` is "
-        "of other rows; restore it, or remove it to use the model without a record\n"
+        "error: --recognizer: student.json: split must hold the test rows of the training, but its fingerprint "
+        "`test` is of other rows; restore it, or remove it to use the model without a record\n"
     )

@@ -158,7 +158,7 @@ def test_variables_that_are_not_finite_are_named():
 
 def test_training_of_a_dead_network_ends():
     """It outputs the same scores for all clips and has no gradient, so it cannot learn."""
-    message = r"^all clips have the same scores in epoch 1: the network's units are dead; try --learning_rate 0.001"
+    message = r"^all clips have the same scores in epoch 1: the model's units are dead; try --learning_rate 0.001"
     with pytest.raises(UserError, match=message):
         fitted(dead_network())
 
@@ -244,10 +244,10 @@ def test_training_without_progress_prints_the_note(capsys):
 @pytest.mark.parametrize(
     ("label", "distil", "message"),
     [
-        (2, False, "labels must be 0 to 1 for a network with 2 classes, got 2 in row 5"),
-        (-1, False, "labels must be 0 to 1 for a network with 2 classes, got -1 in row 5"),
-        (-2, True, "labels must be -1 to 1 for a network with 2 classes, got -2 in row 5"),
-        (2, True, "labels must be -1 to 1 for a network with 2 classes, got 2 in row 5"),
+        (2, False, "labels must be 0 to 1 for a model with 2 classes, got 2 in row 5"),
+        (-1, False, "labels must be 0 to 1 for a model with 2 classes, got -1 in row 5"),
+        (-2, True, "labels must be -1 to 1 for a model with 2 classes, got -2 in row 5"),
+        (2, True, "labels must be -1 to 1 for a model with 2 classes, got 2 in row 5"),
     ],
 )
 def test_labels_out_of_range_are_rejected(label, distil, message):

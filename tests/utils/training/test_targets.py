@@ -138,5 +138,5 @@ def test_scores_cannot_be_a_live_teacher(tmp_path):
     """A file has no scores for new views."""
     np.save(tmp_path / "s.npy", np.zeros((30, 3), np.float32))
     options = DistillationOptions(source=tmp_path / "s.npy", teacher_mode="live")
-    with pytest.raises(UserError, match=r"--teacher_outputs live must have one network as --source, got .*s\.npy"):
+    with pytest.raises(UserError, match=r"--teacher_outputs live must have one model as --source, got .*s\.npy"):
         resolve_teachers(options)
