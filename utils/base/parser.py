@@ -15,35 +15,30 @@ from utils.base.text import one_line
 SEVERAL_PROCESSES = ("--coordinator", "--num_processes", "--process_id", "--join_timeout")
 NULL = ("", "~", "null", "none")  # in recipes
 BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-SYNONYMS = {  # names that other tools use, with those that a script may have for the same
-    "augment": ("views",),
-    "ckpt": ("recognizer", "initial_weights"),
-    "checkpoint": ("recognizer", "initial_weights"),
-    "conf": ("threshold",),
-    "dataset": ("data", "input_path"),
-    "device": ("devices",),
-    "gpus": ("devices",),
-    "img_size": ("input_size",),
-    "imgsz": ("input_size",),
-    "input": ("input_path", "data"),
-    "labels": ("annotations",),
-    "lr": ("learning_rate",),
-    "model": ("recognizer", "student", "output_path"),
-    "num_frames": ("input_frames", "sequence_length"),
-    "num_workers": ("workers", "threads"),
-    "out": ("output_path", "output"),
-    "output_dir": ("output_path", "output"),
-    "output_path": ("output",),
-    "pretrained": ("recognizer", "student_weights", "initial_weights"),
-    "resolution": ("input_size", "frame_size", "frame_height"),
-    "save_dir": ("output_path", "output"),
-    "source": ("input", "recognizer", "sources"),
-    "tau": ("temperature", "temperatures"),
-    "teacher": ("source", "recognizer", "sources"),
-    "video": ("input", "input_path", "videos"),
-    "videos": ("input", "input_path"),
-    "wd": ("weight_decay",),
-    "weights": ("recognizer", "initial_weights"),
+SYNONYMS = {  # names that other tools use for an argument; where a script has several of these, the first is meant
+    "input": "source video videos",
+    "recognizer": "model weights checkpoint ckpt pretrained source teacher",
+    "sources": "source teacher",
+    "student": "model",
+    "student_weights": "pretrained",
+    "initial_weights": "weights checkpoint ckpt pretrained",
+    "input_path": "dataset input video videos",
+    "data": "dataset input",
+    "annotations": "labels",
+    "output_path": "out output output_dir save_dir model",
+    "output": "out output_path output_dir save_dir",
+    "learning_rate": "lr",
+    "weight_decay": "wd",
+    "temperature": "tau",
+    "temperatures": "tau",
+    "input_size": "img_size imgsz resolution",
+    "input_frames": "num_frames",
+    "sequence_length": "num_frames",
+    "views": "augment",
+    "devices": "device gpus",
+    "workers": "num_workers",
+    "threads": "num_workers",
+    "threshold": "conf",
 }
 
 
@@ -220,5 +215,6 @@ def _can_be_unset(required: bool, default) -> bool:
 def did_you_mean(name: str, known: Iterable[str], *, dashes: str = "") -> str:
     """Return "; did you mean NAME?" for the known name that means the same or is most similar, or an empty string."""
     name, known = name.lstrip("-").replace("-", "_"), list(known)
-    alike = [word for word in SYNONYMS.get(name, ()) if word in known] or difflib.get_close_matches(name, known, n=1)
+    alike = [ours for ours, names in SYNONYMS.items() if name in names.split() and ours in known]
+    alike += difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {dashes}{alike[0]}?" if alike else ""
