@@ -6,6 +6,7 @@ import numpy as np
 
 from utils.base.errors import UserError
 from utils.base.files import plain, write_json
+from utils.base.frame_students import backbone_name
 from utils.base.locks import exclusive_lock
 from utils.base.options import OutputOptions
 from utils.base.progress import progress
@@ -27,6 +28,7 @@ from utils.experiments.plan import print_plan
 from utils.experiments.provenance import check_given_teachers, seen_by
 from utils.experiments.report import report
 from utils.networks.recognizer import load_recognizer
+from utils.networks.student_builders import student_builder
 from utils.training.replicas import check_devices
 from utils.training.stages import train_student, train_teacher
 
@@ -77,7 +79,16 @@ def expected_grid(experiment: Experiment) -> tuple[Grid, int]:
     Raises UserError if the videos cannot be split as requested.
     """
     data, clips = expected_clips(experiment.origin, experiment.output_path)
+    check_student(experiment, len(clips.class_names))
     return grid_of(experiment, data, clips, {}), len(clips.labels)
+
+
+def check_student(experiment: Experiment, num_classes: int) -> None:
+    """Build a user's student once; without this check, it would fail only after its teacher is trained."""
+    student, network = experiment.distillation.student, experiment.student_network
+    if ":" in student and backbone_name(student) is None:
+        size = {"input_shape": network.input_shape, "width": network.width, "dropout": network.dropout}
+        student_builder(student)(num_classes, **size)
 
 
 def heading(text: str) -> None:
@@ -108,8 +119,9 @@ def find_leaks(grid: Grid) -> dict[str, dict]:
 
 def checked(grid: Grid) -> Grid:
     """Return the grid without the students of teachers that have seen their test clips; see `check_given_teachers`."""
-    fail_on_leak = grid.experiment.fail_on_leak
-    cells = check_given_teachers(grid.cells, open_dataset(grid), grid.splits, fail_on_leak=fail_on_leak)
+    fail_on_leak, dataset = grid.experiment.fail_on_leak, open_dataset(grid)
+    check_student(grid.experiment, len(dataset.class_names))
+    cells = check_given_teachers(grid.cells, dataset, grid.splits, fail_on_leak=fail_on_leak)
     return replace(grid, cells=cells)
 
 

@@ -205,8 +205,8 @@ def test_bfloat16_is_used_only_where_export_has_verified_it(exports, tmp_path, m
 def run_eval(folder, *arguments, expect=0):
     """Run eval.py; return the results of its first recogniser, or what it wrote to stderr."""
     arrays = ("--data", "arrays/frames.npy", "--annotations", "arrays/labels.npy")
-    printed = run_script("eval.py", *arrays, *arguments, cwd=folder, expect=expect)
-    return printed if expect else json.loads(printed.splitlines()[-1])
+    printed = run_script("eval.py", *arrays, *arguments, *([] if expect else ["--json"]), cwd=folder, expect=expect)
+    return printed if expect else json.loads(printed)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
