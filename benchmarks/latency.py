@@ -25,9 +25,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import in_turn
 from utils.base.argument_types import existing_model, positive_int
-from utils.base.devices import cores, hardware, jit_compile, start_tensorflow
+from utils.base.devices import hardware, jit_compile, start_tensorflow
 from utils.base.errors import UserError
 from utils.base.files import file_fingerprint
+from utils.base.machine import cores
 from utils.evaluation.tables import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -20,9 +20,9 @@ import numpy as np
 from utils.base import cluster_worker, dask_connection
 from utils.base.cluster_worker import CODE, Job
 from utils.base.dask_connection import LOCAL, Connection, Failed, Gone, Returned, Workers
-from utils.base.devices import cores
 from utils.base.errors import UserError, first_line
 from utils.base.isolation import CHECK_INTERVAL, TRIES, UNYIELDED, Lost
+from utils.base.machine import cores
 
 QUEUED = 2  # batches per child process: the running one and the next
 RECEIVED_BYTES = 256 * 1024**2  # rows that wait in this process

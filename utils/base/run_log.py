@@ -17,9 +17,10 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
-from utils.base.devices import hardware, installed_versions
+from utils.base.devices import hardware
 from utils.base.errors import UserError
 from utils.base.files import beside_history, plain
+from utils.base.machine import installed_versions
 from utils.base.progress import duration
 
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # terminal codes for colours and cursor movement

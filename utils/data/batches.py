@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.base.devices import cores
 from utils.base.errors import UserError
 from utils.base.interruption import between_steps
+from utils.base.machine import cores
 from utils.base.options import ViewOptions
 from utils.base.threads import read_ahead
 

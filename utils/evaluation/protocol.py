@@ -6,7 +6,7 @@ from datetime import datetime
 
 import numpy as np
 
-from utils.base.devices import installed_versions
+from utils.base.machine import installed_versions
 from utils.base.progress import duration
 from utils.data.clips import ClipDataset
 from utils.data.groups import Groups

@@ -11,9 +11,9 @@ import numpy as np
 from models.c3d import CONVOLUTIONS
 from utils.base.argument_types import SCORES_SUFFIX
 from utils.base.arguments import options_of
-from utils.base.devices import installed_versions
 from utils.base.files import digest, file_fingerprint, plain
 from utils.base.frame_students import settle_frame_student
+from utils.base.machine import installed_versions
 from utils.base.options import (
     TASKS_FINE_TUNING,
     DataOptions,

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from utils.base.argument_types import SCORES_SUFFIX
-from utils.base.devices import hardware, installed_versions
+from utils.base.devices import hardware
 from utils.base.files import plain, write_csv, write_json, write_text
 from utils.base.frame_students import backbone_name
+from utils.base.machine import installed_versions
 from utils.base.options import TRAINED_TEACHERS
 from utils.base.run_log import command_line
 from utils.evaluation.experiment_page import FIGURES, ExperimentReport, figure_names, write_experiment_page

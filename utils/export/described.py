@@ -3,11 +3,11 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from utils.base.devices import installed_versions
 from utils.base.errors import UserError
 from utils.base.export_options import ExportOptions, exported_names
 from utils.base.files import file_fingerprint
 from utils.base.formats import FORMATS
+from utils.base.machine import installed_versions
 from utils.base.prediction_options import PredictionOptions
 from utils.export.packages import versions_of
 from utils.export.verification import Verification, Verified

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.base.devices import peak_memory
+from utils.base.machine import peak_memory
 from utils.networks.formats.opening import open_runtime
 from utils.networks.model_file import load_checked
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.base.devices import cores, hardware
+from utils.base.devices import hardware
 from utils.base.drawing import save_figure
 from utils.base.export_options import ExportOptions, exported_names
 from utils.base.files import require_free_space, write_json, write_text
+from utils.base.machine import cores
 from utils.base.options import DataOptions
 from utils.base.prediction_options import PredictionOptions
 from utils.base.run_log import begin_log, run_log

@@ -4,8 +4,9 @@ import contextlib
 import math
 from collections.abc import Iterator
 
-from utils.base.devices import has_gpu, memory_limit
+from utils.base.devices import has_gpu
 from utils.base.errors import UserError
+from utils.base.machine import memory_limit
 
 COPIES = 4  # of each float32 weight in training: the weight, its gradient and two moments of Adam
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.base.devices import cores
+from utils.base.machine import cores
 from utils.base.threads import read_ahead
 from utils.data.batches import batch_loop
 from utils.prediction.answers import Answer, Unreadable

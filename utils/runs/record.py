@@ -12,9 +12,9 @@ from typing import Annotated, ClassVar, Literal
 
 import pydantic
 
-from utils.base.devices import installed_versions
 from utils.base.errors import UserError
 from utils.base.files import escaped, plain, write_json
+from utils.base.machine import installed_versions
 from utils.base.schemas import Count, NonNegative, Positive, Schema, Sha256, read_checked, rule
 from utils.data.clips import ClipDataset
 from utils.data.protocols import Split

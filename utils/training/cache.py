@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.base.devices import installed_versions
 from utils.base.errors import UserError
 from utils.base.files import file_fingerprint, read_json, remove_partial, require_free_space, write_json, written_beside
 from utils.base.locks import exclusive_lock
+from utils.base.machine import installed_versions
 from utils.base.progress import progress
 from utils.base.run_log import begin_log
 from utils.base.schemas import Count, Schema, Sha256, read_checked

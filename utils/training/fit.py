@@ -9,8 +9,9 @@ import numpy as np
 
 from models.distiller import Distiller, is_correct
 from models.frames import backbone_variables
-from utils.base.devices import has_gpu, jit_compile, memory_limit, strategy_scope
+from utils.base.devices import has_gpu, jit_compile, strategy_scope
 from utils.base.errors import UserError
+from utils.base.machine import memory_limit
 from utils.base.options import TrainingOptions
 from utils.base.run_log import begin_log, log_only
 from utils.data.batches import RowReader, batch_loop, evaluation_batches, training_batches

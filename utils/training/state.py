@@ -21,7 +21,6 @@ from typing import Annotated, Literal
 import numpy as np
 import pydantic
 
-from utils.base.devices import installed_versions
 from utils.base.errors import UserError, first_line
 from utils.base.files import (
     JSON_BYTES,
@@ -35,6 +34,7 @@ from utils.base.files import (
 )
 from utils.base.interruption import Interrupted
 from utils.base.locks import exclusive_lock
+from utils.base.machine import installed_versions
 from utils.base.options import OutputOptions, weight_settings
 from utils.base.schemas import NonNegative, Schema, checked
 from utils.data.loading import SplitDataset

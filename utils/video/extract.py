@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.base.devices import memory_of_tree
 from utils.base.errors import UserError
 from utils.base.files import require_free_space, write_text
 from utils.base.interruption import between_steps
 from utils.base.isolation import Lost
 from utils.base.locks import exclusive_lock
+from utils.base.machine import memory_of_tree
 from utils.base.progress import progress
 from utils.base.text import counted
 from utils.video.discovery import FoundVideo, find_videos

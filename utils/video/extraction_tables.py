@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.base.devices import memory_of_tree
 from utils.base.files import write_csv
+from utils.base.machine import memory_of_tree
 from utils.base.text import counted
 from utils.video.extraction_state import SHORT, VideoOutcome
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from utils.base.cluster import Cluster, run_on_cluster
 from utils.base.cluster_worker import Job
-from utils.base.devices import cores
 from utils.base.files import write_at
 from utils.base.isolation import run_isolated
+from utils.base.machine import cores
 from utils.video.extraction_state import ExtractionState
 from utils.video.extraction_worker import prepare_worker, read_found, read_one, size_of
 from utils.video.video import VideoInfo

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import cv2
 
-from utils.base.devices import cores
 from utils.base.errors import UserError
 from utils.base.files import read_json, require_free_space, write_json, written_beside
 from utils.base.interruption import between_steps
 from utils.base.isolation import Lost, run_isolated
 from utils.base.locks import exclusive_lock
+from utils.base.machine import cores
 from utils.video.actions import ACTIONS, FRAME_COUNTS, Look, render_clip
 
 FRAME_RATE = 25.0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.base import devices
+from utils.base import machine
 from utils.base.devices import mirrored_strategy, start_tensorflow, training_devices
 from utils.base.errors import UserError
 
@@ -32,6 +32,6 @@ def test_other_backends_are_refused(monkeypatch):
 
 def test_versions_of_installed_packages(monkeypatch):
     """A package with another name, such as tensorflow-cpu, must not make saving the record fail."""
-    assert devices.installed_versions()["numpy"] == np.__version__
-    monkeypatch.setattr(devices, "PACKAGES", ("numpy", "no-such-package"))
-    assert list(devices.installed_versions()) == ["numpy"]
+    assert machine.installed_versions()["numpy"] == np.__version__
+    monkeypatch.setattr(machine, "PACKAGES", ("numpy", "no-such-package"))
+    assert list(machine.installed_versions()) == ["numpy"]

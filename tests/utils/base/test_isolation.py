@@ -19,9 +19,9 @@ import psutil
 import pytest
 
 from utils.base import isolation
-from utils.base.devices import memory_of_tree
 from utils.base.interruption import between_steps
 from utils.base.isolation import Isolated, Lost, run_isolated
+from utils.base.machine import memory_of_tree
 
 ROOT = Path(__file__).parents[3]
 

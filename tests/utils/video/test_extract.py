@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.utils.video.small_videos import write_video
-from utils.base.devices import memory_of_tree
 from utils.base.errors import UserError
+from utils.base.machine import memory_of_tree
 from utils.video.extract import extract
 from utils.video.video import read_clip
 

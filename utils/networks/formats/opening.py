@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.base.devices import cores, native_output_held_back
+from utils.base.devices import native_output_held_back
 from utils.base.errors import UserError
 from utils.base.formats import FORMATS
+from utils.base.machine import cores
 from utils.networks.formats.format import Format, Runtime, files_of, memory_held, memory_limited, reason_of
 from utils.networks.model_file import ModelFileError
 
