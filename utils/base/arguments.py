@@ -34,7 +34,7 @@ SINGLE_TRAINING = (
 
 
 def add_recipe_argument(parser: argparse.ArgumentParser, *, default: str = "") -> None:
-    """Add --config, which `cli.ArgumentParser` reads. `default` describes the recipe that is used without it."""
+    """Add --config, which `ArgumentParser` reads. `default` describes the recipe that is used without it."""
     parser.add_argument("--config", type=existing_file, help=f"recipe: YAML file of settings{default}")
 
 
