@@ -30,8 +30,8 @@ from utils.data.split_lists import SETS, sets_by_list, sets_by_official_lists
 from utils.data.stratify import group_folds, part_of_clips, part_of_groups
 
 RANDOM_WARNING = (
-    "The split is random: training and test clips may come from the same source video or person, "
-    "so the accuracy on new sources is likely to be lower."
+    "The split is random: training and test clips may come from the same group (source video or person), "
+    "so the accuracy on unseen groups is likely to be lower."
 )
 
 

@@ -113,7 +113,7 @@ def tested_lines(record: Record, test: RecordedTest) -> list[str]:
         lines.append(f"**It is unknown which of these clips the model has seen: {reasons}.**")
     if test.leaking is not None:
         lines.append(
-            f"{test.leaking:,} of these clips share a source or near-duplicate frames with clips that the model has "
+            f"{test.leaking:,} of these clips share a group or near-duplicate frames with clips that the model has "
             "seen in training or validation."
         )
     return lines
@@ -194,8 +194,8 @@ def limits_section(record: Record) -> str:
     ]
     if protocol == "random":
         lines.append(
-            "The split is random: training and test clips may come from the same source video, and the accuracy on "
-            "videos of other sources is usually lower."
+            "The split is random: training and test clips may come from the same group (source video or person), and "
+            "the accuracy on unseen groups is usually lower."
         )
     elif protocol in GROUPED:
         lines.append("Training and test clips have different groups, but belong to the same data set.")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.browser import chromium, faults, open_page, print_to_pdf
-from tests.made_up_report import UCF101, made_up_report
+from tests.made_up_report import CLASSES, made_up_report
 from tests.utils.evaluation.test_experiment_page import experiment_report
 from utils.evaluation.evaluation_page import write_evaluation_page
 from utils.evaluation.experiment_page import write_experiment_page
@@ -20,7 +20,7 @@ def pages(tmp_path_factory):
     folder, found = tmp_path_factory.mktemp("pages"), {}
     paths = [f'{HOSTILE[number // 10]}/"it\'s"\n{"long" * 40}{number}.avi' for number in range(20)]
     for name, report in {
-        "UCF101": made_up_report(folder / "UCF101", UCF101.split(), 3783),
+        "UCF101": made_up_report(folder / "UCF101", CLASSES, 3783),
         "two classes": made_up_report(folder / "two", HOSTILE, 20, models=TWO, paths=paths),
     }.items():
         found[name] = report.folder / "report.html"

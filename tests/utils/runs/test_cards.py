@@ -87,7 +87,7 @@ Split: random, seed 0.
 <!-- begin generated: accuracy -->
 **50.0 %** of 2 test clips are recognised, 95 % interval 25.0 to 75.0 % (Wilson).
 Mean per-class accuracy: 50.0 %.
-0 of these clips share a source or near-duplicate frames with clips that the model has seen in training or validation.
+0 of these clips share a group or near-duplicate frames with clips that the model has seen in training or validation.
 
 The validation accuracy is 50.0 % (2 clips). It is no test accuracy, because epochs and settings may have been chosen by it.
 
@@ -134,7 +134,7 @@ Versions: keras 3.
 
 <!-- begin generated: limits -->
 - The model was tested on clips of this data set only. Its accuracy on other videos is unknown.
-- The split is random: training and test clips may come from the same source video, and the accuracy on videos of other sources is usually lower.
+- The split is random: training and test clips may come from the same group (source video or person), and the accuracy on unseen groups is usually lower.
 - The model assigns each video to one of its 3 classes, including videos of other actions.
 - Each clip is 16 frames of the video, resized to 32 × 32 pixels without keeping proportions. The duration of the training clips is unknown.
 - Training clips were flipped at random, so classes that differ only by left and right are mixed up.
