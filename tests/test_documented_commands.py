@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import dataclasses
 import io
 import json
 import re
@@ -23,7 +22,6 @@ from tests.scripts import PROJECT, eager_functions, run_script
 from utils.base.formats import EXPORTED_SUFFIXES
 from utils.data.clips import open_clips
 from utils.evaluation.metrics import accuracy
-from utils.experiments import plan
 from utils.networks.recognizer import load_recognizer, save_model
 from utils.video.extract import extract
 from utils.video.synthetic import render_dataset
@@ -217,9 +215,7 @@ def check_python(script: str, arguments: list[str], request) -> None:
     elif script == "reproduce.py":
         if any(text.startswith("demo/") for text in arguments):
             request.getfixturevalue("demo")
-        free = plan.Cost(*[0.0 for _ in dataclasses.fields(plan.Cost)])
-        monkeypatch.setattr(plan, "cost_of", lambda *_: free)
-        assert "training runs (" in run_script(script, *arguments, "--dry_run", cwd=folder)
+        assert " training run" in run_script(script, *arguments, "--dry_run", cwd=folder)
     elif script in PARSED:
         parse_only(script, arguments, folder, monkeypatch)
     elif script in RUN:
