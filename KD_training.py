@@ -17,7 +17,7 @@ from utils.base.parser import ArgumentParser
 from utils.base.setting import add_setting, add_settings
 from utils.runs.files import check_training, check_views
 
-IN_OTHER_GROUPS = ("student", "student_weights", "mixing", "unlabelled", "fail_on_leak")
+IN_OTHER_GROUPS = ("student", "student_weights", "freeze_backbone", "mixing", "unlabelled", "fail_on_leak")
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -87,11 +87,11 @@ def write_teacher(features, question, args: argparse.Namespace, cost, about: dic
     """
     import numpy as np
 
-    from examples.linear_probe import choose_strength, cross_fitted_scores, fit_probe, fitted_scores
     from examples.torch_cost import linear_cost
     from utils.data.groups import groups_or_reason
     from utils.data.labels import few_labels
     from utils.runs.cost import total_cost
+    from utils.training.linear_probe import choose_strength, cross_fitted_scores, fit_probe, fitted_scores
 
     dataset, split = question.dataset, question.split
     labels, classes, rows = dataset.labels, len(dataset.class_names), split.train

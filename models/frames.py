@@ -7,6 +7,7 @@ from models.frame_layers import BatchToFrames, FramesToBatch
 
 DROPOUT = 0.5  # before the classifier, as in TSM (Lin et al., arXiv:1811.08383)
 BACKBONE = "backbone"  # name of the layer that is the image network
+AVERAGE, LOGITS = "average", "logits"  # names of the layers of a clip's features and of the classifier
 # Scale and offset of the pixels for networks of keras.applications that do not contain a layer for it.
 TO_ONE = (1 / 127.5, -1.0)  # -1..1
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of values from 0 to 1
@@ -69,11 +70,11 @@ def build_frames(
     features = BatchToFrames(frames, name="features")(network(images))  # (B, T, D)
     if mixing == "convolution":
         features = temporal_convolution(features)
-    x = keras.layers.GlobalAveragePooling1D(name="average")(features)
+    x = keras.layers.GlobalAveragePooling1D(name=AVERAGE)(features)
     if dropout:
         x = keras.layers.Dropout(dropout * DROPOUT, name="dropout")(x)
     # Random logits would first be trained towards 0, which switches the units of the image network off.
-    logits = keras.layers.Dense(num_classes, kernel_initializer="zeros", dtype="float32", name="logits")(x)  # (B, C)
+    logits = keras.layers.Dense(num_classes, kernel_initializer="zeros", dtype="float32", name=LOGITS)(x)  # (B, C)
     return keras.Model(clips, logits, name="frames")
 
 
@@ -101,6 +102,15 @@ def backbone_of(model: keras.Model) -> keras.Model | None:
     """Return the image network of a student that `build_frames` built, or None for any other model."""
     found = [layer for layer in model.layers if layer.name == BACKBONE]
     return found[0] if found and isinstance(found[0], keras.Model) else None
+
+
+def split_at_features(model: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """Return the two halves of a student that `build_frames` built, with shared weights.
+
+    The first maps clips to the features of the classifier, `(B, D)`, the second these to logits `(B, C)`.
+    """
+    features = model.get_layer(AVERAGE).output
+    return keras.Model(model.input, features), keras.Model(features, model.output)
 
 
 def backbone_variables(model: keras.Model) -> list:

@@ -112,6 +112,7 @@ def add_student_argument(group) -> None:
     """Add --student and the options of students frames:NAME, which `settle_frame_student` completes."""
     add_setting(group, DistillationOptions, "student")
     add_setting(group, DistillationOptions, "student_weights")
+    add_setting(group, DistillationOptions, "freeze_backbone")
     add_setting(group, DistillationOptions, "mixing", default=None)
     add_setting(group, TrainingOptions, "backbone_rate", default=None)
 

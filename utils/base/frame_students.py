@@ -37,7 +37,7 @@ def check_frame_student(student: str, *, mixing: str, weights: str | Path, width
 
 
 def settle_frame_student(args: argparse.Namespace, *, width: float) -> None:
-    """Set `mixing` and `backbone_rate` in parsed arguments to their defaults if they are None.
+    """Set arguments of a student to their defaults if they are None: `mixing` and `backbone_rate`.
 
     `width` is that of the student. Settled arguments stay as they are. Raises UserError if the arguments contradict
     each other.
@@ -45,12 +45,16 @@ def settle_frame_student(args: argparse.Namespace, *, width: float) -> None:
     backbone = backbone_name(args.student)
     if backbone is None and args.backbone_rate not in (None, 1):
         raise UserError(f"--backbone_rate: must go with --student {PREFIX}NAME, got --student {args.student}")
+    has_weights = args.student_weights != NO_WEIGHTS
+    if args.freeze_backbone and not has_weights:
+        raise UserError("--freeze_backbone: must go with --student_weights, got none")
     if args.mixing is None:
-        args.mixing = NO_MIXING if backbone is None else "shift" if backbone == LITE0 else "convolution"
+        is_plain = backbone is None or has_weights
+        args.mixing = NO_MIXING if is_plain else "shift" if backbone == LITE0 else "convolution"
     initial_weights = getattr(args, "initial_weights", None)
-    if initial_weights is not None and args.student_weights != NO_WEIGHTS:
+    if initial_weights is not None and has_weights:
         raise UserError(f"--student_weights: must not go with --initial_weights, got {args.student_weights}")
     if args.backbone_rate is None:
-        is_pretrained = (backbone is not None and initial_weights is not None) or args.student_weights != NO_WEIGHTS
+        is_pretrained = (backbone is not None and initial_weights is not None) or has_weights
         args.backbone_rate = PRETRAINED_RATE if is_pretrained else 1.0
     check_frame_student(args.student, mixing=args.mixing, weights=args.student_weights, width=width)

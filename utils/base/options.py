@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from models import BACKBONES, MIXINGS, STUDENTS
+from models import BACKBONES, LITE0, MIXINGS, STUDENTS
 from utils.base.argument_types import (
     TEACHER_OUTPUTS,
     clip_norm,
@@ -36,6 +36,7 @@ from utils.base.setting import REQUIRED, setting
 PROTOCOLS = "auto, random, group, logo:K, fold:K/N, official:K, list:FILE or like:MODEL"  # of --split
 TASK_FROM_SCRATCH = "train_local_teacher"
 TASKS_FINE_TUNING = ("fintuning_C3D_Sports1M", "finetuning_C3D_Sports1M")  # the first is the published spelling
+TASK_PROBE = "image_probe"
 LABELS_FILE, PATHS_FILE = "labels.npy", "video_file_paths.npy"  # next to frames.npy
 CHANNELS = ("rgb", "bgr")
 INPUT_SCALES = {"0..255": (1.0, 0.0), "0..1": (1 / 255, 0.0), "-1..1": (1 / 127.5, -1.0)}  # name: scale, offset
@@ -175,13 +176,14 @@ class TeacherOptions:
 
     task: str = setting(
         TASK_FROM_SCRATCH,
-        "train from scratch, or fine-tune from Sports-1M weights",
-        choices=(TASK_FROM_SCRATCH, *TASKS_FINE_TUNING),
+        "C3D from scratch, C3D fine-tuned from Sports-1M weights, or a linear probe on frozen ImageNet features",
+        choices=(TASK_FROM_SCRATCH, *TASKS_FINE_TUNING, TASK_PROBE),
     )
     weights: Path | None = setting(
         None, "Sports-1M weights (.h5); downloaded once by default", type=existing_file, key=BY_CONTENT
     )
     unfreeze: str = setting("fc8", "first layer that fine-tuning trains", metavar="LAYER")
+    backbone: str = setting(LITE0, "image network of --task image_probe", choices=BACKBONES)
 
 
 @dataclass(frozen=True)
@@ -200,10 +202,14 @@ class DistillationOptions:
         type=student_weights,
         key=BY_CONTENT,
     )
+    freeze_backbone: bool = setting(
+        False,
+        "train only the classifier of frames:NAME, on features that are computed once; needs --student_weights",
+        action="store_true",
+    )
     mixing: str = setting(
         NO_MIXING,
-        "how frames:NAME mixes frames over time: shift (default of efficientnet_lite0), convolution (default of the "
-        "others) or none",
+        "how frames:NAME mixes frames over time: shift, convolution or none, the default with --student_weights",
         choices=MIXINGS,
     )
     source: Path | tuple[Path, ...] | None = setting(

@@ -34,6 +34,6 @@ def feature_reader(features, dataset: ClipDataset, rows: np.ndarray, folder: Pat
                 check()
         file.flush()
         stored = np.memmap(file, np.float32, mode="r", shape=(len(rows), *shape))
-        position = np.full(len(dataset), len(rows))  # out of range: reading any other clip is an error
+        position = np.full(dataset.row_count, len(rows))  # out of range: reading any other clip is an error
         position[rows] = np.arange(len(rows))
         yield RowReader(lambda wanted, _: np.asarray(stored[position[wanted]]), shape, np.float32)

@@ -105,7 +105,7 @@ class Record(Schema):
     split: RecordedSplit
     arrays: Fingerprint
     arguments: Arguments
-    kept_epoch: Positive
+    kept_epoch: Count  # 0: the linear probe from which the training started
     validation: dict[str, float | None]  # None: not finite
     history: Name
     versions: dict[str, str]

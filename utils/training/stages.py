@@ -1,5 +1,6 @@
 """Stages 2 and 3: train teachers and students, and write views for teachers of other frameworks."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,11 +9,14 @@ import numpy as np
 
 from models.c3d import build_c3d, set_sports1m_weights, split_at
 from models.distiller import Distiller
+from models.frames import split_at_features
 from utils.base.devices import strategy_scope, training_devices
 from utils.base.errors import as_user_error, first_line
 from utils.base.files import file_fingerprint, replaced_together
+from utils.base.frame_students import IMAGENET, NO_WEIGHTS, PREFIX
 from utils.base.options import (
     TASK_FROM_SCRATCH,
+    TASK_PROBE,
     DataOptions,
     DistillationOptions,
     NetworkOptions,
@@ -28,11 +32,12 @@ from utils.data.loading import SplitDataset, load, unlabelled_files
 from utils.data.unlabelled_leaks import leaks_of_unlabelled
 from utils.evaluation.calibrating import calibration_of
 from utils.networks import sports1m
+from utils.networks.backbone_weights import weights_fingerprint
 from utils.networks.cost import cost_of_model
 from utils.networks.frozen_features import feature_reader
 from utils.networks.precision import training_precision
-from utils.networks.recognizer import save_model
-from utils.networks.student_builders import student_files, teacher_code
+from utils.networks.recognizer import check_format, save_model
+from utils.networks.student_builders import student_builder, student_code, student_files, teacher_code
 from utils.runs.card import write_card_or_note
 from utils.runs.cost import Cost
 from utils.runs.files import RunFiles
@@ -41,6 +46,7 @@ from utils.runs.record import ClipSeconds, Record, make_record
 from utils.training import exchange
 from utils.training.fit import fit, set_seeds
 from utils.training.networks import about_weights, build, build_student, initial_files, initialise
+from utils.training.probe_start import ProbeStart, keep_better, start_from_probe
 from utils.training.question import Question
 from utils.training.replicas import check_devices
 from utils.training.state import TrainingState, settings_of, training_state
@@ -70,13 +76,15 @@ def train_teacher(
     output: OutputOptions,
     views: ViewOptions = WHOLE_CLIPS,
 ) -> Trained:
-    """Stage 2: train a C3D teacher from scratch, or fine-tune it from Sports-1M weights.
+    """Stage 2: train a C3D teacher from scratch, fine-tune it from Sports-1M weights, or fit an image teacher.
 
     From scratch, each epoch reads a new view of each clip unless `views.views` is 0. Raises UserError for what a user
     can correct.
     """
     training_precision(training.precision)  # fails early if the device does not support it
     check_devices(training)
+    if teacher.task == TASK_PROBE:
+        return fit_image_teacher(data, training, network, teacher, output, views)
     loaded = load(data, network.input_shape)
     options = [data, training, network, teacher, views]
     weights = file_fingerprint(teacher.weights) if teacher.weights else None
@@ -93,6 +101,31 @@ def train_teacher(
         else:
             model, history = fine_tune(loaded, training, network, teacher, output, views, state)
         return finish(model, history, loaded, output, options, about, state)
+
+
+def fit_image_teacher(
+    data: DataOptions,
+    training: TrainingOptions,
+    network: NetworkOptions,
+    teacher: TeacherOptions,
+    output: OutputOptions,
+    views: ViewOptions,
+) -> Trained:
+    """Fit a linear probe to frozen ImageNet features of the frames, averaged over the clip; see probe_start.py."""
+    loaded = load(data, network.input_shape)
+    student = f"{PREFIX}{teacher.backbone}"
+    options = [data, training, network, teacher, views]
+    files = {
+        "ImageNet weights": weights_fingerprint(teacher.backbone, IMAGENET),
+        "code of the network": student_code(student),
+    }
+    with training_state(output, settings_of(options, loaded, files)) as state:
+        began = time.perf_counter()
+        model = build(student_builder(student, weights=IMAGENET), loaded, replace(network, dropout=0.0), training)
+        check_format(model, output.output_path)
+        start = start_from_probe(model, loaded, loaded.dataset.labels, views, data.group_pattern)
+        history = start.history(time.perf_counter() - began)
+        return finish(model, history, loaded, output, options, {"kind": "image teacher"}, state)
 
 
 def fine_tune(
@@ -167,12 +200,15 @@ def train_alone(
         student = build_student(distillation, loaded, training, network, output)
         if not state.history:
             initialise(student, loaded, training)  # with all clips, as for the distilled student
+        start = student_start(student, loaded, labels, distillation, views, data.group_pattern)
+        if start and distillation.freeze_backbone:
+            return finish(student, start.history(0.0), loaded, output, options, about, state)
         reader = clip_reader(loaded.dataset, network.input_shape, views, fresh=distillation.teacher_mode == "live")
         with strategy_scope(training.devices):
             distiller = Distiller(student, alpha=1.0)
         epoch_clips = len(loaded.split.train) + len(loaded.dataset.unlabelled_rows)
         history = fit(distiller, reader, split, {"labels": labels}, training, epoch_clips=epoch_clips, state=state)
-        return finish(student, history, loaded, output, options, about, state)
+        return finish(student, history, loaded, output, options, about, state, start)
 
 
 @logged
@@ -223,13 +259,35 @@ def train_distilled(
             live, targets = None, {"teacher_logits": teacher_logits(teachers, question, distillation)}
         if starts and not training.initial_weights:
             initialise(student, loaded, training)
+        start = student_start(student, loaded, labels[: len(dataset)], distillation, views, data.group_pattern)
         loss = {"temperature": distillation.temperature, "alpha": distillation.alpha}
-        with strategy_scope(training.devices):
-            distiller = Distiller(student, live and live.model, **loss)
-        reader = clip_reader(dataset, network.input_shape, views, fresh=is_live)
-        history = fit(distiller, reader, trained, {"labels": labels, **targets}, training, state=state)
+        targets["labels"] = labels
+        if distillation.freeze_backbone:
+            features, head = split_at_features(student)
+            rows = np.concatenate([trained.train, split.validation])
+            with feature_reader(features, dataset, rows, output.output_path.parent) as reader:
+                history = fit(Distiller(head, **loss), reader, trained, targets, training, state=state)
+        else:
+            with strategy_scope(training.devices):
+                distiller = Distiller(student, live and live.model, **loss)
+            reader = clip_reader(dataset, network.input_shape, views, fresh=is_live)
+            history = fit(distiller, reader, trained, targets, training, state=state)
         about |= {"kind": "distilled student", "teachers": fingerprints, "unlabelled": leaks}
-        return finish(student, history, loaded, output, options, about, state)
+        return finish(student, history, loaded, output, options, about, state, start)
+
+
+def student_start(
+    student,
+    loaded: SplitDataset,
+    labels: np.ndarray,
+    distillation: DistillationOptions,
+    views: ViewOptions,
+    group_pattern: str | None,
+) -> ProbeStart | None:
+    """Let a student with ImageNet weights start from its linear probe; None for any other student."""
+    if distillation.student_weights == NO_WEIGHTS:
+        return None
+    return start_from_probe(student, loaded, labels, views, group_pattern)
 
 
 def write_views(
@@ -248,6 +306,7 @@ def finish(
     options: Sequence,
     about: dict,
     state: TrainingState,
+    start: ProbeStart | None = None,
 ) -> Trained:
     """Save model, record, which includes `about`, card and history together, draw the curves, and print the paths.
 
@@ -260,6 +319,8 @@ def finish(
     row = kept_epoch(history, keep=training.keep, epochs=training.epochs)
     history_path = RunFiles.of(output).history
     kept = dict(zip(history.dtype.names, history[row].item()))
+    if start is not None:
+        kept = keep_better(model, start, kept)
     calibration = calibration_of(model, loaded.dataset, loaded.split.validation, batch_size=training.batch_size)
     with replaced_together():
         fingerprint = save_model(model, path)  # first, so that the file is replaced last
@@ -288,7 +349,7 @@ def finish(
     )
     if not has_finite_losses(history)[row]:
         print(f"note: no epoch has a finite validation loss, so {path} is not usable")
-    if state.can_resume:
+    if state.history and state.can_resume:
         print(f"note: {state.kept()}")
     else:
         state.remove()

@@ -28,8 +28,8 @@ def settled(*arguments, width=1.0):
         (["--student", "a.b:build"], "none", 1.0),
         (["--student", LITE0], "shift", 1.0),
         (["--student", OTHER], "convolution", 1.0),
-        (["--student", LITE0, "--student_weights", "imagenet"], "shift", 0.1),
-        (["--student", LITE0, "--student_weights", "imagenet", "--backbone_rate", "1"], "shift", 1.0),
+        (["--student", LITE0, "--student_weights", "imagenet"], "none", 0.1),
+        (["--student", LITE0, "--student_weights", "imagenet", "--backbone_rate", "1"], "none", 1.0),
         (["--student", OTHER, "--mixing", "none", "--backbone_rate", "0.3"], "none", 0.3),
     ],
 )

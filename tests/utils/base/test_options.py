@@ -43,8 +43,8 @@ ONLY_IN_SCRIPT = {  # arguments that are no field of a dataclass in options.py
 }
 NO_ARGUMENT = {  # fields that the grid of reproduce.py sets itself
     "Teacher_training.py": "backbone_rate",  # of students
-    "reproduce.py": "width input_frames epochs initial_weights seed max_minutes tensorboard task teacher_mode source "
-    "cache scheduler temperature alpha source_channels source_input_scale",
+    "reproduce.py": "width input_frames epochs initial_weights seed max_minutes tensorboard task backbone teacher_mode "
+    "source cache scheduler temperature alpha source_channels source_input_scale",
 }
 OTHER_DEFAULT = {  # the script's default differs from that of the field
     ("eval.py", "split"): None,  # of the record

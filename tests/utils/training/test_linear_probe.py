@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from examples.linear_probe import (
+from utils.training.linear_probe import (
     DEFAULT_STRENGTH,
     STRENGTHS,
     choose_strength,
@@ -11,6 +11,7 @@ from examples.linear_probe import (
     cross_fitted_scores,
     fit_probe,
     fitted_scores,
+    folded,
 )
 
 CLASSES, GROUPS, CLIPS, VIEWS = 3, 4, 5, 2
@@ -39,6 +40,20 @@ def test_scores_are_logarithms_of_probabilities(clips):
     assert (scores.dtype, scores.shape) == (np.float32, (60, VIEWS + 1, CLASSES))
     expected = probe.predict_proba(features.reshape(-1, 40)).reshape(60, VIEWS + 1, CLASSES)
     np.testing.assert_allclose(np.exp(scores), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("wanted", [(0, 1, 2), (0, 1), (0, 2)])
+def test_a_dense_layer_on_raw_features_gives_the_same_probabilities(clips, wanted):
+    """A student would start from other logits than the probe's; a class without clips must stay the least likely."""
+    features, labels, _ = clips
+    chosen = np.isin(labels, wanted)
+    probe = fit_probe(features[chosen] * 3 + 1, labels[chosen], strength=0.01)
+    kernel, bias = folded(probe, CLASSES)
+    logits = (features[:, 0] * 3 + 1) @ kernel + bias
+    expected = np.zeros((len(labels), CLASSES))
+    expected[:, list(wanted)] = probe.predict_proba(features[:, 0] * 3 + 1)
+    found = np.exp(logits - logits.max(axis=1, keepdims=True))
+    np.testing.assert_allclose(found / found.sum(axis=1, keepdims=True), expected, atol=1e-4)
 
 
 def test_two_classes_have_two_scores(clips):

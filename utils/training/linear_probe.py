@@ -16,6 +16,7 @@ STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # candidates for C of scikit-learn's
 DEFAULT_STRENGTH = 1e-3
 STEPS = 500
 FOLDS = 5
+UNSEEN = -100.0  # logit of classes without training clips
 
 
 def fit_probe(features: np.ndarray, labels: np.ndarray, *, strength: float) -> Pipeline:
@@ -37,6 +38,22 @@ def class_scores(probe: Pipeline, features: np.ndarray, class_count: int) -> np.
     scores = np.repeat(values.min(axis=1, keepdims=True), class_count, axis=1)
     scores[:, probe.classes_] = values
     return log_softmax(scores, axis=1).astype(np.float32).reshape(*features.shape[:-1], class_count)
+
+
+def folded(probe: Pipeline, class_count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probe as a dense layer on raw features: kernel float32 `(D, C)` and bias float32 `(C,)`.
+
+    The softmax of its outputs are the probe's probabilities. Classes without training clips have a logit of UNSEEN.
+    """
+    scaler, regression = probe
+    coefficients, intercepts = regression.coef_, regression.intercept_
+    if len(intercepts) == 1:  # with two classes, scikit-learn has the score of the second only
+        coefficients = np.concatenate([np.zeros_like(coefficients), coefficients])
+        intercepts = np.array([0.0, intercepts[0]])
+    kernel, bias = np.zeros((coefficients.shape[1], class_count)), np.full(class_count, UNSEEN)
+    kernel[:, regression.classes_] = (coefficients / scaler.scale_).T
+    bias[regression.classes_] = intercepts - coefficients @ (scaler.mean_ / scaler.scale_)
+    return kernel.astype(np.float32), bias.astype(np.float32)
 
 
 def choose_strength(
