@@ -51,7 +51,7 @@ def main() -> None:
     args = parse_arguments()
     data, options = check(args), options_of(ExportOptions, args)
     check_export(args)
-    from utils.export.packages import require_packages
+    from utils.export.deployment import require_packages
 
     require_packages(options)
     cli.start_tensorflow()

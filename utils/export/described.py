@@ -9,7 +9,7 @@ from utils.base.files import file_fingerprint
 from utils.base.formats import FORMATS
 from utils.base.machine import installed_versions
 from utils.base.prediction_options import PredictionOptions
-from utils.export.packages import versions_of
+from utils.export.deployment import versions_of
 from utils.export.verification import Verification, Verified
 from utils.networks.cost import cost_of_model
 from utils.networks.export_record import (

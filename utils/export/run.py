@@ -16,10 +16,9 @@ from utils.base.prediction_options import PredictionOptions
 from utils.base.run_log import begin_log, run_log
 from utils.data.clips import open_clips
 from utils.export.clips import ComparisonClips, calibration_clips, clips_of_data, synthetic_clips
+from utils.export.deployment import requirements, write_program
 from utils.export.described import described, kept_files, metadata_for
 from utils.export.folder import publish, staging_folder
-from utils.export.packages import requirements
-from utils.export.program import write_program
 from utils.export.results import AccuracyByLatency, notes_of, row_of, table
 from utils.export.verification import compared, expected_probabilities, verify
 from utils.export.writing import write_files

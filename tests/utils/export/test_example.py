@@ -16,7 +16,7 @@ from tests.conftest import moving_square
 from tests.scripts import PROJECT
 from tests.utils.export.conftest import run_export
 from tests.utils.prediction.conftest import write_video
-from utils.export.packages import OPENCV, PROGRAM
+from utils.export.deployment import OPENCV, PROGRAM
 from utils.networks.formats.opening import format_of
 from utils.prediction.predictor import load_predictor
 

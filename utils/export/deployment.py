@@ -1,8 +1,10 @@
-"""The packages that conversions need, and the requirements of the exported files."""
+"""The packages of conversions, and what runs exported files without this project: predict.pyz and requirements.txt."""
 
 import importlib.metadata
 import importlib.util
+import zipfile
 from collections.abc import Iterable
+from pathlib import Path
 
 from utils.base.errors import UserError
 from utils.base.export_options import ExportOptions
@@ -11,6 +13,8 @@ from utils.networks.formats.opening import format_of
 
 OPENCV = ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python")
 PROGRAM = ("av", "numpy", "psutil", "pydantic", "PyYAML", "tqdm", "xxhash")  # of predict.pyz, besides OpenCV
+PROJECT = Path(__file__).parents[2]
+PARTS = ("models", *(f"utils/{name}" for name in ("base", "data", "networks", "prediction", "runs", "video")))
 REQUIREMENTS_START = "# What predict.pyz, example.py and the exported files need; written by export.py."
 
 
@@ -36,3 +40,12 @@ def requirements(kinds: Iterable[str], existing: str = "") -> str:
     pins = dict(line.split("==", 1) for line in lines)
     pins |= versions_of([*PROGRAM, opencv, *(format_of(kind).runtime for kind in kinds)])
     return "\n".join([REQUIREMENTS_START, *(f"{name}=={version}" for name, version in sorted(pins.items()))]) + "\n"
+
+
+def write_program(path: Path) -> None:
+    """Write predict.py and the packages of PARTS to a file that Python runs and imports from."""
+    files = [PROJECT / "utils/__init__.py", *(file for part in PARTS for file in (PROJECT / part).rglob("*.py"))]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(PROJECT / "predict.py", "__main__.py")
+        for file in sorted(files):
+            archive.write(file, file.relative_to(PROJECT))
