@@ -59,7 +59,8 @@ def garbage_collected_often() -> Iterator[None]:
     thresholds = gc.get_threshold()
     gc.collect()
     gc.freeze()  # the objects so far are not searched
-    gc.set_threshold(thresholds[0], 1, 1)
+    gc.collect()  # counts the others, which decides when all of them are searched
+    gc.set_threshold(20, 1, 1)
     try:
         yield
     finally:
