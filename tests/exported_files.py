@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.base.files import file_fingerprint, write_json
+from utils.networks.formats.litert import with_metadata
 
 SHAPE = (16, 32, 32, 3)
 NAMES = ("a", "b", "c")
@@ -104,9 +105,7 @@ def _write_openvino(path: Path, temperature: float | None, text: str | None, sha
 
 
 def _write_litert(path: Path, temperature: float | None, text: str | None, shape: tuple, classes: int) -> None:
-    import flatbuffers
     import tensorflow as tf
-    from ai_edge_litert import schema_py_generated as schema
 
     @tf.function(input_signature=[tf.TensorSpec(shape, name="clip")])
     def network(clip):
@@ -114,16 +113,7 @@ def _write_litert(path: Path, temperature: float | None, text: str | None, shape
         return scores if temperature is None else tf.nn.softmax(scores / temperature)
 
     content = tf.lite.TFLiteConverter.from_concrete_functions([network.get_concrete_function()], network).convert()
-    if text is not None:
-        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
-        entry, buffer = schema.MetadataT(), schema.BufferT()
-        entry.name, entry.buffer, buffer.data = KEY, len(model.buffers), list(text.encode())
-        model.buffers.append(buffer)
-        model.metadata = [*(model.metadata or []), entry]
-        builder = flatbuffers.Builder()
-        builder.Finish(model.Pack(builder), b"TFL3")
-        content = bytes(builder.Output())
-    path.write_bytes(content)
+    path.write_bytes(content if text is None else with_metadata(content, text))
 
 
 def keras_model():

@@ -54,11 +54,11 @@ def _convert(network, path: Path, metadata: str, calibration: Calibration | None
             if not missing:
                 raise
             raise UserError(f"it uses {', '.join(missing)}, {LACKS}") from None
-    path.write_bytes(_with_metadata(content, metadata))
+    path.write_bytes(with_metadata(content, metadata))
     operators(path)
 
 
-def _with_metadata(content: bytes, metadata: str) -> bytes:
+def with_metadata(content: bytes, metadata: str) -> bytes:
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
