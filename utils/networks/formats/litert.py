@@ -59,6 +59,7 @@ def _convert(network, path: Path, metadata: str, calibration: Calibration | None
 
 
 def with_metadata(content: bytes, metadata: str) -> bytes:
+    """Return a LiteRT file with the metadata of this project in a buffer of its own."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
