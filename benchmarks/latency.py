@@ -27,7 +27,6 @@ from benchmarks.common import in_turn
 from utils.base.argument_types import existing_model, positive_int
 from utils.base.devices import hardware, jit_compile, start_tensorflow
 from utils.base.errors import UserError
-from utils.base.files import file_fingerprint
 from utils.base.machine import cores
 from utils.evaluation.tables import markdown_table
 
@@ -55,33 +54,19 @@ def new_model(source: Path | None):
     return student_builder("compact3d")(CLASSES, input_shape=INPUT_SHAPE)
 
 
-def metadata_of(model, source: Path):
-    """Return what the exports of a model without a record state."""
-    from utils.networks.export_record import ExportMetadata
-
-    return ExportMetadata(
-        format=1,
-        kind="export",
-        source={"file": source.name, "fingerprint": file_fingerprint(source)},
-        class_names=None,
-        input={"shape": list(model.input_shape[1:]), "channels": "rgb", "range": "0..255", "sampling": "middles"},
-        stored_shape=None,
-        output="logits",
-        temperature=1.0,
-        threshold=None,
-        clip_seconds=None,
-        versions={},
-    )
-
-
 def export(model, folder: Path) -> None:
     """Write a model as net.keras and as FILES."""
+    from utils.base.export_options import ExportOptions
+    from utils.base.prediction_options import PredictionOptions
+    from utils.export.described import metadata_for
     from utils.export.writing import write_files
+    from utils.networks.recognizer import Recognizer
 
     model.save(folder / "net.keras")
+    recognizer = Recognizer(folder / "net.keras", model, None)
+    metadata = metadata_for(recognizer, ExportOptions(output="logits"), PredictionOptions())
     names = {file: (kind, precision) for file, (kind, precision, _) in FILES.items()}
     calibration = noise(model.input_shape[1:], 4)
-    metadata = metadata_of(model, folder / "net.keras")
     write_files(model, names, folder, metadata=metadata, calibration=lambda: iter(calibration))
 
 
