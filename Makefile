@@ -12,7 +12,7 @@ AXE := $(VENV)/axe/node_modules/axe-core/axe.min.js
 .PHONY: setup browser test test-slow lint audit demo bench torture clean
 setup: $(VENV)/.ready
 
-REQUIREMENTS := $(addprefix requirements, .txt -cluster.txt -dev.txt -export.txt -video.txt)
+REQUIREMENTS := $(addprefix requirements, .txt -cluster.txt -dev.txt -export.txt)
 $(VENV)/.ready: $(REQUIREMENTS)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
 	  f"Python 3.11 to 3.13 is needed, found {v[0]}.{v[1]}; name one with: make PYTHON=python3.12 ...")'
@@ -43,7 +43,7 @@ lint: setup
 
 # Asks PyPI for known vulnerabilities; --strict fails for packages that it cannot ask for.
 audit: setup
-	$(VENV)/bin/pip-audit --strict --progress-spinner off --requirement requirements-video.txt --requirement requirements-export.txt \
+	$(VENV)/bin/pip-audit --strict --progress-spinner off --requirement requirements-export.txt \
 	  --requirement requirements-cluster.txt
 
 demo: setup

@@ -71,9 +71,6 @@ def check(args: argparse.Namespace, inputs) -> None:
     if args.max_seconds is not None and not is_live:
         raise UserError("--max_seconds: must go with a camera or stream")
     if args.output is not None:
-        from utils.prediction.mp4 import require_av
-
-        require_av()
         if len(inputs.videos) > 1:
             raise UserError(f"--output: must go with one video, found {len(inputs.videos)} by --input")
         check_prediction(args, inputs.videos)

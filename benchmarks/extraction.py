@@ -2,15 +2,18 @@
 
     python benchmarks/extraction.py --input_path VIDEOS --clips 400
     python benchmarks/extraction.py --clips 60 --repeats 1        synthetic videos, a minute
+    python benchmarks/extraction.py --input_path VIDEOS --clips 40 --seconds 300
 
 The plain method seeks to each sampled frame and keeps all clips in memory, in one process. Decoding only grabs the
 frames up to the last sampled one. Each run is a separate process; the methods take turns, --repeats times, and the
 table shows medians. The time of an extraction includes starting its workers, that of decoding only does not; CPU time
 always does. Videos are read several times if VIDEOS holds fewer than --clips. Memory is that of the largest process.
+With --seconds, each of ten videos is repeated without encoding it again until it is as long.
 """
 
 import itertools
 import json
+import math
 import multiprocessing
 import resource
 import statistics
@@ -21,6 +24,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 
@@ -94,6 +98,22 @@ def measure(way: str, workers: int, folder: Path) -> list[float]:
     return json.loads(printed.splitlines()[-1])
 
 
+def repeat(video: Path, seconds: float, path: Path) -> Path:
+    """Write a video of at least `seconds` to `path`, of copies of another one."""
+    with av.open(str(video)) as source, av.open(str(path), "w") as output:
+        stream = source.streams.video[0]
+        packets = [(bytes(each), each.pts, each.dts, each.is_keyframe) for each in source.demux(stream) if each.size]
+        length = max(pts for _, pts, _, _ in packets) + round(1 / (stream.average_rate * stream.time_base))
+        copied = output.add_stream_from_template(stream)
+        for start in range(0, math.ceil(seconds / stream.time_base), length):
+            for content, pts, dts, is_keyframe in packets:
+                packet = av.Packet(content)
+                packet.pts, packet.dts, packet.is_keyframe = start + pts, start + dts, is_keyframe
+                packet.time_base, packet.stream = stream.time_base, copied
+                output.mux(packet)
+    return path
+
+
 def make_set(videos: list[Path], clips: int, folder: Path) -> Path:
     """Fill a folder of ten classes with `clips` links to the videos, repeated as needed."""
     for number, path in zip(range(clips), itertools.cycle(videos)):
@@ -111,6 +131,7 @@ def main() -> None:
     parser, count = ArgumentParser(__doc__.splitlines()[0]), argument_types.positive_int
     parser.add_argument("--input_path", type=Path, help="folder of class folders of videos, by default synthetic ones")
     parser.add_argument("--clips", type=count, default=400, help="number of clips")
+    parser.add_argument("--seconds", type=argument_types.positive_float, help="length to which videos are repeated")
     parser.add_argument("--workers", type=count, nargs="+", default=[1, 2], help="numbers of worker processes")
     parser.add_argument("--repeats", type=count, default=3, help="number of runs of each method")
     args = parser.parse_args()
@@ -118,7 +139,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         size = {"frame_height": 240, "frame_width": 320}
         source = args.input_path or render_dataset(Path(name) / "synthetic", subjects=2, clips=1, **size).folder
-        folder = make_set([source / video.path for video in find_videos(source)], args.clips, Path(name) / "set")
+        videos = [source / video.path for video in find_videos(source)]
+        if args.seconds:
+            made = (Path(name) / f"{number}.mp4" for number in range(10))
+            videos = [repeat(video, args.seconds, path) for video, path in zip(videos[:: len(videos) // 10], made)]
+        folder = make_set(videos, args.clips, Path(name) / "set")
         found = in_turn({way: partial(measure, *way, folder) for way in ways}, args.repeats)
     medians = {way: [statistics.median(column) for column in zip(*runs)] for way, runs in found.items()}
     rows = []

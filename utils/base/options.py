@@ -33,7 +33,7 @@ from utils.base.argument_types import (
 from utils.base.frame_students import NO_MIXING, NO_WEIGHTS, PRETRAINED_RATE
 from utils.base.setting import REQUIRED, setting
 
-PROTOCOLS = "auto, random, group, logo:K, fold:K/N, official:K, list:FILE or like:MODEL"  # of --split
+PROTOCOLS = "auto, random, group, folders, logo:K, fold:K/N, official:K, list:FILE or like:MODEL"  # of --split
 TASK_FROM_SCRATCH = "train_local_teacher"
 TASKS_FINE_TUNING = ("fintuning_C3D_Sports1M", "finetuning_C3D_Sports1M")  # the first is the published spelling
 TASK_PROBE = "image_probe"

@@ -8,7 +8,8 @@ Protocols:
   official:K  uses the lists of UCF101 or HMDB51 in `split_dir`, which may leave clips unused
   list:FILE   uses a CSV file of paths and sets; clips that are not listed are unused
   like:MODEL  keeps each clip in its set of the split of MODEL, found by its path, and divides new clips as auto does
-  auto        is group if the clip names define groups, otherwise random with a warning
+  folders     uses the folders train, val and test of the input folder of stage 1
+  auto        is folders if there are such, group if the clip names define groups, otherwise random with a warning
 
 The validation set is a fifth of the clips that are not tested, unless FILE lists it. It consists of whole groups if
 groups are known and the protocol is not random, otherwise of single clips.
@@ -26,7 +27,7 @@ from utils.base.options import PROTOCOLS
 from utils.base.text import counted
 from utils.data.earlier_split import sets_like_model
 from utils.data.groups import Groups, groups_or_reason
-from utils.data.split_lists import SETS, sets_by_list, sets_by_official_lists
+from utils.data.split_lists import SETS, are_in_set_folders, sets_by_folders, sets_by_list, sets_by_official_lists
 from utils.data.stratify import group_folds, part_of_clips, part_of_groups
 
 RANDOM_WARNING = (
@@ -39,7 +40,7 @@ RANDOM_WARNING = (
 class Split:
     """Three disjoint sets of clips.
 
-    protocol: the resolved protocol, "random", "group", "logo:3", "fold:1/3", "official:1", "list:FILE" or
+    protocol: the resolved protocol, "random", "group", "folders", "logo:3", "fold:1/3", "official:1", "list:FILE" or
     "like:MODEL"; never "auto".
     train, validation, test: int64 row numbers, ascending; no set is empty.
     notes: sentences for the user on how to interpret results on this split.
@@ -78,7 +79,9 @@ def make_split(
         given = "no --split_dir" if split_dir is None else f"--split_dir {split_dir}"
         raise UserError(f"--split official:K and --split_dir DIR go together, got --split {protocol} and {given}")
     groups, reason = groups_or_reason(paths, group_pattern)
-    if kind == "auto":
+    if kind == "auto" and are_in_set_folders(paths):
+        kind = "folders"
+    elif kind == "auto":
         kind = "random" if groups is None else "group"
     elif kind in ("group", "logo", "fold") and groups is None:
         raise UserError(f"--split {protocol} needs groups, but {reason}")
@@ -91,6 +94,8 @@ def make_split(
         sets, notes = sets_by_official_lists(paths, split_dir, int(argument))
     elif kind == "list":
         sets, notes = sets_by_list(paths, argument)
+    elif kind == "folders":
+        sets, notes = sets_by_folders(paths)
     elif kind == "like":
         sets, notes = sets_like_model(paths, argument, keys)
         if (new := sets == "").any():
@@ -118,7 +123,7 @@ def parse_protocol(text: str) -> tuple[str, str]:
     Raises UserError if the text is not a protocol.
     """
     kind, _, argument = text.partition(":")
-    if text in ("auto", "random", "group"):
+    if text in ("auto", "random", "group", "folders"):
         return text, ""
     if kind in ("logo", "official") and re.fullmatch(r"\d{1,9}", argument, re.ASCII):
         return kind, str(int(argument))

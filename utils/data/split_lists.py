@@ -1,8 +1,10 @@
-"""Predefined splits: the official lists of UCF101 and HMDB51, and CSV files of the user."""
+"""Predefined splits: the official lists of UCF101 and HMDB51, CSV files of the user, and folders of the sets."""
 
+import contextlib
 import csv
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -13,6 +15,11 @@ from utils.base.files import read_limited
 from utils.base.schemas import shown
 
 SETS = ("train", "validation", "test")
+SET_FOLDERS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}  # by the name of a folder, in lower case
 LIST_BYTES = 64 * 2**20  # the lists of Kinetics-700 have about 30 MB
 LONGEST_LINE = 5000  # characters; paths have at most 4096
 HMDB51_SETS = {"0": "unused", "1": "train", "2": "test"}
@@ -73,7 +80,8 @@ def sets_by_list(paths: np.ndarray, file: str | os.PathLike) -> tuple[np.ndarray
         if number == 0 and cells[0].casefold() == "path":
             continue
         if len(cells) != 2 or cells[1] not in SETS:
-            raise UserError(f"{place} must be a path and train, validation or test, found {shown(line)}")
+            other = " with a semicolon" if ";" in line else " with a tab" if "\t" in line else ""
+            raise UserError(f"{place} must be a path and train, validation or test, found {shown(line)}{other}")
         path = cells[0].replace("\\", "/").removeprefix("./")
         _add(table, path, path, cells[1], place)
     sets, notes = _assigned(paths.tolist(), table, paths, str(file))
@@ -81,6 +89,36 @@ def sets_by_list(paths: np.ndarray, file: str | os.PathLike) -> tuple[np.ndarray
     if unknown:
         notes.append(f"Classes in {file} that are not in the arrays: {', '.join(sorted(unknown)[:5])}.")
     return sets, notes
+
+
+def sets_by_folders(paths: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+    """Assign clips to the sets of their folders, the second part of paths such as "run/train/1.avi".
+
+    Validation clips are tested if there is no test folder. Returns "train", "validation" or "test" for each clip,
+    unicode (N,), and notes. Raises UserError if a path has no set.
+    """
+    parts = [str(path).split("/") for path in paths]
+    names = [SET_FOLDERS.get(part[1].casefold(), "") if len(part) > 2 else "" for part in parts]
+    if "" in names:
+        raise UserError(
+            "--split folders needs paths whose second part is a folder such as train, val or test, "
+            f"found {shown(paths[names.index('')])}"
+        )
+    sets = np.array(names)
+    if "test" in names:
+        return sets, []
+    return np.where(sets == "validation", "test", sets), [
+        "There is no test folder, so the validation clips are tested."
+    ]
+
+
+def are_in_set_folders(paths: Sequence[str] | None) -> bool:
+    """Return whether `sets_by_folders` finds clips for training and test."""
+    if paths is None:
+        return False
+    with contextlib.suppress(UserError):
+        return {"train", "test"} <= set(sets_by_folders(paths)[0].tolist())
+    return False
 
 
 @dataclass(frozen=True)

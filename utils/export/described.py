@@ -42,12 +42,13 @@ def metadata_for(recognizer: Recognizer, options: ExportOptions, given: Predicti
         raise UserError(f"--class_names is for models without a record, but {path} has one")
     has_names = record is not None or given.class_names is not None
     calibration = record.calibration if record is not None else None
+    shape = {"shape": list(recognizer.input_shape)}
     return ExportMetadata(
         format=FORMAT,
         kind=KIND,
         source=Source(file=path.name, fingerprint=file_fingerprint(path)),
         class_names=list(class_names_of(recognizer, given)) if has_names else None,
-        input=Input(shape=list(recognizer.input_shape)),
+        input=record.input.model_copy(update=shape) if record is not None else Input(**shape),
         stored_shape=record.arrays.shape[1:] if record is not None else None,
         output=options.output,
         temperature=calibration.temperature if calibration else 1.0,

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +10,20 @@ import numpy as np
 from utils.base.interruption import between_steps
 from utils.base.progress import progress
 from utils.prediction.answers import Timeline
-from utils.prediction.frames import Clock
 from utils.prediction.mp4 import Mp4Writer, audio_writer, new_mp4
 from utils.prediction.overlay import Moment, annotated, band_of, output_size
-from utils.video.containers import RESTRICTIONS
-from utils.video.video import VideoError
+from utils.video.containers import OPENING, VideoError
+from utils.video.decoding import Clock, turned_upright
 
-OPENING = {"options": RESTRICTIONS, "metadata_errors": "replace"}
+ASPECTS = (0.25, 4.0)  # of pixels; others in headers are faults
 
 
 def annotate(path: str | os.PathLike, timeline: Timeline, output: Path) -> None:
     """Write `output`, an MP4 of the video at `path` with its timeline; progress is written to stderr.
 
     The video is decoded a second time, because the strip shows the whole timeline from the first picture on. Pictures
-    keep their size, except that pixels become square, sides even, and the width at least 320 pixels.
+    keep their size, except that pixels become square, sides even, the width at least 320 pixels, and no side longer
+    than 3,840 pixels.
     Raises VideoError if PyAV cannot decode the video.
     """
     import av
@@ -47,8 +46,9 @@ def annotate(path: str | os.PathLike, timeline: Timeline, output: Path) -> None:
                     if packet.stream.type == "audio":
                         sound.add(packet)
                         continue
-                    for picture, stamp in _pictures(packet):
-                        seconds = clock.time_of(stamp)
+                    for frame in _frames(packet):
+                        seconds = clock.time_of(frame.time)
+                        picture = turned_upright(frame.to_ndarray(format="rgb24"), frame)
                         writer.write(annotated(picture, size, band, moment_of(timeline, seconds)), seconds)
                         advance()
                     check()
@@ -73,10 +73,19 @@ def _size_and_rate(path: str) -> tuple[tuple[int, int], float]:
             raise VideoError("has no video stream")
         video = source.streams.video[0]
         for packet in source.demux(video):
-            for picture, _ in _pictures(packet):
+            for frame in _frames(packet):
                 rate = video.average_rate or video.guessed_rate or 25
-                return output_size(*picture.shape[:2]), float(rate)
+                return size_of(frame, float(video.sample_aspect_ratio or 1)), float(rate)
     raise VideoError("no frame can be decoded")
+
+
+def size_of(frame, aspect: float) -> tuple[int, int]:
+    """Return the (height, width) at which a frame is shown whose pixels are `aspect` times as wide as high."""
+    if not ASPECTS[0] <= aspect <= ASPECTS[1]:
+        print(f"note: pixels {aspect:g} times as wide as high are taken for square ones", file=sys.stderr)
+        aspect = 1.0
+    is_turned = turned_upright(np.empty((2, 1)), frame).shape == (1, 2)
+    return output_size(*((frame.width * aspect, frame.height) if is_turned else (frame.height, frame.width * aspect)))
 
 
 def _sound(source, container, offset: float):
@@ -89,20 +98,10 @@ def _sound(source, container, offset: float):
     return sound
 
 
-def _pictures(packet) -> Iterator[tuple[np.ndarray, float]]:
-    """Yield the pictures of a packet, upright and with square pixels: RGB, with the timestamp in seconds.
-
-    A damaged packet yields none.
-    """
+def _frames(packet) -> list:
+    """Return the frames of a packet; none if it is damaged or empty."""
     import av
-    import cv2
 
     with contextlib.suppress(av.FFmpegError):
-        for frame in packet.decode():
-            if frame.time is None:
-                continue
-            picture = frame.to_ndarray(format="rgb24")
-            aspect = float(packet.stream.sample_aspect_ratio or 1)
-            if aspect != 1:
-                picture = cv2.resize(picture, (round(picture.shape[1] * aspect), picture.shape[0]))
-            yield np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90))), frame.time
+        return packet.decode() if packet.size or packet.dts is None else []
+    return []

@@ -96,24 +96,23 @@ class Timeline:
         return float(row.max() if label == NO_ACTION else row[self.class_names.index(label)])
 
 
-def moving_average(probabilities: np.ndarray, windows: int) -> np.ndarray:
-    """Return the mean of each row with its neighbours: float64 `(W, C)`.
+def moving_average(probabilities: np.ndarray, times: np.ndarray, seconds: float) -> np.ndarray:
+    """Return the mean of the rows whose times lie within `seconds`, centred on that of each row: float64 `(W, C)`.
 
-    Row w averages the rows w - n to w + n with n = `windows` // 2; rows beyond the ends are left out.
+    `times` ascend: float64 `(W,)`, seconds.
     """
-    count, n = len(probabilities), windows // 2
     sums = np.concatenate([np.zeros((1, probabilities.shape[1])), np.cumsum(probabilities, axis=0, dtype=np.float64)])
-    first, last = np.maximum(np.arange(count) - n, 0), np.minimum(np.arange(count) + n + 1, count)
+    first, last = np.searchsorted(times, times - seconds / 2), np.searchsorted(times, times + seconds / 2)
     return (sums[last] - sums[first]) / (last - first)[:, None]
 
 
-def window_edges(count: int, *, seen: float, stride: float, duration: float) -> np.ndarray:
-    """Return the times between which the answers of `count` windows stand: float64 `(count + 1,)`, seconds.
+def window_edges(times: np.ndarray, *, duration: float) -> np.ndarray:
+    """Return the times between which the answers of windows stand: float64 `(W + 1,)`, seconds.
 
-    Window w starts at w * stride, and the mean time of the frames that its models see is `seen` seconds later. Edges
-    lie halfway between these times of neighbouring windows; the first is 0 and the last `duration`.
+    The answer of a window belongs to the mean time of the frames that its models see, `times`. Edges lie halfway
+    between neighbouring ones; the first is 0 and the last `duration`.
     """
-    inner = np.arange(1, count) * stride + seen - stride / 2
+    inner = (times[1:] + times[:-1]) / 2
     return np.concatenate([[0.0], np.minimum(inner, duration), [duration]])
 
 

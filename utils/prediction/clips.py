@@ -13,7 +13,8 @@ from utils.base.machine import cores
 from utils.base.threads import read_ahead
 from utils.data.batches import batch_loop
 from utils.prediction.answers import Answer, Unreadable
-from utils.prediction.predictor import Predictor
+from utils.prediction.ensemble import Ensemble
+from utils.prediction.frames import print_note
 from utils.video.video import VideoError, read_clip_and_info
 
 
@@ -29,7 +30,7 @@ class Read:
     resize: float
 
 
-def predict_videos(predictor: Predictor, paths: Sequence[str | os.PathLike]) -> Iterator[Answer | Unreadable]:
+def predict_videos(predictor: Ensemble, paths: Sequence[str | os.PathLike]) -> Iterator[Answer | Unreadable]:
     """Yield an answer for each video, in order; for a video that cannot be read, the reason.
 
     Frames are sampled, resized and rendered as stage 1 and the model's evaluation do. The model runs on groups of
@@ -53,7 +54,7 @@ def predict_videos(predictor: Predictor, paths: Sequence[str | os.PathLike]) -> 
         yield from answers_of(predictor, group)
 
 
-def answers_of(predictor: Predictor, group: Sequence[tuple[str, Read | Unreadable]]) -> Iterator[Answer | Unreadable]:
+def answers_of(predictor: Ensemble, group: Sequence[tuple[str, Read | Unreadable]]) -> Iterator[Answer | Unreadable]:
     """Yield the answers for a group of videos from one batch per model."""
     readable, start = [found.views for _, found in group if isinstance(found, Read)], time.perf_counter()
     probabilities = iter(predictor.probabilities([np.stack(batch) for batch in zip(*readable)]) if readable else ())
@@ -66,20 +67,21 @@ def answers_of(predictor: Predictor, group: Sequence[tuple[str, Read | Unreadabl
             yield Answer(name, predictor.class_names, next(probabilities), predictor.threshold, times)
 
 
-def read_views(predictor: Predictor, path: Path) -> Read | Unreadable:
+def read_views(predictor: Ensemble, path: Path) -> Read | Unreadable:
     """Return the views of a video for each model of `predictor`.
 
     The video is decoded once per shape in which stage 1 stored the clips of the models.
     """
     start = time.perf_counter()
     try:
-        shapes = {member.stored_shape for member in predictor.members}
+        ways = {(member.stored_shape, member.shrinking) for member in predictor.members}
         short_videos = predictor.options.short_videos
-        clips = {shape: read_clip_and_info(path, shape, short_videos)[0] for shape in shapes}
+        clips = {way: read_clip_and_info(path, way[0], short_videos, way[1]) for way in ways}
     except VideoError as error:
         return Unreadable(str(path), str(error))
     except Exception as error:  # a damaged file may raise anything; the others get their answers
         return Unreadable(str(path), f"{type(error).__name__}: {' '.join(str(error).split())}")
+    print_note(path, next(iter(clips.values()))[1].note)
     decoded, views = time.perf_counter(), predictor.options.views
-    found = [member.views_of(clips[member.stored_shape], views) for member in predictor.members]
+    found = [member.views_of(clips[member.stored_shape, member.shrinking][0], views) for member in predictor.members]
     return Read(found, 1000 * (decoded - start), 1000 * (time.perf_counter() - decoded))

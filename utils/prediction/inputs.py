@@ -3,12 +3,14 @@
 import glob
 import os
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from utils.base.errors import UserError
-from utils.video.discovery import VIDEO_SUFFIXES
+from utils.video.containers import SCHEMES
+from utils.video.discovery import videos_below
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,12 @@ class Inputs:
 def find_inputs(texts: Sequence[str]) -> Inputs:
     """Find what the texts of --input name.
 
-    An existing path has priority: a folder stands for the videos below it, sorted, without hidden files and files that
-    have no video suffix. Otherwise a whole number is a camera, a text with "://" a stream, and a text with `*`, `?` or
+    An existing path has priority: a folder stands for the videos and folders of numbered pictures below it, sorted,
+    without hidden files. Otherwise a whole number is a camera, a text with "://" a stream, and a text with `*`, `?` or
     `[` a glob pattern, in which `**` matches folders. A file that several texts name is listed once.
     Raises UserError if a text names nothing, or if a camera or stream is not the only input.
     """
-    live = [text for text in texts if not os.path.lexists(text) and (_is_camera(text) or "://" in text)]
+    live = [text for text in texts if not os.path.lexists(text) and (_is_camera(text) or _is_url(text))]
     live += [text for text in texts if os.path.exists(text) and Path(text).is_char_device()]
     if live and len(texts) > 1:
         raise UserError(f"--input: a camera or stream must be the only input, got {live[0]} among {len(texts)}")
@@ -40,13 +42,24 @@ def _is_camera(text: str) -> bool:
     return re.fullmatch("[0-9]{1,4}", text) is not None
 
 
+def _is_url(text: str) -> bool:
+    scheme, separator, _ = text.partition("://")
+    if separator and scheme.lower() not in SCHEMES:
+        raise UserError(f"--input: a URL must start with one of {', '.join(SCHEMES)}, got {text}")
+    return bool(separator)
+
+
 def _files(text: str) -> list[Path]:
     path = Path(text)
     if os.path.isdir(text):  # unlike Path.is_dir, False for "" and for a name that is too long
-        found = _videos_below(path)
-        if not found:
-            raise UserError(f"--input: {text} must hold videos, found no file with a video suffix below it")
-        return found
+        found = videos_below(path)
+        for video in found:
+            if video.problem:
+                print(f"note: {video.path} {video.problem}", file=sys.stderr)
+        paths = [Path(video.path) for video in found if not video.problem]
+        if not paths:
+            raise UserError(f"--input: {text} must hold videos or numbered pictures, found none below it")
+        return paths
     if os.path.lexists(text):
         return [path]
     if glob.has_magic(text):
@@ -58,11 +71,3 @@ def _files(text: str) -> list[Path]:
         f"--input: must be an existing video or folder, a glob pattern, a camera number or a URL, got "
         f"{text or 'nothing'}"
     )
-
-
-def _videos_below(folder: Path) -> list[Path]:
-    found = []
-    for name, folders, files in os.walk(folder):
-        folders[:] = sorted(each for each in folders if each[0] != ".")
-        found += [Path(name, each) for each in files if each[0] != "." and Path(each).suffix.lower() in VIDEO_SUFFIXES]
-    return sorted(found)

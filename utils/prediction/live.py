@@ -14,10 +14,18 @@ import numpy as np
 
 from utils.base.errors import UserError
 from utils.prediction.answers import Answer
-from utils.prediction.predictor import Predictor
+from utils.prediction.ensemble import Ensemble
 from utils.prediction.timelines import Timing, batch_probabilities, sampler_for
 from utils.prediction.windows import Window
+from utils.video.containers import FORMATS, SCHEMES, VideoError
+from utils.video.decoding import Clock, Source
 from utils.video.video import opencv
+
+OPTIONS = {
+    "protocol_whitelist": ",".join((*SCHEMES, "crypto", "tls")),
+    "format_whitelist": ",".join((*FORMATS, "hls", "mpjpeg", "rtp", "rtsp", "sdp")),
+}
+SECONDS_TO_OPEN, SECONDS_TO_READ = 10.0, 5.0
 
 LOST_FRAMES = 3  # failed reads after which a stream is opened again
 REOPENED = 5  # times that a stream is opened again before it counts as ended
@@ -40,12 +48,45 @@ class LiveAnswer:
     dropped: int
 
 
+class Stream(Source):
+    """A stream or recording at a URL, with the part of the interface of cv2.VideoCapture that a camera needs.
+
+    count: number of frames that a recording states, 0 for a stream. rate: frames per second, 25 if unknown.
+    """
+
+    def __init__(self, url: str):
+        super().__init__(url, options=OPTIONS, timeout=(SECONDS_TO_OPEN, SECONDS_TO_READ))
+        rate = float(self._stream.average_rate or self._stream.guessed_rate or 0)
+        self.rate = rate if 0.1 <= rate <= 1000 else 25.0
+        self.count = self._stream.frames or round((self._container.duration or 0) / 1e6 * self.rate)
+        self._frames = self.frames(self.packets())
+
+    def __iter__(self) -> Iterator[tuple[float, Callable[[], np.ndarray]]]:
+        """Yield the time of each frame in seconds, from 0 on, and a function that returns the frame."""
+        clock = Clock(self.rate)
+        for frame in self._frames:
+            yield clock.time_of(frame.time), lambda frame=frame: self.picture(frame)
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        """Return True and the next frame, or False and None if there is none."""
+        frame = next(self._frames, None)
+        return frame is not None, None if frame is None else self.picture(frame)
+
+    def release(self) -> None:
+        """Close the connection."""
+        self.close()
+
+
 def open_live(source: int | str):
-    """Open a camera by its number, or a stream by its URL or device file. Raises UserError if that fails."""
+    """Open a camera by its number or device file, or a stream by its URL. Raises UserError if that fails."""
+    if isinstance(source, str) and "://" in source:
+        try:
+            return Stream(source)
+        except VideoError as error:
+            raise UserError(f"--input: stream {source} {error}; is it reachable?") from None
     capture = opencv().VideoCapture(source)
     if not capture.isOpened():
-        what = f"camera {source}" if isinstance(source, int) else f"stream {source}"
-        raise UserError(f"--input: {what} cannot be opened; is it connected, and not in use by another program?")
+        raise UserError(f"--input: camera {source} cannot be opened; is it connected, and not in use?")
     return capture
 
 
@@ -107,7 +148,7 @@ class Camera:
     def __init__(
         self,
         capture,
-        predictor: Predictor,
+        predictor: Ensemble,
         timing: Timing,
         *,
         reopen: Callable[[], object] | None = None,
@@ -173,7 +214,7 @@ class Camera:
 
 
 def live_answers(
-    predictor: Predictor, camera: Camera, timing: Timing, *, clock: Callable[[], float] = time.monotonic
+    predictor: Ensemble, camera: Camera, timing: Timing, *, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[LiveAnswer | None]:
     """Yield an answer for each window that the model takes; None about ten times per second in between.
 

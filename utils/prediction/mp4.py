@@ -7,21 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.base.errors import UserError
-from utils.base.files import written_beside
+from utils.base.files import remove_partial, written_beside
 
 TIME_BASE = Fraction(1, 90000)  # seconds; variable frame rates keep their times
 COPIED_AUDIO = ("aac", "mp3")  # codecs that players expect in MP4
-QUALITY = {"preset": "veryfast", "crf": "20"}
+QUALITY = {"preset": "veryfast", "crf": "20", "rc-lookahead": "10"}  # few pictures wait in memory
 BT709, LIMITED_RANGE = 1, 1  # values of ITU-T H.273 and FFmpeg
-
-
-def require_av() -> None:
-    """Raise UserError unless PyAV is installed."""
-    try:
-        import av  # noqa: F401
-    except ImportError:
-        raise UserError("--output: needs PyAV, which pip install -r requirements-video.txt installs") from None
 
 
 class Mp4Writer:
@@ -114,9 +105,13 @@ def audio_writer(container, source, offset: float) -> CopiedAudio | ConvertedAud
 
 @contextlib.contextmanager
 def new_mp4(path: Path) -> Iterator:
-    """Create an MP4 file with its index at the start; yields the container. The file is complete or not there."""
+    """Create an MP4 file with its index at the start; yields the container. The file is complete or not there.
+
+    What a killed run left of the same file is deleted.
+    """
     import av
 
+    remove_partial(path)
     with (
         written_beside(path) as temporary,
         av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as container,

@@ -15,6 +15,7 @@ from utils.prediction.tables import clock
 PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
 GREY, BACKGROUND, TRACK, WHITE, BLACK = "#808080", "#1A1A1A", "#404040", "#FFFFFF", "#000000"
 SMALLEST_WIDTH = 320  # pixels; a smaller picture is enlarged, because text would not fit
+LONGEST_SIDE = 3840  # pixels; the encoder holds several pictures
 SMALLEST_TEXT = 14  # pixels
 SHORTEST_NAME = 4  # characters of a shortened name in the timeline
 
@@ -124,10 +125,13 @@ def band_of(width: int, segments: Sequence[Segment], start: float, end: float) -
     return Band(width, tuple(segments), start, end, colours_of(segment.label for segment in segments))
 
 
-def output_size(height: int, width: int) -> tuple[int, int]:
-    """Return the (height, width) at which a picture is shown: even, and at least SMALLEST_WIDTH wide."""
-    factor = max(1.0, SMALLEST_WIDTH / width)
-    return 2 * round(height * factor / 2), 2 * round(width * factor / 2)
+def output_size(height: float, width: float) -> tuple[int, int]:
+    """Return the (height, width) at which a picture is shown: even, and at least SMALLEST_WIDTH wide.
+
+    No side is longer than LONGEST_SIDE.
+    """
+    factor = min(max(1.0, SMALLEST_WIDTH / width), LONGEST_SIDE / max(height, width))
+    return 2 * max(round(height * factor / 2), 1), 2 * max(round(width * factor / 2), 1)
 
 
 def annotated(picture: np.ndarray, size: tuple[int, int], band: Band, moment: Moment) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""One or several recognisers with what is needed to apply them to videos.
+"""Load models and apply them to videos.
 
 predictor = load_predictor("student.keras")
 answer = predictor.predict("video.mp4")
@@ -9,8 +9,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,92 +17,19 @@ from utils.base.errors import UserError, first_line
 from utils.base.formats import is_exported
 from utils.base.options import ViewOptions
 from utils.base.prediction_options import PredictionOptions, TimelineOptions
-from utils.data.class_scores import mean_probabilities
-from utils.data.views import render, view_of, whole_view, window_frames
 from utils.networks.recognizer import Recognizer, load_recognizer
 from utils.prediction.answers import Answer, Timeline, Unreadable
-from utils.video.video import VideoError, stored_frame
-
-SHORTEST_WINDOW = 0.1  # seconds; a file from elsewhere may state a length with millions of windows per second
-VIEWED_ROW = 0  # videos have the views of the clip in this row of a data set
-
-
-@dataclass(frozen=True)
-class Member:
-    """A recogniser with the shape in which stage 1 stored its clips, (T, H, W, 3), and its calibration.
-
-    temperature: divisor of the logits. threshold: probability below which an answer is rejected, None if unknown.
-    clip_seconds: median duration of the videos that it was trained on, None if unknown.
-    """
-
-    recognizer: Recognizer
-    stored_shape: tuple[int, int, int, int]
-    view_options: ViewOptions
-    temperature: float = 1.0
-    threshold: float | None = None
-    clip_seconds: float | None = None
-
-    def views_of(self, clip: np.ndarray, views: int) -> np.ndarray:
-        """Return views 0 to `views` - 1 of a stored clip at the model's input size: uint8 `(V, *input_shape)`."""
-        frames, height, width, _ = self.recognizer.input_shape
-        found = []
-        for number in range(views):
-            view = view_of(VIEWED_ROW, number, self.view_options)
-            found.append(render(clip[window_frames(len(clip), frames, view)], view, height=height, width=width))
-        return np.stack(found)
-
-    def frame_of(self, picture: np.ndarray) -> np.ndarray:
-        """Return a decoded frame, BGR `(h, w, 3)`, at the model's input size, as in view 0 of a stored clip: RGB."""
-        _, height, width, _ = self.recognizer.input_shape
-        stored = stored_frame(picture, height=self.stored_shape[1], width=self.stored_shape[2])
-        return whole_view(stored[None], height=height, width=width)[0]
-
-    @property
-    def moments(self) -> np.ndarray:
-        """Times of the model's frames, relative to a window that stands for a stored clip: float64 `(T,)`, 0 to 1."""
-        stored = self.stored_shape[0]
-        return window_frames(stored, self.recognizer.input_shape[0]) / stored
-
-    def probabilities(self, clips: np.ndarray) -> np.ndarray:
-        """Return the mean probabilities over the views of clips `(B, V, *input_shape)`: float64 `(B, C)`.
-
-        Each view is one call of the model, as in eval.py, so that equal batches give equal logits.
-        """
-        by_view = (self.recognizer.model.predict_on_batch(clips[:, view]) for view in range(clips.shape[1]))
-        logits = [np.asarray(each).astype(np.float32) for each in by_view]
-        return mean_probabilities(logits, [self.temperature] * len(logits))
+from utils.prediction.clips import predict_videos
+from utils.prediction.ensemble import Ensemble, Member
+from utils.prediction.timelines import timeline_of
+from utils.video.containers import VideoError
 
 
-@dataclass(frozen=True)
-class Predictor:
-    """Recognisers of the same classes, whose probabilities are averaged.
-
-    threshold: probability below which an answer is "no action"; 0 answers always. notes: what the records do not state.
-    """
-
-    members: tuple[Member, ...]
-    class_names: tuple[str, ...]
-    threshold: float
-    options: PredictionOptions
-    notes: tuple[str, ...] = ()
-
-    @cached_property
-    def clip_seconds(self) -> float | None:
-        """Mean of the clip durations in the records; None if one states none, or if it is below SHORTEST_WINDOW."""
-        seconds = [member.clip_seconds for member in self.members]
-        return None if None in seconds or np.mean(seconds) < SHORTEST_WINDOW else float(np.mean(seconds))
-
-    def probabilities(self, clips: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the mean of the members' probabilities: float64 `(B, C)`.
-
-        `clips` holds one batch `(B, V, *input_shape)` per member.
-        """
-        return np.mean([member.probabilities(batch) for member, batch in zip(self.members, clips)], axis=0)
+class Predictor(Ensemble):
+    """An ensemble that reads videos by itself."""
 
     def predict(self, path: str | os.PathLike) -> Answer:
         """Return the answer for a whole video. Raises UserError if the video cannot be read."""
-        from utils.prediction.clips import predict_videos
-
         (answer,) = predict_videos(self, [Path(path)])
         if isinstance(answer, Unreadable):
             raise UserError(f"{answer.video}: {answer.reason}")
@@ -112,8 +37,6 @@ class Predictor:
 
     def timeline(self, path: str | os.PathLike, options: TimelineOptions | None = None) -> Timeline:
         """Return the segments of a long video. Raises UserError if the video cannot be read."""
-        from utils.prediction.timelines import timeline_of
-
         try:
             return timeline_of(self, Path(path), options or TimelineOptions())
         except VideoError as error:
@@ -123,7 +46,7 @@ class Predictor:
 def load_predictor(
     paths: str | os.PathLike | Sequence[str | os.PathLike], options: PredictionOptions | None = None
 ) -> Predictor:
-    """Load one or several recognisers. What a model without a record outputs is printed to stderr.
+    """Load one or several models. What a model without a record outputs is printed to stderr.
 
     Raises UserError if a file is not a model of clips, if the models have different classes, or if `options` contradict
     a record or do not apply to the files.
@@ -173,7 +96,7 @@ def member_of(recognizer: Recognizer, options: PredictionOptions) -> Member:
         stored_shape = (length, *size, 3)
     known = ViewOptions() if record is None else record.arguments
     views = ViewOptions(view_seed=known.view_seed, flip=known.flip)
-    return Member(recognizer, stored_shape, views, **calibration_of(recognizer))
+    return Member(recognizer, stored_shape, views, shrinking_of(recognizer), **calibration_of(recognizer))
 
 
 def stored_shape_of(recognizer: Recognizer) -> tuple[int, int, int, int] | None:
@@ -181,6 +104,12 @@ def stored_shape_of(recognizer: Recognizer) -> tuple[int, int, int, int] | None:
     if recognizer.record is not None:
         return tuple(recognizer.record.arrays.shape[1:])
     return tuple(recognizer.export.stored_shape) if recognizer.export and recognizer.export.stored_shape else None
+
+
+def shrinking_of(recognizer: Recognizer) -> str:
+    """Return how frames were shrunk for the training; bilinearly if the model is from elsewhere."""
+    about = recognizer.record or recognizer.export
+    return about.input.shrinking if about else "bilinear"
 
 
 def calibration_of(recognizer: Recognizer) -> dict[str, float | None]:
@@ -207,16 +136,23 @@ def class_names_of(recognizer: Recognizer, options: PredictionOptions) -> tuple[
     if options.class_names is None:
         return tuple(str(label) for label in range(recognizer.num_classes))
     try:
-        lines = options.class_names.read_text(encoding="utf-8").splitlines()
+        lines = options.class_names.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise UserError(f"--class_names: {options.class_names} must be UTF-8 text ({first_line(error)})") from None
     names = tuple(line.strip() for line in lines if line.strip())
     if len(names) != recognizer.num_classes or len(set(names)) != len(names):
         raise UserError(
             f"--class_names: {options.class_names} must hold {recognizer.num_classes} different names, one per line, "
-            f"found {len(set(names))} different ones in {len(names)} lines"
+            f"found {len(set(names))} different ones in {len(names)} lines{separated_by(names)}"
         )
     return names
+
+
+def separated_by(lines: Sequence[str]) -> str:
+    """Return a remark on what separates several entries of a line, or ""."""
+    marks = {"semicolons": ";", "tabs": "\t", "commas": ","}
+    found = [name for name, mark in marks.items() if any(mark in line for line in lines)]
+    return f", with {' and '.join(found)} in them" if found else ""
 
 
 def threshold_of(members: Sequence[Member], options: PredictionOptions) -> tuple[float, tuple[str, ...]]:

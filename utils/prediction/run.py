@@ -11,7 +11,7 @@ from utils.prediction.annotate import annotate
 from utils.prediction.answers import Answer, Timeline, Unreadable
 from utils.prediction.clips import predict_videos
 from utils.prediction.frames import Frames
-from utils.prediction.live import open_live
+from utils.prediction.live import Stream, open_live
 from utils.prediction.predictor import Predictor, load_predictor
 from utils.prediction.timelines import WINDOW_SECONDS, predict_timelines, timeline_of_frames
 from utils.prediction.watch import watch
@@ -73,8 +73,7 @@ def predict_live(
     Raises UserError if `source` cannot be opened, or if `output` is given for a recording.
     """
     capture = open_live(source)  # before the models are loaded, because it may fail
-    frames = Frames.of(capture)
-    is_recording = isinstance(source, str) and frames.count > 0
+    is_recording = isinstance(capture, Stream) and capture.count > 0
     if is_recording and output is not None:
         raise UserError(f"--output: {source} is a recording; download it to annotate it")
     if not is_recording:
@@ -86,6 +85,7 @@ def predict_live(
         return
     printer = Printer(form, top, [Path(source)], predictor.class_names)
     try:
+        frames = Frames(capture, capture.count, capture.rate)
         printer.show(timeline_of_frames(predictor, source, frames, timeline, show_progress=True))
     except VideoError as error:
         raise UserError(f"--input: {source}: {error}") from None

@@ -18,8 +18,8 @@ from utils.prediction.answers import (
     segments_of,
     window_edges,
 )
-from utils.prediction.frames import Frames, frames_of, in_background
-from utils.prediction.predictor import Predictor
+from utils.prediction.ensemble import Ensemble
+from utils.prediction.frames import Frames, frames_of, in_background, print_note
 from utils.prediction.windows import WindowSampler, windows_of
 from utils.video.video import VideoError
 
@@ -55,7 +55,7 @@ class Timing:
 
 
 def predict_timelines(
-    predictor: Predictor, paths: Sequence[str | os.PathLike], options: TimelineOptions
+    predictor: Ensemble, paths: Sequence[str | os.PathLike], options: TimelineOptions
 ) -> Iterator[Timeline | Unreadable]:
     """Yield the timeline of each video, in order; for a video that cannot be read, the reason."""
     for path in paths:
@@ -66,7 +66,7 @@ def predict_timelines(
 
 
 def timeline_of(
-    predictor: Predictor,
+    predictor: Ensemble,
     path: str | os.PathLike,
     options: TimelineOptions,
     *,
@@ -82,13 +82,16 @@ def timeline_of(
 
 
 def timeline_of_frames(
-    predictor: Predictor, video: str, frames: Frames, options: TimelineOptions, *, show_progress: bool = False
+    predictor: Ensemble, video: str, frames: Frames, options: TimelineOptions, *, show_progress: bool = False
 ) -> Timeline:
     """Return the timeline of opened frames, see `timeline_of`."""
     with _progress(frames, show_progress) as advance:
         timing = Timing.of(options, predictor.clip_seconds, duration=frames.duration)
-        probabilities = window_probabilities(predictor, frames, timing, advance)
-        return assemble(video, predictor, probabilities, timing, frames.end)
+        sampler = sampler_for(predictor, timing)
+        starts, probabilities = window_probabilities(predictor, frames, sampler, advance)
+        if sampler.skipped:
+            print_note(video, f"{sampler.skipped} windows are left out, in which there is no frame")
+        return assemble(video, predictor, starts, probabilities, timing, frames.end)
 
 
 def _progress(frames: Frames, shown: bool):
@@ -96,13 +99,17 @@ def _progress(frames: Frames, shown: bool):
 
 
 def window_probabilities(
-    predictor: Predictor, frames: Frames, timing: Timing, advance: Callable[[int], None]
-) -> np.ndarray:
-    """Return the probabilities of each window: float64 `(W, C)`. `advance` is called with numbers of frames read."""
-    windows = in_background(windows_of(frames, sampler_for(predictor, timing)), ahead=WINDOWS_AHEAD)
-    found, waiting, read = [], [], 0
+    predictor: Ensemble, frames: Frames, sampler: WindowSampler, advance: Callable[[int], None]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the start of each window in seconds, float64 `(W,)`, and its probabilities, float64 `(W, C)`.
+
+    `advance` is called with numbers of frames read.
+    """
+    windows = in_background(windows_of(frames, sampler), ahead=WINDOWS_AHEAD)
+    starts, found, waiting, read = [], [], [], 0
     with contextlib.closing(windows), batch_loop() as check:  # ends the thread before the video is closed
         for window in windows:
+            starts.append(window.start)
             waiting.append(window.clips())
             if len(waiting) == predictor.options.batch_size:
                 found.append(batch_probabilities(predictor, waiting))
@@ -116,10 +123,10 @@ def window_probabilities(
     advance(frames.read - read)
     if not found:
         raise VideoError("no frame can be decoded")
-    return np.concatenate(found)
+    return np.array(starts), np.concatenate(found)
 
 
-def sampler_for(predictor: Predictor, timing: Timing) -> WindowSampler:
+def sampler_for(predictor: Ensemble, timing: Timing) -> WindowSampler:
     """Return the sampler of windows for the models of a predictor."""
 
     def render(picture: np.ndarray) -> list[np.ndarray]:
@@ -129,16 +136,18 @@ def sampler_for(predictor: Predictor, timing: Timing) -> WindowSampler:
     return WindowSampler(window=timing.window, stride=timing.stride, moments=moments, render=render)
 
 
-def batch_probabilities(predictor: Predictor, windows: Sequence[list[np.ndarray]]) -> np.ndarray:
+def batch_probabilities(predictor: Ensemble, windows: Sequence[list[np.ndarray]]) -> np.ndarray:
     """Return the probabilities of windows given as one clip per model: float64 `(B, C)`."""
     return predictor.probabilities([np.stack(clips)[:, None] for clips in zip(*windows)])
 
 
-def assemble(video: str, predictor: Predictor, probabilities: np.ndarray, timing: Timing, duration: float) -> Timeline:
-    """Return the timeline of a video from the probabilities of its windows."""
-    smoothed = moving_average(probabilities, timing.averaged)
+def assemble(
+    video: str, predictor: Ensemble, starts: np.ndarray, probabilities: np.ndarray, timing: Timing, duration: float
+) -> Timeline:
+    """Return the timeline of a video from the starts and probabilities of its windows."""
+    smoothed = moving_average(probabilities, starts, timing.averaged * timing.stride)
     seen = timing.window * float(np.mean([member.moments.mean() for member in predictor.members]))
-    edges = window_edges(len(smoothed), seen=seen, stride=timing.stride, duration=duration)
+    edges = window_edges(starts + seen, duration=duration)
     labels = label_windows(smoothed, edges, threshold=predictor.threshold, min_segment=timing.min_segment)
     segments = segments_of(smoothed, edges, labels, predictor.class_names)
     return Timeline(video, predictor.class_names, edges, smoothed, segments)

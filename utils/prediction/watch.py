@@ -17,9 +17,9 @@ import numpy as np
 from utils.base.interruption import between_steps
 from utils.base.prediction_options import TimelineOptions
 from utils.prediction.answers import NO_ACTION, Answer, Segment
-from utils.prediction.live import Camera, LiveAnswer, live_answers, open_live, pressed_keys
+from utils.prediction.ensemble import Ensemble
+from utils.prediction.live import Camera, LiveAnswer, Stream, live_answers, open_live, pressed_keys
 from utils.prediction.overlay import Band, Moment, annotated, colours_of, output_size
-from utils.prediction.predictor import Predictor
 from utils.prediction.timelines import Timing
 
 SECONDS_BETWEEN_LINES = 1.0
@@ -30,7 +30,7 @@ TITLE = "predict.py"
 
 def watch(
     source: int | str,
-    predictor: Predictor,
+    predictor: Ensemble,
     options: TimelineOptions,
     *,
     form: str,
@@ -59,7 +59,8 @@ def watch(
                 consume(frame, seconds)
 
         camera = stack.enter_context(Camera(capture, predictor, timing, reopen=reopen, on_frame=on_frame))
-        last = time.monotonic() - SECONDS_BETWEEN_LINES
+        begun = time.monotonic()
+        last = begun - SECONDS_BETWEEN_LINES
         for found in live_answers(predictor, camera, timing):
             check()
             is_stopped = "q" in keys() or (window is not None and window.show() == "q")
@@ -68,7 +69,9 @@ def watch(
                 if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
                     last = time.monotonic()
                     print(line_of(found, form, top), flush=True)
-            if is_stopped or (found is not None and max_seconds is not None and found.seconds >= max_seconds):
+            # A camera that sends nothing ends by the clock, with some time for the answer to the last window.
+            seconds = found.seconds if found is not None else time.monotonic() - begun - SECONDS_BETWEEN_LINES
+            if is_stopped or (max_seconds is not None and seconds >= max_seconds):
                 break
     if output is not None:
         print(f"wrote {output}", file=sys.stderr)
@@ -180,7 +183,7 @@ def recording(output: Path, capture, view: LiveView) -> Iterator[Recording]:
     """Write the annotated video of a camera; it is complete also if the block is interrupted."""
     from utils.prediction.mp4 import new_mp4
 
-    rate = capture.get(cv2.CAP_PROP_FPS)
+    rate = capture.rate if isinstance(capture, Stream) else capture.get(cv2.CAP_PROP_FPS)
     with new_mp4(output) as container:
         video = Recording(container, view, rate if np.isfinite(rate) and 1 <= rate <= 1000 else 25.0)
         interrupted = None

@@ -26,7 +26,8 @@ class WindowSampler:
 
     Window w starts at w * stride seconds. `moments` holds float `(T,)` for each model: its frame k is the first one at
     or after start + moments[k] * window. Frames that are missing in a damaged file or a stream are thus replaced by the
-    next one. `render` converts a decoded frame to the input of each model and is called for sampled frames only.
+    next one. Windows without a frame, as in a gap of the timestamps, are left out; `skipped` counts them. `render`
+    converts a decoded frame to the input of each model and is called for sampled frames only.
     """
 
     def __init__(
@@ -39,13 +40,16 @@ class WindowSampler:
     ):
         self.window, self.stride, self.moments, self.render = window, stride, moments, render
         self._open: list[Window] = []
-        self._started = 0
+        self._started = self.skipped = 0
 
     def add(self, seconds: float, retrieve: Callable[[], object]) -> list[Window]:
         """Add the frame at a time in seconds; return the windows that it completes.
 
-        `retrieve` returns the decoded frame, or None if it is damaged. It is called only if the frame is sampled.
+        `retrieve` returns the decoded frame. It is called only if the frame is sampled.
         """
+        first = math.floor((seconds - self.window) / self.stride) + 1  # that still spans this frame
+        self.skipped += max(first - self._started, 0)
+        self._started = max(first, self._started)
         while self._started * self.stride <= seconds + TOLERANCE:
             self._open.append(Window(self._started * self.stride, [[] for _ in self.moments]))
             self._started += 1
@@ -56,9 +60,7 @@ class WindowSampler:
                     len(frames) < len(moments)
                     and window.start + moments[len(frames)] * self.window <= seconds + TOLERANCE
                 ):
-                    if rendered is None and (picture := retrieve()) is None:
-                        return []
-                    rendered = self.render(picture) if rendered is None else rendered
+                    rendered = self.render(retrieve()) if rendered is None else rendered
                     frames.append(rendered[model])
         complete = [window for window in self._open if self._is_complete(window)]
         self._open = [window for window in self._open if not self._is_complete(window)]

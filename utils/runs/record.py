@@ -36,13 +36,15 @@ ClassNames = Annotated[
 class Input(Schema):
     """The input of the network; `shape` is [T, H, W, 3].
 
-    sampling: which frames of a stored clip the network sees, see `window_frames`.
+    sampling: which frames of a stored clip the network sees, see `window_frames`. shrinking: how stage 1 shrinks frames
+    of videos, see `stored_frame`.
     """
 
     shape: Annotated[list[Positive], pydantic.Field(min_length=4, max_length=4)]
     channels: Literal["rgb"] = "rgb"
     range: Literal["0..255"] = "0..255"
     sampling: Literal["middles"] = "middles"
+    shrinking: Literal["area", "bilinear"] = "bilinear"
 
 
 class Arguments(Schema, extra="allow"):
@@ -156,6 +158,7 @@ def make_record(
     options: Sequence,
     kept: dict[str, float],
     history_path: Path,
+    shrinking: str = "bilinear",
     **about,
 ) -> Record:
     """Return the record of a finished training.
@@ -167,7 +170,7 @@ def make_record(
     return Record(
         format=FORMAT,
         class_names=list(dataset.class_names),
-        input=Input(shape=list(input_shape)),
+        input=Input(shape=list(input_shape), shrinking=shrinking),
         split=RecordedSplit.of(split),
         arrays=Fingerprint(**dataset.fingerprint()),
         arguments=Arguments(**{name: item for group in options for name, item in plain(asdict(group)).items()}),

@@ -52,7 +52,7 @@ from utils.training.replicas import check_devices
 from utils.training.state import TrainingState, settings_of, training_state
 from utils.training.targets import live_teacher, teacher_logits
 from utils.training.teacher import check_teacher, resolve_teachers
-from utils.video.durations import clip_seconds
+from utils.video.about_arrays import clip_seconds, shrinking_of
 
 WHOLE_CLIPS = ViewOptions(views=0)
 
@@ -332,6 +332,7 @@ def finish(
             kept=kept,
             history_path=history_path,
             fingerprint=fingerprint,
+            shrinking=shrinking_of(loaded.dataset.frames.path.parent),
             seconds=state.seconds(),
             devices=len(training_devices(training.devices)),
             calibration=calibration,

@@ -53,9 +53,9 @@ class DatasetReport(Display):
         keys = [] if groups is None else groups.keys.tolist()
         frames = open_array(output_path / "frames.npy", "--output_path")
         length, height, width = frames.shape[1:4]
-        classes = counted(len(clips_per_class), "class", "classes")
+        named = counted(len(clips_per_class), "class", "classes")
         return cls(
-            title=f"{counted(len(read), 'clip')} of {counted(length, 'frame')}, {width}x{height} pixels, in {classes}; "
+            title=f"{counted(len(read), 'clip')} of {counted(length, 'frame')}, {width}x{height} pixels, in {named}; "
             f"{counted(len(outcomes) - len(read), 'video')} skipped",
             clips_per_class=clips_per_class,
             outcomes=read,

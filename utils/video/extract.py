@@ -21,6 +21,7 @@ from utils.base.locks import exclusive_lock
 from utils.base.machine import memory_of_tree
 from utils.base.progress import progress
 from utils.base.text import counted
+from utils.data.split_lists import are_in_set_folders
 from utils.video.discovery import FoundVideo, find_videos
 from utils.video.extraction_state import (
     ExtractionState,
@@ -31,11 +32,21 @@ from utils.video.extraction_state import (
     published_summary,
     unfinished_bytes,
 )
-from utils.video.extraction_tables import ExtractionSummary, filled_up, write_short, write_skipped, write_times
+from utils.video.extraction_tables import (
+    ExtractionSummary,
+    filled_up,
+    lost_classes,
+    noted,
+    write_notes,
+    write_short,
+    write_skipped,
+    write_times,
+)
 from utils.video.reading import read_here, read_on_cluster
-from utils.video.video import VideoInfo, read_clip_and_info
+from utils.video.video import SHRINKING, VideoInfo, read_clip_and_info
 
 SECONDS_BETWEEN_MEMORY_SAMPLES = 1.0
+SHOWN_PROBLEMS = 10
 
 
 def extract(
@@ -78,9 +89,17 @@ def extract(
         "--frame_width": frame_width,
         "--follow_links": follow_links,
         "--short_videos": short_videos,
+        "shrinking": SHRINKING,
         "videos": len(videos),
         "digest": _digest(input_path, videos),
     }
+    for problem in [f"{video.path} {video.problem}" for video in videos if video.problem][:SHOWN_PROBLEMS]:
+        print(f"note: {problem}", file=sys.stderr)
+    if are_in_set_folders([video.path for video in videos if not video.problem]):
+        print(
+            "note: the classes are the folders below the sets; --split folders, the default, keeps the sets",
+            file=sys.stderr,
+        )
     with (
         _as_user_error(output_path),
         exclusive_lock(output_path / ".extraction.lock", what=f"--output_path: {output_path}"),
@@ -90,7 +109,8 @@ def extract(
             discard_unfinished(output_path)
         elif not has_unfinished(output_path) and (summary := published_summary(output_path, settings)) is not None:
             print(f"{output_path} is complete already; use --overwrite to extract it again", file=sys.stderr)
-            return ExtractionSummary(**summary | {"output_path": output_path, "classes": tuple(summary["classes"])})
+            names = {name: tuple(summary[name]) for name in ("classes", "lost")}
+            return ExtractionSummary(**summary | names | {"output_path": output_path})
         if short_videos != "skip":
             reader = partial(reader, short_videos=short_videos)
         clips = sum(video.problem is None for video in videos)
@@ -125,7 +145,7 @@ def _read_all(
     not.
     """
     remaining = videos[len(state.outcomes) :]
-    wanted = [str(input_path / video.path) for video in remaining if video.problem is None]
+    wanted = [str(input_path / video.below) for video in remaining if video.problem is None]
     last = sampled = time.monotonic()
     memory, row = memory_of_tree(), state.rows
     with (
@@ -164,6 +184,7 @@ def _save(output_path: Path, state: ExtractionState, continued: int, short_video
     classes, labels = np.unique([path.split("/")[0] for path in paths], return_inverse=True)
     reading = sum(outcome.seconds for outcome in state.outcomes)
     peak = max(outcome.memory for outcome in state.outcomes)
+    damaged = noted(state.outcomes)
     short = filled_up(state.outcomes, state.clip_shape[0])
     os.fsync(state.frames.fileno())  # included in the time for saving
     seconds = time.monotonic() - start
@@ -176,12 +197,15 @@ def _save(output_path: Path, state: ExtractionState, continued: int, short_video
         peak_memory=peak,
         continued=continued,
         short=len(short),
+        noted=len(damaged),
+        lost=lost_classes(state.outcomes),
     )
 
     def write_rest(folder: Path) -> None:
         np.save(folder / "labels.npy", labels.astype(np.int64), allow_pickle=False)
         np.save(folder / "video_file_paths.npy", paths, allow_pickle=False)
         write_skipped(folder, state.outcomes)
+        write_notes(folder, damaged)
         if short_videos != "skip":
             write_short(folder, short, short_videos)
         write_times(folder, state.outcomes, seconds)
@@ -197,7 +221,7 @@ def _digest(input_path: Path, videos: list[FoundVideo]) -> str:
     for video in videos:
         size = date = None
         with contextlib.suppress(OSError):
-            status = (input_path / video.path).stat()
+            status = (input_path / video.below).stat()
             size, date = status.st_size, status.st_mtime_ns
         digest.update(repr((video, size, date)).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:16]

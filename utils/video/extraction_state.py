@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pydantic
 
 from utils.base.content_hash import new_hash, remember, update_from_file
 from utils.base.errors import UserError
@@ -28,12 +29,9 @@ RECORD = "extraction.json"
 LOG = "extraction_log.jsonl"
 FRAMES = "frames.npy"
 SHORT = "short_videos.csv"
+NOTES = "video_notes.csv"
 ARRAYS = (FRAMES, "labels.npy", "video_file_paths.npy")
 SECONDS_FOR_OLD_WORKERS = 60
-ADDED_SETTINGS = {
-    "--follow_links": False,
-    "--short_videos": "skip",
-}  # value for runs of versions that did not have the setting
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class VideoOutcome:
     """The result for one video: it has a row in frames.npy unless `reason` says why not.
 
     `seconds` is the wall-clock time since the previous outcome, `memory` that of the process tree in MB. The properties
-    of the video are 0 if unknown.
+    of the video are 0 if unknown. `note` says what is wrong with a video that was used.
     """
 
     path: str
@@ -52,6 +50,7 @@ class VideoOutcome:
     height: int = 0
     width: int = 0
     frame_rate: float = 0.0
+    note: str | None = None
 
 
 OutcomeSchema = schema_of(VideoOutcome)
@@ -68,6 +67,8 @@ class SummarySchema(Schema):
     peak_memory: NonNegative
     continued: Count = 0
     short: Count = 0
+    noted: Count = 0
+    lost: list[str] = pydantic.Field(default_factory=list)
 
 
 class RecordSchema(Schema):
@@ -94,7 +95,7 @@ def finish_publishing(output_path: Path) -> None:
     if not source.is_dir():
         return
     if (source / FRAMES).exists():
-        for name in (RECORD, *ARRAYS, SHORT):
+        for name in (RECORD, *ARRAYS, SHORT, NOTES):
             (output_path / name).unlink(missing_ok=True)
     for path in sorted(source.iterdir(), key=lambda path: (path.name == RECORD, path.name)):  # the record last
         os.replace(path, output_path / path.name)
@@ -272,11 +273,10 @@ def _sync(path: Path) -> None:
 
 
 def _require_equal_settings(output_path: Path, found: dict, asked: dict) -> None:
-    found = ADDED_SETTINGS | found
     differences = [
         f"{name} {found.get(name)}, asked for {asked[name]}"
         for name in asked
-        if name.startswith("--") and found.get(name) != asked[name]
+        if name not in ("videos", "digest") and found.get(name) != asked[name]
     ]
     if found.get("videos") != asked["videos"]:
         differences.append(f"{found.get('videos')} videos, --input_path holds {asked['videos']}")

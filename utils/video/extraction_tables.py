@@ -6,7 +6,8 @@ from pathlib import Path
 from utils.base.files import write_csv
 from utils.base.machine import memory_of_tree
 from utils.base.text import counted
-from utils.video.extraction_state import SHORT, VideoOutcome
+from utils.video.discovery import UNSORTED
+from utils.video.extraction_state import NOTES, SHORT, VideoOutcome
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,8 @@ class ExtractionSummary:
     """Summary of an extraction: wall-clock time in seconds, peak memory in MB.
 
     `continued` is the number of videos that an earlier, interrupted run has processed, `short` that of clips with
-    repeated frames.
+    repeated frames, `noted` that of clips from videos that are damaged or break off. `lost` names the classes without
+    clips.
     """
 
     output_path: Path
@@ -25,15 +27,19 @@ class ExtractionSummary:
     peak_memory: float
     continued: int = 0
     short: int = 0
+    noted: int = 0
+    lost: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         rate = self.clips / self.seconds if self.seconds else 0.0
         reasons = f" (reasons in {self.output_path / 'skipped_videos.csv'})" if self.skipped else ""
         short = f" ({self.short} with repeated frames, see {self.output_path / SHORT})" if self.short else ""
+        noted = f"Videos used although damaged: {self.noted} (see {self.output_path / NOTES})\n" if self.noted else ""
+        lost = f"Classes without clips: {', '.join(self.lost)}\n" if self.lost else ""
         continued = f" ({counted(self.continued, 'video')} by an earlier run)" if self.continued else ""
         return (
             f"Videos read: {self.clips} in {len(self.classes)} class{'es' * (len(self.classes) != 1)}{short}\n"
-            f"Videos skipped: {self.skipped}{reasons}\n"
+            f"Videos skipped: {self.skipped}{reasons}\n{lost}{noted}"
             f"Time: {self.seconds:.1f} s, {rate:.1f} clips/s{continued}\n"
             f"Peak memory: {self.peak_memory:.0f} MB"
         )
@@ -54,6 +60,23 @@ def write_short(folder: Path, outcomes: list[VideoOutcome], short_videos: str) -
     """Write short_videos.csv: path and number of frames of each video that was filled up, and how."""
     rows = [(outcome.path, outcome.frame_count, short_videos) for outcome in outcomes]
     write_csv(folder / SHORT, ("path", "frames", "filled_by"), rows)
+
+
+def lost_classes(outcomes: list[VideoOutcome]) -> tuple[str, ...]:
+    """Return the sorted names of the classes that have no clip."""
+    found = {outcome.path.split("/")[0] for outcome in outcomes if outcome.reason != UNSORTED}
+    return tuple(sorted(found - {outcome.path.split("/")[0] for outcome in outcomes if outcome.reason is None}))
+
+
+def noted(outcomes: list[VideoOutcome]) -> list[VideoOutcome]:
+    """Return the outcomes of the videos that have a clip and a note."""
+    return [outcome for outcome in outcomes if outcome.reason is None and outcome.note is not None]
+
+
+def write_notes(folder: Path, outcomes: list[VideoOutcome]) -> None:
+    """Write video_notes.csv, path and note of each video that was used although damaged, if there is one."""
+    if rows := [(outcome.path, outcome.note) for outcome in outcomes]:
+        write_csv(folder / NOTES, ("path", "note"), rows)
 
 
 def write_times(folder: Path, outcomes: list[VideoOutcome], seconds_to_save: float) -> None:

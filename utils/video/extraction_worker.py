@@ -56,9 +56,9 @@ def read_found(path: str, size: int | None, offset: int) -> tuple[str | None, Vi
 
 
 def size_of(path: str) -> int | None:
-    """Return the size of a file in bytes, or None if it cannot be found."""
+    """Return the size of a file in bytes, or the number of entries of a folder; None if it cannot be found."""
     try:
-        return os.stat(path).st_size
+        return len(os.listdir(path)) if os.path.isdir(path) else os.stat(path).st_size
     except OSError:
         return None
 

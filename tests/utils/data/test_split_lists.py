@@ -9,6 +9,7 @@ import pytest
 from utils.base.errors import UserError
 from utils.data.groups import read_groups
 from utils.data.protocols import make_split
+from utils.data.split_lists import are_in_set_folders, sets_by_folders
 
 SETS = ("train", "validation", "test")
 
@@ -257,3 +258,30 @@ def test_missing_list_file(tmp_path):
     """Otherwise a wrong path would cause a traceback."""
     with pytest.raises(UserError, match=r"^--split list:FILE must name an existing file, got "):
         split_of(clips("Run"), protocol=f"list:{tmp_path / 'none.csv'}")
+
+
+def test_sets_of_folders():
+    """The split that a data set comes with would be lost, or test clips be trained on."""
+    paths = np.array(["run/train/1.avi", "run/Val/2.avi", "run/testing/x/3.avi", "walk/training/4.avi"])
+    sets, notes = sets_by_folders(paths)
+    assert sets.tolist() == ["train", "validation", "test", "train"]
+    assert notes == []
+    sets, notes = sets_by_folders(paths[[0, 1, 3]])
+    assert sets.tolist() == ["train", "test", "train"]
+    assert notes == ["There is no test folder, so the validation clips are tested."]
+    with pytest.raises(UserError, match="--split folders needs paths whose second part is a folder such as train"):
+        sets_by_folders(np.array(["run/train/1.avi", "run/train"]))
+    assert are_in_set_folders(paths)
+    assert not any(are_in_set_folders(each) for each in (None, paths[:1], ["run/1.avi"], [*paths, "walk/5.avi"]))
+
+
+def test_auto_keeps_the_sets_of_folders():
+    """The same clips would be tested by another split than the authors of the data set meant."""
+    paths = np.array([f"{name}/{part}/{k}.avi" for name in "ab" for part in ("train", "val", "test") for k in range(3)])
+    labels = np.repeat([0, 1], 9)
+    for protocol in ("auto", "folders"):
+        split = make_split(labels, paths, class_names=("a", "b"), protocol=protocol)
+        assert split.protocol == "folders"
+        assert split.train.tolist() == [0, 1, 2, 9, 10, 11]
+        assert split.validation.tolist() == [3, 4, 5, 12, 13, 14]
+        assert split.test.tolist() == [6, 7, 8, 15, 16, 17]

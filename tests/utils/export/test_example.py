@@ -87,7 +87,7 @@ def test_the_program_answers_timelines_with_the_listed_packages_alone(exported, 
 def test_requirements_of_predictions_are_those_of_the_program():
     """predict.py would fail where requirements-predict.txt is installed, or run with untested versions."""
     pins = {}
-    for name in ("requirements.txt", "requirements-export.txt", "requirements-video.txt", "requirements-predict.txt"):
+    for name in ("requirements.txt", "requirements-export.txt", "requirements-predict.txt"):
         lines = (PROJECT / name).read_text().splitlines() if (PROJECT / name).is_file() else []
         pins[name] = dict(line.split("==") for line in lines if "==" in line and line[0] != "#")
     found = pins.pop("requirements-predict.txt")

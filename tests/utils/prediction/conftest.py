@@ -15,7 +15,8 @@ from utils.base.prediction_options import PredictionOptions
 from utils.data.clips import open_clips
 from utils.data.protocols import make_split
 from utils.networks.recognizer import Recognizer
-from utils.prediction.predictor import Member, Predictor
+from utils.prediction.ensemble import Member
+from utils.prediction.predictor import Predictor
 from utils.runs.record import make_record
 from utils.video.extract import extract
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from utils.prediction import overlay
-from utils.prediction.annotate import annotate
+from utils.prediction.annotate import annotate, size_of
 from utils.prediction.answers import NO_ACTION, Segment, Timeline
+from utils.video.exact import opened_video
 
 NAMES = ("walk", "run")
 
@@ -23,13 +24,15 @@ def timeline_of(duration=2.0) -> Timeline:
     return Timeline("a.mp4", NAMES, edges, probabilities, segments)
 
 
-def write(path, *, width=64, height=48, times=None, codec="libx264", audio=None, rotation=0):
+def write(path, *, width=64, height=48, times=None, codec="libx264", audio=None, aspect=None):
     """Write a video of white frames at the given times in seconds, with a tone as sound if `audio` names a codec."""
     times = [k / 10 for k in range(20)] if times is None else times
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=10)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000)
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = stream.sample_aspect_ratio = aspect
         if audio:
             sound = container.add_stream(audio, rate=48000, layout="mono")
             tone = np.sin(np.arange(96000) / 20).astype(np.float32)[None]
@@ -96,13 +99,9 @@ def test_the_sound_is_kept(tmp_path, suffix, codec, kept):
 @pytest.mark.parametrize("angle", [90, 180, 270])
 def test_rotated_videos_are_upright(tmp_path, shared_data, angle):
     """A video of a phone would lie on its side."""
-    from utils.prediction.frames import Frames
-    from utils.video.video import opened_video
-
     source = shared_data / f"odd/decord/video_{angle}.mov"
-    with opened_video(source) as capture:
-        _, retrieve = next(iter(Frames.of(capture)))
-        upright = retrieve()[..., ::-1]
+    with opened_video(source) as video:
+        upright = next(iter(video))[1]()[..., ::-1]
     annotate(source, timeline_of(), tmp_path / "out.mp4")
     picture = read(tmp_path / "out.mp4")[0][0]
     height, width = overlay.output_size(*upright.shape[:2])
@@ -153,3 +152,33 @@ def test_colours_differ_for_the_colour_blind():
     assert len(set(overlay.PALETTE)) == 7
     text = [overlay.text_colour(colour) for colour in ("#F0E442", "#0072B2", "#1A1A1A")]
     assert text == ["#000000", "#FFFFFF", "#FFFFFF"]
+
+
+def test_what_a_killed_run_left_is_deleted(tmp_path):
+    """Hidden files as large as videos would pile up."""
+    (tmp_path / ".out.123456.partial.mp4").write_bytes(b"half a video")
+    annotate(write(tmp_path / "a.mp4"), timeline_of(), tmp_path / "out.mp4")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "out.mp4"]
+
+
+@pytest.mark.parametrize(("aspect", "shape"), [(4 / 3, (480, 854)), (2000.0, (480, 640)), (1 / 2000, (480, 640))])
+def test_pixels_that_are_not_square(capsys, aspect, shape):
+    """People would look too wide or too narrow; by a fault of the header, pictures would fill the memory."""
+    assert size_of(av.VideoFrame(640, 480, "rgb24"), aspect) == shape
+    assert ("are taken for square ones" in capsys.readouterr().err) == (not 0.25 <= aspect <= 4)
+
+
+def test_wide_pixels_of_a_video(tmp_path):
+    """The picture would have the shape of another aspect ratio than players show."""
+    annotate(
+        write(tmp_path / "a.mkv", aspect=Fraction(4, 3), width=480, height=320), timeline_of(), tmp_path / "out.mp4"
+    )
+    band = overlay.band_of(640, timeline_of().segments, 0.0, 2.0)
+    assert read(tmp_path / "out.mp4")[0][0].shape == (320 + band.height, 640, 3)
+
+
+def test_sizes_of_annotated_pictures():
+    """An 8K video would take more memory than the machine has."""
+    sizes = {(4320, 7680): (2160, 3840), (7680, 4320): (3840, 2160), (48, 64): (240, 320), (101, 501): (100, 500)}
+    assert {size: overlay.output_size(*size) for size in sizes} == sizes
+    assert overlay.output_size(1, 8000) == (2, 3840)

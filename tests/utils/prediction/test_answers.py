@@ -33,22 +33,23 @@ def test_an_answer_below_the_threshold_is_no_action():
 
 def test_the_moving_average_is_centred():
     """Segments would be delayed, or the ends be drawn to zero."""
-    values = shares(0.0, 0.3, 0.9, 0.6, 0.0)
-    np.testing.assert_allclose(moving_average(values, 3)[:, 0], [0.15, 0.4, 0.6, 0.5, 0.3])
-    np.testing.assert_allclose(moving_average(values, 1), values)
-    np.testing.assert_allclose(moving_average(values, 99)[:, 0], [0.36] * 5)
+    values, times = shares(0.0, 0.3, 0.9, 0.6, 0.0), np.arange(5) / 2
+    np.testing.assert_allclose(moving_average(values, times, 1.5)[:, 0], [0.15, 0.4, 0.6, 0.5, 0.3])
+    np.testing.assert_allclose(moving_average(values, times, 0.5), values)
+    np.testing.assert_allclose(moving_average(values, times, 50)[:, 0], [0.36] * 5)
     rng = np.random.default_rng(0)
     many = rng.random((50, 4))
     expected = [many[max(row - 3, 0) : row + 4].mean(axis=0) for row in range(50)]
-    np.testing.assert_allclose(moving_average(many, 7), expected)
+    np.testing.assert_allclose(moving_average(many, np.arange(50), 7), expected)
+    after_a_gap = moving_average(values, np.array([0.0, 0.5, 100.0, 100.5, 101.0]), 1.5)[:, 0]
+    np.testing.assert_allclose(after_a_gap, [0.15, 0.15, 0.75, 0.5, 0.3])
 
 
 def test_edges_lie_between_the_times_that_windows_saw():
     """The times of segments would be those of the starts of windows, half a window too early."""
-    # windows that start at 0, 0.5 and 1, whose frames lie around 1, 1.5 and 2
-    np.testing.assert_allclose(window_edges(3, seen=1, stride=0.5, duration=3.2), [0, 1.25, 1.75, 3.2])
-    np.testing.assert_allclose(window_edges(3, seen=0.2, stride=0.5, duration=3.2), [0, 0.45, 0.95, 3.2])
-    np.testing.assert_allclose(window_edges(1, seen=1, stride=0.5, duration=1.1), [0, 1.1])
+    np.testing.assert_allclose(window_edges(np.array([1, 1.5, 2]), duration=3.2), [0, 1.25, 1.75, 3.2])
+    np.testing.assert_allclose(window_edges(np.array([1, 9, 10]), duration=9.3), [0, 5, 9.3, 9.3])
+    np.testing.assert_allclose(window_edges(np.array([1.0]), duration=1.1), [0, 1.1])
 
 
 @pytest.mark.parametrize(

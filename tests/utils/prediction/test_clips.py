@@ -10,11 +10,14 @@ from utils.base.errors import UserError
 from utils.base.options import ViewOptions
 from utils.base.prediction_options import PredictionOptions
 from utils.data.clips import open_clips
+from utils.data.views import whole_view
 from utils.networks.recognizer import load_recognizer
 from utils.prediction.answers import NO_ACTION, Unreadable
-from utils.prediction.clips import predict_videos
+from utils.prediction.clips import predict_videos, read_views
+from utils.prediction.frames import frames_of
 from utils.prediction.predictor import load_predictor
 from utils.runs.calibration import Calibration
+from utils.video.video import read_clip_and_info, stored_frame
 
 
 @pytest.mark.parametrize("views", [1, 3])
@@ -54,6 +57,26 @@ def test_the_mean_of_several_models_and_the_calibration_of_each(trained, tmp_pat
     assert load_predictor(tmp_path / "flat.keras", PredictionOptions(threshold=0.0)).predict(video).label != NO_ACTION
 
 
+@pytest.mark.parametrize("shrinking", ["area", "bilinear"])
+def test_frames_are_shrunk_as_for_the_training(trained, tmp_path, shrinking):
+    """A model would see other pixels than in its training, above all those of videos of high resolution."""
+    recognizer = load_recognizer(trained / "model.keras", argument="--recognizer")
+    about = recognizer.record.input.model_copy(update={"shrinking": shrinking})
+    save_recognizer(recognizer.model, tmp_path / "model.keras", recognizer.record.changed(input=about))
+    video = write_video(
+        tmp_path / "a.avi", np.random.default_rng(0).integers(0, 256, (20, 240, 320, 3)).astype(np.uint8)
+    )
+    predictor = load_predictor(tmp_path / "model.keras")
+    clip, _ = read_clip_and_info(video, STORED, shrinking=shrinking)
+    (member,) = predictor.members
+    np.testing.assert_array_equal(read_views(predictor, video).views[0], member.views_of(clip, 1))
+    with frames_of(video) as frames:
+        picture = next(iter(frames))[1]()
+    stored = stored_frame(picture, height=STORED[1], width=STORED[2], shrinking=shrinking)
+    np.testing.assert_array_equal(stored, clip[0])
+    np.testing.assert_array_equal(member.frame_of(picture), whole_view(stored[None], height=32, width=32)[0])
+
+
 def test_videos_that_cannot_be_read_do_not_stop_the_others(tmp_path):
     """One damaged file among thousands would end the run, or shift the answers of those after it."""
     paths = []
@@ -85,6 +108,12 @@ def test_models_without_a_record(trained, tmp_path):
     np.testing.assert_allclose(answer.probabilities, expected, rtol=1e-5)
     assert load_predictor(tmp_path / "plain.keras").class_names == ("0", "1", "2")
 
+    (tmp_path / "names.txt").write_text("\ufeffwalk\nrun\njump\n", encoding="utf-8")  # as Windows' editors write it
+    assert load_predictor(tmp_path / "plain.keras", names).class_names == ("walk", "run", "jump")
+    for text, mark in (("walk;run;jump", "semicolons"), ("0\twalk\n1\trun", "tabs")):
+        (tmp_path / "names.txt").write_text(text)
+        with pytest.raises(UserError, match=f"different ones in . lines?, with {mark} in them"):
+            load_predictor(tmp_path / "plain.keras", names)
     (tmp_path / "names.txt").write_text("walk\nwalk\nrun\n")
     with pytest.raises(UserError, match="must hold 3 different names, one per line, found 2 different ones in 3 lines"):
         load_predictor(tmp_path / "plain.keras", names)

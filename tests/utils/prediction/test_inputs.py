@@ -46,11 +46,14 @@ def test_cameras_and_streams():
     ("texts", "message"),
     [
         (["nowhere.mp4"], "must be an existing video or folder, .* got nowhere.mp4"),
-        (["empty"], "empty must hold videos, found no file with a video suffix below it"),
+        (["empty"], "empty must hold videos or numbered pictures, found none below it"),
         (["b/*.mp4"], "b/\\*.mp4 must match at least one file, found none"),
         (["0", "a"], "a camera or stream must be the only input, got 0 among 2"),
         ([""], "must be an existing video or folder, .* got nothing"),
         (["n" * 300], "must be an existing video or folder, .* got nnn"),
+        (["concat:///a.avi|b.avi"], "a URL must start with one of http, .*, got concat:///a.avi"),
+        (["file:///etc/passwd"], "a URL must start with one of http, https, rtmp, rtp, rtsp, tcp, udp, got file:"),
+        (["concat:a.avi|b.avi"], "must be an existing video or folder, .* got concat:a.avi"),
         (["12345"], "must be an existing video or folder, .* got 12345"),
     ],
 )

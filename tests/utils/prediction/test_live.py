@@ -1,13 +1,16 @@
 """Cameras and streams: the newest window is answered, lost frames are bridged, and all ends with the block."""
 
+import http.server
 import io
 import json
+import threading
 from contextlib import redirect_stderr
 
 import numpy as np
 import pytest
 
 from tests.utils.prediction.conftest import colour_predictor, coloured
+from tests.utils.video.numbered import numbers_in, write_numbered
 from utils.base.errors import UserError
 from utils.base.prediction_options import TimelineOptions
 from utils.prediction import live
@@ -167,3 +170,62 @@ def test_a_camera_that_is_missing():
     """A missing camera would end in a traceback."""
     with pytest.raises(UserError, match=r"^--input: camera 99 cannot be opened"):
         open_live(99)
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A server on this machine: (URL, handler class whose `content` is sent, after which it waits if `stalls`)."""
+    ended = threading.Event()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        content, stalls = b"", False
+
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(self.content)
+            if self.stalls:
+                self.wfile.flush()
+                ended.wait(20)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/video", Handler
+    ended.set()
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_recording_at_a_url(served, tmp_path):
+    """Interlaced recordings and streams would be answered by uninitialised memory, or their times be wrong."""
+    url, handler = served
+    path = write_numbered(tmp_path / "a.ts", 20, options={"x264-params": "tff=1"})
+    handler.content = path.read_bytes()
+    stream = open_live(url)
+    found = [(seconds, retrieve()[..., ::-1]) for seconds, retrieve in stream]
+    assert numbers_in(np.stack([frame for _, frame in found])) == list(range(20))
+    assert [seconds for seconds, _ in found] == pytest.approx([k / 25 for k in range(20)])
+    assert stream.read() == (False, None)
+    stream.release()
+
+
+def test_a_stream_that_stalls(served, tmp_path, monkeypatch, capsys):
+    """`--max_seconds 8` would end after a minute."""
+    monkeypatch.setattr(live, "SECONDS_TO_READ", 0.3)
+    monkeypatch.setattr(live, "SECONDS_TO_OPEN", 5.0)
+    monkeypatch.setattr("utils.prediction.watch.SECONDS_BETWEEN_LINES", 0.0)
+    url, handler = served
+    handler.content = write_numbered(tmp_path / "a.ts", 100, options={"g": "5"}).read_bytes()
+    handler.stalls = True
+    stream = open_live(url)
+    numbers = 0
+    while stream.read()[0]:
+        numbers += 1
+    assert 50 < numbers <= 100
+    stream.release()
+    watch(url, colour_predictor(), TimelineOptions(window=100.0), form="json", top=1, max_seconds=0.5)
+    assert capsys.readouterr().out == ""

@@ -31,7 +31,7 @@ def predict(folder, *arguments, expect=0):
 def test_forms_of_the_answers(videos):
     """Other programs could not read the answers, or the forms would disagree."""
     text = predict(videos, "--input", "videos/a.avi", "videos/c.avi", "--top", "2").splitlines()
-    assert text[0].split() == ["video", "answer", "1.", "2."]
+    assert text[0].split() == ["video", "prediction", "1.", "2."]
     found = [json.loads(line) for line in predict(videos, "--input", "videos/[ac].avi", "--json").splitlines()]
     rows = list(csv.DictReader(predict(videos, "--input", "videos/*.avi", "--csv").splitlines()))
     for line, answer, row in zip(text[1:], found, rows, strict=True):
@@ -65,7 +65,7 @@ def test_timeline_and_annotated_video(videos):
     assert (videos / "out.mp4").stat().st_size > 1000
     rows = list(csv.DictReader(predict(videos, "--input", "videos/a.avi", "--timeline", "--csv").splitlines()))
     assert [row["end"] for row in rows][-1] == "1.640"
-    predict(videos, "--input", "videos/a.avi", "--output", "out.mp4")  # replaces its own
+    predict(videos, "--input", "videos/a.avi", "--output", "out.mp4", "--overwrite")
 
 
 def test_a_reader_that_ends(videos):
@@ -95,7 +95,7 @@ def test_a_reader_that_ends(videos):
         ("--input videos --window 2", "--window: must go with --timeline, a camera or a stream"),
         ("--input videos --timeline --views 2", "--views: must be 1 for windows of a video, got 2"),
         ("--input videos --output o.mp4", "--output: must go with one video, found 3 by --input"),
-        ("--input videos/a.avi --output o.avi", "--output: must be a file that ends in .mp4, got o.avi"),
+        ("--input videos/a.avi --output o.avi", "--output: must end in .mp4, got o.avi"),
         ("--input videos/a.avi --max_seconds 3", "--max_seconds: must go with a camera or stream"),
         ("--input 0 --csv", "--csv: must go with video files"),
         ("--input 0 videos", "--input: a camera or stream must be the only input, got 0 among 2"),

@@ -1,6 +1,5 @@
 """Files that name other files are not opened as videos, and file names are never taken for URLs or patterns."""
 
-import os
 import struct
 
 import cv2
@@ -11,7 +10,6 @@ from utils.video import containers
 from utils.video.video import VideoError, read_clip
 
 SIZE = {"sequence_length": 4, "frame_height": 32, "frame_width": 32}
-OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 CODECS = {".avi": "MJPG", ".mp4": "mp4v"}
 
 
@@ -61,7 +59,7 @@ def test_a_script_is_not_opened_as_a_video(tmp_path, monkeypatch, script, suffix
     if checks == "both":
         reason = "is a text file, such as a playlist, not a video"
     else:
-        monkeypatch.setattr("utils.video.video.is_text", lambda path: False)
+        monkeypatch.setattr("utils.video.containers.is_text", lambda path: False)
         reason = "cannot be opened as a video"
     with pytest.raises(VideoError) as raised:
         read_clip(path, **SIZE)
@@ -73,8 +71,8 @@ def test_without_the_checks_a_script_would_be_opened(tmp_path, monkeypatch):
     path = tmp_path / "script.mp4"
     path.write_text("ffconcat version 1.0\nfile 'secret.avi'\n")
     write_video(tmp_path / "secret.avi")
-    monkeypatch.setattr("utils.video.video.is_text", lambda path: False)
-    monkeypatch.setattr(containers, "RESTRICTIONS", {"safe": "1"})
+    monkeypatch.setattr("utils.video.containers.is_text", lambda path: False)
+    monkeypatch.setitem(containers.OPENING, "options", {"safe": "1"})
     assert read_clip(path, **SIZE).mean() > 190
 
 
@@ -146,23 +144,8 @@ def test_frames_of_another_file_in_an_mp4(tmp_path, monkeypatch):
     with pytest.raises(VideoError):
         read_clip(hostile, **SIZE)
     # The file works where FFmpeg is told to follow the reference.
-    monkeypatch.setenv(OPTIONS, "enable_drefs;1")
+    monkeypatch.setitem(containers.OPENING["options"], "enable_drefs", "1")
     assert read_clip(hostile, **SIZE).mean() > 190
-
-
-def test_options_of_the_user_are_kept(tmp_path, monkeypatch):
-    """A user's options for FFmpeg would be lost, or would lift the restriction of formats."""
-    path = write_video(tmp_path / "a.avi", level=40)
-    monkeypatch.setenv(OPTIONS, "format_whitelist;concat,avi|probesize;100000")
-    with containers.restricted_opencv():
-        inside = os.environ[OPTIONS]
-    assert inside.startswith("format_whitelist;concat,avi|probesize;100000|")
-    assert inside.endswith(f"|protocol_whitelist;file|format_whitelist;{','.join(containers.FORMATS)}")
-    assert os.environ[OPTIONS] == "format_whitelist;concat,avi|probesize;100000"
-    assert read_clip(path, **SIZE).mean() == pytest.approx(40, abs=3)
-    monkeypatch.delenv(OPTIONS)
-    read_clip(path, **SIZE)
-    assert OPTIONS not in os.environ
 
 
 @pytest.mark.parametrize("suffix", CODECS)

@@ -5,7 +5,9 @@ import os
 import pytest
 
 from utils.base.errors import UserError
-from utils.video.discovery import LEAVES, FoundVideo, find_videos
+from utils.video.discovery import LEAVES, FoundVideo, find_videos, videos_below
+
+NO_VIDEOS = "is a class folder without videos"
 
 
 def make_files(folder, *paths):
@@ -38,7 +40,7 @@ def test_published_layouts(tmp_path):
 def test_other_files_are_ignored(tmp_path):
     """Thumbnails and text files would fill the list of skipped videos."""
     make_files(tmp_path, "a/1.avi", "a/Thumbs.db", "a/._1.avi", "a/.cache/2.avi", "a/readme.txt", ".git/3.avi", "b/no")
-    assert find_videos(tmp_path) == [FoundVideo("a/1.avi")]
+    assert find_videos(tmp_path) == [FoundVideo("a/1.avi"), FoundVideo("b", NO_VIDEOS)]
 
 
 def test_videos_are_sorted_by_path(tmp_path):
@@ -130,3 +132,79 @@ def test_a_folder_that_cannot_be_listed(tmp_path, monkeypatch):
     assert find_videos(tmp_path)[1] == FoundVideo("b", "is a folder that cannot be listed: Permission denied")
     with pytest.raises(UserError, match=r"--input_path: .*/b cannot be listed: Permission denied"):
         find_videos(tmp_path / "b")
+
+
+def test_suffixes_and_first_bytes(tmp_path):
+    """Recordings of cameras and broadcasters would be missing without a word."""
+    names = ["1.mxf", "2.M2V", "3.dv", "4.f4v", "5.3g2", "6.ps", "7.mod", "8.tod", "9.qt", "a.mpe", "b.m2t", "c.rmvb"]
+    make_files(tmp_path, *(f"a/{name}" for name in names))
+    heads = {
+        "d": b"\0\0\0\x20ftypisom",
+        "e.bin": b"RIFF\0\0\0\0AVI LIST",
+        "f.part": b"\x1aE\xdf\xa3",
+        "g.rec": b"G" * 200,
+    }
+    for name, head in heads.items():
+        (tmp_path / "a" / name).write_bytes(head)
+    (tmp_path / "a" / "sound.wav").write_bytes(b"RIFF\0\0\0\0WAVE")
+    assert paths_found(tmp_path) == [f"a/{name}" for name in [*names, *heads]]
+
+
+def test_classes_without_videos_are_reported(tmp_path):
+    """A class would be missing, and only the number of classes would say so."""
+    make_files(
+        tmp_path, "a/1.avi", "b/notes.txt", "c/x/y/notes.txt", "d/1.jpg", "d/2.jpg", "e/album/me.png", "e/album/you.png"
+    )
+    problems = {video.path: video.problem for video in find_videos(tmp_path)}
+    assert problems == {
+        "a/1.avi": None,
+        "b": NO_VIDEOS,
+        "c": NO_VIDEOS,
+        "d": "holds 2 pictures; the frames of a clip need a folder of their own below the class",
+        "e/album": "holds 2 pictures that are not numbered as the frames of one clip",
+    }
+
+
+def test_folders_of_numbered_pictures_are_clips(tmp_path):
+    """Data sets that are distributed as frames, such as Jester and Something-Something, could not be read."""
+    make_files(tmp_path, *(f"a/17/{number:05}.jpg" for number in range(1, 4)), "a/x.avi", "a/cover.jpg")
+    make_files(
+        tmp_path, *(f"b/c1/{kind}_{number}.png" for kind in ("img", "flow_x", "flow_y") for number in (8, 9, 10))
+    )
+    assert find_videos(tmp_path) == [FoundVideo("a/17"), FoundVideo("a/x.avi"), FoundVideo("b/c1")]
+    assert [video.path for video in videos_below(tmp_path / "b")] == [str(tmp_path / "b/c1")]
+    assert [video.path for video in videos_below(tmp_path / "b/c1")] == [str(tmp_path / "b/c1")]
+
+
+def test_folders_of_sets(tmp_path):
+    """The classes would be test, train and val."""
+    make_files(tmp_path, "train/run/1.avi", "train/run/2.avi", "Val/run/3.avi", "test/run/1.avi", "test/walk/x/4.avi")
+    found = {video.path: video.below for video in find_videos(tmp_path)}
+    assert found == {
+        "run/Val/3.avi": "Val/run/3.avi",
+        "run/test/1.avi": "test/run/1.avi",
+        "run/train/1.avi": "train/run/1.avi",
+        "run/train/2.avi": "train/run/2.avi",
+        "walk/test/x/4.avi": "test/walk/x/4.avi",
+    }
+
+
+def test_classes_that_are_named_like_sets(tmp_path):
+    """Classes called test and train, such as of people who train, would be taken for sets."""
+    make_files(tmp_path, "train/1.avi", "test/2.avi")
+    assert paths_found(tmp_path) == ["test/2.avi", "train/1.avi"]
+    make_files(tmp_path, "jump/3.avi", "train/run/4.avi", "test/run/5.avi")
+    assert paths_found(tmp_path) == ["jump/3.avi", "test/2.avi", "test/run/5.avi", "train/1.avi", "train/run/4.avi"]
+
+
+def test_unicode_forms_of_a_class_are_one_class(tmp_path):
+    """A data set that was unpacked on two systems would have each accented class twice."""
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    make_files(tmp_path, f"{composed}/1.avi", f"{decomposed}/1.avi", f"{decomposed}/2.avi")
+    first, twin, other = find_videos(tmp_path)
+    assert (first, other) == (
+        FoundVideo(f"{composed}/1.avi", None, f"{decomposed}/1.avi"),
+        FoundVideo(f"{composed}/2.avi", None, f"{decomposed}/2.avi"),
+    )
+    assert (twin.path, twin.below) == (f"{composed}/1.avi", f"{composed}/1.avi")
+    assert twin.problem.startswith("has the path of another video")

@@ -1,6 +1,5 @@
 """What a folder of an earlier or unfinished extraction holds is kept, continued or refused, never mixed up."""
 
-import json
 import shutil
 
 import numpy as np
@@ -13,7 +12,6 @@ from utils.base.locks import exclusive_lock
 from utils.video.dataset_report import DatasetReport
 from utils.video.discovery import LEAVES
 from utils.video.extract import extract
-from utils.video.extraction_state import ADDED_SETTINGS
 
 
 def test_complete_arrays_are_kept(videos, tmp_path, capsys):
@@ -70,18 +68,6 @@ def test_links_out_of_the_input_folder(videos, tmp_path):
         extract(inside, out, follow_links=True, **ONE_WORKER)
     extract(inside, out, follow_links=True, overwrite=True, **ONE_WORKER)
     assert np.load(out / "video_file_paths.npy").tolist() == ["a/link.avi", "a/own.avi", "b/other.avi"]
-
-
-def test_a_run_of_an_earlier_version_is_continued(videos, tmp_path, capsys):
-    """Data sets written before a setting existed would have to be extracted again."""
-    extract(videos, tmp_path / "out", **SMALL)
-    path = tmp_path / "out" / "extraction.json"
-    record = json.loads(path.read_text())
-    for name in ADDED_SETTINGS:
-        del record["settings"][name]
-    path.write_text(json.dumps(record))
-    extract(videos, tmp_path / "out", **SMALL)
-    assert "is complete already" in capsys.readouterr().err
 
 
 def test_arrays_from_elsewhere_are_not_replaced(videos, tmp_path):

@@ -1,7 +1,6 @@
 """Clips equal evenly spaced frames of a plain sequential decode, even if the header is wrong."""
 
 import os
-import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -10,14 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.utils.video.small_videos import claim_frames
 from utils.video.video import (
     VideoError,
     frame_numbers,
-    held_indices,
     read_clip,
     read_clip_and_info,
-    repeated_indices,
     sampled_indices,
+    stored_frame,
 )
 
 ROOT = Path(__file__).parents[3]
@@ -49,16 +48,6 @@ def write_video(path, frame_count, height=36, width=48, codec="MJPG"):
         frame[:, : width // 4] = (0, 0, 255)
         writer.write(frame)
     writer.release()
-    return path
-
-
-def claim_frames(path, claimed):
-    """Overwrite the frame counts in the two headers of an AVI file."""
-    data = bytearray(path.read_bytes())
-    main, stream = data.index(b"avih"), data.index(b"strh")
-    struct.pack_into("<I", data, main + 8 + 16, claimed)
-    struct.pack_into("<I", data, stream + 8 + 32, claimed)
-    path.write_bytes(data)
     return path
 
 
@@ -95,9 +84,6 @@ def test_sampled_indices_of_too_short_a_video():
 )
 def test_frames_of_short_videos(frame_count, repeated, held):
     """Short videos would be filled up otherwise than documented, or with frames that do not exist."""
-    for indices, expected in ((repeated_indices, repeated), (held_indices, held)):
-        assert indices(frame_count, 7).dtype == np.int64
-        assert indices(frame_count, 7).tolist() == expected
     assert frame_numbers(frame_count, 7, "repeat").tolist() == repeated
     assert frame_numbers(frame_count, 7, "hold").tolist() == held
     with pytest.raises(VideoError, match=rf"^has {frame_count} frames?, fewer than the 7 wanted$"):
@@ -144,31 +130,8 @@ def test_real_clips_equal_a_plain_sequential_decode(shared_data):
     paths = [sorted((shared_data / folder).iterdir())[0] for folder in folders]
     for path in (*paths, *sorted((shared_data / "clips" / "ucf101").iterdir())):
         frame_count = len(plain_decode(path))
-        clip = read_clip(path, sequence_length=16, frame_height=112, frame_width=96)
-        np.testing.assert_array_equal(clip, plain_clip(path, frame_count, 16, 112, 96), err_msg=str(path))
-
-
-def test_header_that_overstates_beyond_a_wanted_frame(tmp_path):
-    """A truncated video would be skipped, although its remaining frames suffice for a clip."""
-    path = claim_frames(write_video(tmp_path / "a.avi", 20), 80)
-    assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) == 80
-    clip = read_clip(path, sequence_length=4, frame_height=36, frame_width=48)
-    np.testing.assert_array_equal(clip, plain_clip(path, 20, 4, 36, 48))
-
-
-def test_header_that_overstates_beyond_the_last_sampled_frame_is_used(tmp_path):
-    """Extracting HMDB51, whose headers state one frame too many, would take twice as long."""
-    path = claim_frames(write_video(tmp_path / "a.avi", 23), 24)
-    clip = read_clip(path, sequence_length=4, frame_height=36, frame_width=48)
-    np.testing.assert_array_equal(clip, plain_clip(path, 24, 4, 36, 48))
-
-
-@pytest.mark.parametrize("claimed", [0, 1, 3])
-def test_frames_are_counted_if_the_header_states_too_few(tmp_path, claimed):
-    """A good video with a wrong header would be skipped."""
-    path = claim_frames(write_video(tmp_path / "a.avi", 20), claimed)
-    clip = read_clip(path, sequence_length=4, frame_height=36, frame_width=48)
-    np.testing.assert_array_equal(clip, plain_clip(path, 20, 4, 36, 48))
+        clip = read_clip(path, sequence_length=16, frame_height=144, frame_width=160)
+        np.testing.assert_array_equal(clip, plain_clip(path, frame_count, 16, 144, 160), err_msg=str(path))
 
 
 def bad_files(folder):
@@ -192,7 +155,7 @@ def bad_files(folder):
         text: "is a text file, such as a playlist, not a video",
         header_alone: "cannot be opened as a video",
         folder / "empty.avi": "is empty",
-        folder / "folder.avi": "is not a regular file",
+        folder / "folder.avi": "is a folder, but not of pictures that are numbered as the frames of one clip",
         folder / "pipe.avi": "is not a regular file",
         folder / "dangling.avi": "cannot be reached: No such file or directory",
         folder / "loop.avi": "cannot be reached: Too many levels of symbolic links",
@@ -221,3 +184,18 @@ def test_damaged_files_say_nothing_on_stderr(shared_data):
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
     )
     assert (done.stdout, done.stderr) == ("(16, 24, 24, 3)\n", "")
+
+
+def test_strong_shrinking_averages_areas():
+    """A video of high resolution would flicker with details that are lost at its size, unlike the same one in low."""
+    fine = np.random.default_rng(0).integers(0, 256, (240, 320, 3)).astype(np.uint8)
+    blocks = fine.reshape(24, 10, 32, 10, 3).mean(axis=(1, 3))
+    assert np.abs(stored_frame(fine, height=24, width=32)[..., ::-1] - blocks).max() <= 1
+    bilinear = cv2.cvtColor(cv2.resize(fine, (32, 24)), cv2.COLOR_BGR2RGB)
+    np.testing.assert_array_equal(stored_frame(fine, height=24, width=32, shrinking="bilinear"), bilinear)
+    for height, width in ((120, 160), (224, 224), (480, 200), (500, 640)):  # by a factor of at most 2, or enlarged
+        expected = cv2.cvtColor(cv2.resize(fine, (width, height)), cv2.COLOR_BGR2RGB)
+        np.testing.assert_array_equal(stored_frame(fine, height=height, width=width), expected)
+    flat = stored_frame(fine, height=480, width=32)  # one side is enlarged
+    columns = np.repeat(fine.reshape(240, 32, 10, 3).mean(axis=2), 2, axis=0)[..., ::-1]
+    assert np.abs(flat[1::4] - columns[1::4]).mean() < 20

@@ -1,4 +1,4 @@
-"""The time that the clips of an extraction span in their videos."""
+"""What the files of an extraction state about its clips: the time that they span, how their frames were shrunk."""
 
 import json
 from collections.abc import Collection
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.video.extraction_state import LOG
+from utils.video.extraction_state import LOG, RECORD
 
 FRAME_RATES = (1.0, 1000.0)  # headers with other rates are wrong
 
@@ -40,3 +40,12 @@ def clip_seconds(folder: Path, paths: Collection[str], stored_frames: int) -> di
         "upper_quartile": float(upper),
         "clips": len(spans),
     }
+
+
+def shrinking_of(folder: Path) -> str:
+    """Return how frames were shrunk for the arrays in `folder`, see `stored_frame`; "bilinear" if stage 1 did not."""
+    try:
+        shrinking = json.loads((folder / RECORD).read_bytes())["settings"]["shrinking"]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return "bilinear"
+    return "area" if shrinking == "area" else "bilinear"

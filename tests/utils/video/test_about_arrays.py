@@ -1,11 +1,12 @@
-"""The time that clips span, from the log of stage 1."""
+"""What the files of stage 1 state about clips."""
 
 import json
 
 import numpy as np
+import pytest
 
-from utils.video.durations import clip_seconds
-from utils.video.extraction_state import LOG
+from utils.video.about_arrays import clip_seconds, shrinking_of
+from utils.video.extraction_state import LOG, RECORD
 
 
 def write_log(folder, *videos):
@@ -38,3 +39,20 @@ def test_unknown_durations(tmp_path):
     assert clip_seconds(tmp_path, ["a/2.avi", "a/3.avi"], 16) is None
     (tmp_path / LOG).write_bytes(b"\xff\x00")
     assert clip_seconds(tmp_path, ["a/1.avi"], 16) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ('{"settings": {"shrinking": "area"}}', "area"),
+        ('{"settings": {"--frame_height": 224}}', "bilinear"),
+        ('{"settings": 1}', "bilinear"),
+        ("no JSON", "bilinear"),
+        (None, "bilinear"),
+    ],
+)
+def test_how_frames_were_shrunk(tmp_path, content, found):
+    """A model would be applied to frames that were shrunk otherwise than those of its training."""
+    if content is not None:
+        (tmp_path / RECORD).write_text(content)
+    assert shrinking_of(tmp_path) == found
