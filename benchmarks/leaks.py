@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils.base import argument_types, cli
 from utils.base.parser import ArgumentParser
+from utils.data.clips import class_of
 
 
 def encoded(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -64,7 +65,7 @@ def plant(folder: Path, path: str, *, seed: list[int]) -> None:
     while (read := capture.read())[0]:
         frames.append(read[1])
     for kind, change in KINDS.items():
-        target = folder / path.split("/")[0] / kind / f"{Path(path).stem}.mp4"
+        target = folder / class_of(path) / kind / f"{Path(path).stem}.mp4"
         write_video(target, change(np.stack(frames), np.random.default_rng(seed)))
 
 

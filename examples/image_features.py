@@ -105,5 +105,4 @@ def view_images(
     view = view_of(row, number, options)
     stored, stored_row = dataset.locate(row)
     shown = window_frames(stored.shape[1], clip_frames, view)
-    middles = (np.arange(frames) * 2 + 1) * clip_frames // (2 * frames)
-    return render(stored.read(stored_row, shown[middles]), view, height=side, width=side)
+    return render(stored.read(stored_row, shown[window_frames(clip_frames, frames)]), view, height=side, width=side)

@@ -61,8 +61,8 @@ def main() -> None:
     made = (args.output_path, cross_fitted_path(args.output_path))
     check_scores(args, [("--output_path", path) for path in made])
     from examples.image_features import efficientnet_lite0, efficientnet_lite0_cost, view_features
-    from utils.data.loading import load
     from utils.runs.cost import cost_of_weights, stated_cost
+    from utils.runs.loading import load
     from utils.training.exchange import read_features
     from utils.training.question import Question
 

@@ -10,14 +10,14 @@ from tests.utils.experiments.test_grid import make_experiment
 from utils.base.options import DataOptions, DistillationOptions, TrainingOptions, ViewOptions
 from utils.data.clip_hashes import hashes_of_all
 from utils.data.clips import open_clips, with_unlabelled
-from utils.data.loading import SplitDataset
 from utils.data.protocols import make_split
 from utils.evaluation.testing import with_seen_unlabelled
 from utils.experiments.grid import make_grid
+from utils.runs.identity import settings_of
+from utils.runs.loading import SplitDataset
 from utils.runs.record import make_record
 from utils.training import stages
 from utils.training.question import Question
-from utils.training.state import settings_of
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from tests.scripts import eager_functions
 from tests.scripts import run_script as run
 from utils.base.files import write_json
 from utils.base.options import DataOptions, ViewOptions
-from utils.data.loading import load
 from utils.evaluation import experiment_page, figures
 from utils.evaluation.tables import percent_with_interval
 from utils.runs.files import experiment_outputs
+from utils.runs.loading import load
 from utils.training.question import Question
 
 pytestmark = pytest.mark.usefixtures("eager")  # `make demo` in test_documented_commands.py runs with graphs

@@ -53,7 +53,7 @@ def output_report(text: str) -> Path:
 def main() -> None:
     args = parse_arguments()
     check_leaks(args)
-    from utils.data.loading import split_of  # loads scikit-learn
+    from utils.runs.loading import split_of  # loads scikit-learn
 
     data = options_of(DataOptions, args)
     dataset = with_unlabelled(open_clips(data.data, data.annotations, data.paths), args.unlabelled)

@@ -15,8 +15,8 @@ from utils.base.files import read_json, write_json
 from utils.base.options import DataOptions, ViewOptions
 from utils.data.clips import open_clips
 from utils.data.labels import few_labels
-from utils.data.loading import SplitDataset, load, split_of
 from utils.runs.cost import cost_of_weights, stated_cost
+from utils.runs.loading import SplitDataset, load, split_of
 from utils.training.exchange import read_scores
 from utils.training.question import Question
 

@@ -16,8 +16,8 @@ from tests.scripts import run_script
 from utils.base.errors import UserError
 from utils.base.files import write_json
 from utils.base.options import DataOptions, ViewOptions
-from utils.data.loading import load
 from utils.runs.cost import cost_of_weights, stated_cost
+from utils.runs.loading import load
 from utils.training import exchange
 from utils.training.question import Question
 

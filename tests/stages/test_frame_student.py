@@ -68,12 +68,12 @@ def test_a_resumed_training_equals_an_uninterrupted_one(data, tmp_path, capsys):
             train(data, tmp_path, "cut.keras", **settings | other)
     resumed, whole = (train(data, tmp_path, name, **settings) for name in ("cut.keras", "whole.h5"))
     np.testing.assert_array_equal(without_times(resumed.history), without_times(whole.history))
-    one, other = (load_recognizer(trained.output_path, argument="").model for trained in (resumed, whole))
+    one, other = (load_recognizer(trained.model, argument="").model for trained in (resumed, whole))
     for found, expected in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(found, expected)
     assert "stay as drawn" not in capsys.readouterr().out
     assert whole.record.arguments.mixing == "shift"
-    results = evaluation.evaluate(data, [whole.output_path])["recognizers"][0]
+    results = evaluation.evaluate(data, [whole.model])["recognizers"][0]
     assert results["multiply_accumulates"] > 0
     assert results["parameters"] == one.count_params()
 
@@ -98,7 +98,7 @@ def test_pretrained_weights_are_the_start_of_training(data, tmp_path):
     training = {"learning_rate": 1e-6, "backbone_rate": 0.1, "epochs": 2, "max_minutes": 1e-9}
     trained = train(data, tmp_path, training=training, **settings)
     assert trained.record.student_weights == file_fingerprint(file)
-    backbone = load_recognizer(trained.output_path, argument="").model.get_layer("backbone")
+    backbone = load_recognizer(trained.model, argument="").model.get_layer("backbone")
     for found, expected in zip(normalisation_layers(backbone), normalisation_layers(network), strict=True):
         for one, other in zip(found.get_weights(), expected.get_weights()):
             np.testing.assert_array_equal(one, other)

@@ -21,8 +21,8 @@ from utils.base.options import (
     ViewOptions,
 )
 from utils.data.batches import clip_reader
-from utils.data.loading import load
 from utils.networks.recognizer import load_recognizer
+from utils.runs.loading import load
 from utils.training import stages
 from utils.training.probe_start import ProbeStart, keep_better, start_from_probe
 
@@ -55,7 +55,7 @@ def train(data, folder, name, *, training=None, **distillation):
 def validation_logits(trained, data):
     loaded = load(data, INPUT)
     rows = loaded.split.validation
-    model = load_recognizer(trained.output_path, argument="").model
+    model = load_recognizer(trained.model, argument="").model
     clips = loaded.dataset.view_zero(rows, INPUT)
     return np.asarray(model.predict_on_batch(clips), np.float64), loaded.dataset.labels[rows]
 
@@ -108,7 +108,7 @@ def test_a_frozen_backbone_keeps_its_weights(alpha, data, tmp_path):
     trained = train(data, tmp_path, "frozen.keras", alpha=alpha, freeze_backbone=True, **settings)
     expected = build_efficientnet_lite0((32, 32, 3))
     expected.load_weights(tmp_path / "lite0.weights.h5")
-    model = load_recognizer(trained.output_path, argument="").model
+    model = load_recognizer(trained.model, argument="").model
     for found, array in zip(model.get_layer("backbone").get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_array_equal(found, array)
     logits, labels = validation_logits(trained, data)

@@ -123,7 +123,7 @@ def test_what_the_first_model_has_seen_is_unknown_without_its_record(workplace, 
         (tmp_path / name).symlink_to(workplace / name)
     (tmp_path / "found.keras").write_bytes((workplace / "two.keras").read_bytes())
     printed = train(tmp_path, "two", "--initial_weights", "found.keras", "--output_path", "first.keras")
-    reason = "found.keras, from which its training started, has no record"
+    reason = "found.keras, from which its training started, has no record (found.json)"
     assert f"note: it is unknown which test clips the model has seen: {reason}.\n" in printed
     arguments = ["--initial_weights", "first.keras", "--split", "like:first.keras", "--output_path", "second.keras"]
     train(tmp_path, "three", *arguments)

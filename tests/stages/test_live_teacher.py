@@ -20,9 +20,9 @@ from utils.base.options import (
 )
 from utils.data.batches import clip_reader, training_batches
 from utils.data.clips import open_clips
-from utils.data.loading import SplitDataset
 from utils.data.protocols import make_split
 from utils.networks.recognizer import save_model
+from utils.runs.loading import SplitDataset
 from utils.training import stages
 from utils.training import teacher as teacher_module
 from utils.training.question import Question

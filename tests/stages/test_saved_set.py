@@ -24,9 +24,9 @@ from utils.base.options import (
     TrainingOptions,
     ViewOptions,
 )
-from utils.data.loading import SplitDataset
 from utils.evaluation import run as evaluation
 from utils.networks.recognizer import load_recognizer
+from utils.runs.loading import SplitDataset
 from utils.training import stages
 from utils.training.state import Ending, TrainingState
 
@@ -238,4 +238,4 @@ def test_a_training_that_ends_with_nan(make_arrays, tmp_path, capsys, keep_going
         *("net.keras", "net.json", "net.npy", "net.csv", "net.md", "net.png", "net.log")
     }
     with pytest.raises(UserError, match=r"^--recognizer: .*net\.keras must be a complete Keras model, .* NaN or inf"):
-        evaluation.evaluate(settings["data"], [trained.output_path])
+        evaluation.evaluate(settings["data"], [trained.model])

@@ -74,7 +74,7 @@ def test_few_labels_do_not_change_the_split(data, tmp_path, fitted):
     trained = train(data, tmp_path, "few", DistillationOptions(alpha=1.0, labels_per_class=2), batch_size=2)
     assert np.bincount(fitted["labels"][fitted["split"].train]).tolist() == [2, 2, 2]
     assert len(trained.record.split.rows.train) == 18 == fitted["epoch_clips"]
-    results = evaluation.evaluate(data, [trained.output_path])  # data.split is "auto", as in the record
+    results = evaluation.evaluate(data, [trained.model])  # data.split is "auto", as in the record
     assert results["recognizers"][0]["clips"] == 6
     assert results["recognizers"][0]["split"] == "group, seed 0"
 
@@ -126,6 +126,6 @@ def test_a_resumed_training_equals_an_uninterrupted_one(data, inputs, tmp_path):
     names = [name for name in whole.history.dtype.names if name not in TIMING_FIELDS]
     np.testing.assert_array_equal(resumed.history[names], whole.history[names])
     assert whole.record.kept_epoch == resumed.record.kept_epoch == 2
-    one, other = (load_recognizer(trained.output_path, argument="").model for trained in (resumed, whole))
+    one, other = (load_recognizer(trained.model, argument="").model for trained in (resumed, whole))
     for found, expected in zip(one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(found, expected)

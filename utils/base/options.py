@@ -1,7 +1,6 @@
 """The settings of the stages: each field states name, default, help and type of the argument that sets it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from models import BACKBONES, LITE0, MIXINGS, STUDENTS
@@ -46,15 +45,9 @@ SHORT_VIDEOS = ("skip", "repeat", "hold")  # what to do with videos of fewer fra
 SCHEDULER = "Dask scheduler whose workers do this, e.g. tcp://host:8786, or local to start one"
 TRAINED_TEACHERS = ("scratch", "sports1m")  # of reproduce.py
 
-# Metadata of fields that are not part of the key of a trained network, see `weight_settings`:
+# Metadata of fields that are not part of the key of a trained model, see utils/runs/identity.py:
 NO_EFFECT = {"keyed": False}  # trained weights do not depend on it
 BY_CONTENT = {"keyed": False}  # a file, which is identified by its content instead of its path
-
-
-def weight_settings(groups: Sequence) -> dict[str, object]:
-    """Return the settings on which trained weights depend, by name: the keyed fields of the dataclasses `groups`."""
-    keyed = [(group, part.name) for group in groups for part in fields(group) if part.metadata.get("keyed", True)]
-    return {name: getattr(group, name) for group, name in keyed}
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,9 @@ Sha256 = Annotated[str, rule(re.compile(r"[0-9a-f]{64}", re.ASCII).fullmatch, "6
 Count = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
 NonNegative = Annotated[float, pydantic.Field(ge=0)]
 Positive = Annotated[int, pydantic.Field(ge=1, lt=2**31)]
+Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+Name = Annotated[str, pydantic.Field(min_length=1)]
+Seed = Annotated[int, pydantic.Field(ge=0, lt=2**32)]
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 

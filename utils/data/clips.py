@@ -107,6 +107,12 @@ class ClipDataset:
         """Number of clips with and without labels, N + M."""
         return len(self) + len(self.unlabelled_rows)
 
+    def clip_names(self, rows: np.ndarray) -> list[str]:
+        """Return a name for each labelled clip, also among other arrays: its path; without paths, digest and row."""
+        if self.paths is not None:
+            return self.paths[rows].tolist()
+        return [f"{self.frames.content} {row}" for row in rows]
+
     def locate(self, row: int) -> tuple[FrameFile, int]:
         """Return the file that holds the clip `row`, and the number of its row there."""
         for part in (self, *self.unlabelled):
@@ -220,11 +226,16 @@ def read_paths(path: str | os.PathLike, frames: FrameFile, argument: str) -> np.
     return names
 
 
+def class_of(path: str) -> str:
+    """Return the class of a clip, the first folder of its path."""
+    return path.partition("/")[0]
+
+
 def class_names_of(labels: np.ndarray, paths: np.ndarray, source: str | os.PathLike) -> tuple[str, ...]:
     """Return the first part of each path by label. Raises UserError unless labels and names correspond one to one."""
     folders = defaultdict(set)
     for label, path in zip(labels.tolist(), paths.tolist()):
-        folders[label].add(path.split("/", 1)[0])
+        folders[label].add(class_of(path))
     names = []
     for label in sorted(folders):
         found = sorted(folders[label])

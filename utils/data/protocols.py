@@ -18,6 +18,7 @@ groups are known and the protocol is not random, otherwise of single clips.
 import functools
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,6 @@ import numpy as np
 from utils.base.errors import UserError
 from utils.base.options import PROTOCOLS
 from utils.base.text import counted
-from utils.data.earlier_split import sets_like_model
 from utils.data.groups import Groups, groups_or_reason
 from utils.data.split_lists import SETS, are_in_set_folders, sets_by_folders, sets_by_list, sets_by_official_lists
 from utils.data.stratify import group_folds, part_of_clips, part_of_groups
@@ -63,12 +63,13 @@ def make_split(
     split_seed: int = 0,
     group_pattern: str | None = None,
     split_dir: str | os.PathLike | None = None,
+    known: Mapping[str, str] | None = None,
 ) -> Split:
     """Split clips into training, validation and test sets. Equal arguments give equal sets in every process.
 
     labels: int (N,), indices into `class_names`. paths: unicode (N,), "class/.../name.avi", or None if unknown.
     protocol: one of the protocols above. group_pattern: a regular expression that captures the group of a clip in its
-    path. split_dir: the folder of the official lists.
+    path. split_dir: the folder of the official lists. known: for like:MODEL, the set of each clip of MODEL by its path.
 
     Raises UserError if arguments contradict each other or the clip names, or if a class has too few clips or groups.
     """
@@ -97,7 +98,7 @@ def make_split(
     elif kind == "folders":
         sets, notes = sets_by_folders(paths)
     elif kind == "like":
-        sets, notes = sets_like_model(paths, argument, keys)
+        sets, notes = _sets_like_model(paths, argument, known, keys)
         if (new := sets == "").any():
             divided = carve(carve(np.where(new, "train", ""), "test"), "validation")
             sets[new] = divided[new]
@@ -202,6 +203,28 @@ def _sets_by_groups(
                 f"but leaves {left} of class {class_names[label]}; --split random splits single clips"
             )
     return np.where(test, "test", "train"), notes
+
+
+def _sets_like_model(
+    paths: np.ndarray, model: str, known: Mapping[str, str], keys: np.ndarray | None
+) -> tuple[np.ndarray, list[str]]:
+    """Assign clips to the sets that they have in the split of a trained model.
+
+    keys: the group of each clip (N,), or None. A new clip follows the known clips of its group: into the test set if
+    they are all test clips, into validation or training if none is. A group on both sides, as after a split that was
+    not by groups, decides nothing. Returns "train", "validation", "test" or "" (to be divided) for each clip, and
+    notes. Raises UserError if none of the clips is known.
+    """
+    sets = np.array([known.get(path, "") for path in paths.tolist()], "U10")
+    new = sets == ""
+    if new.all():
+        raise UserError(f"--split like:{model} must know clips of --paths, but knows none; the first is {paths[0]}")
+    if keys is not None:
+        test, train, validation = (np.isin(keys, keys[sets == name]) for name in ("test", "train", "validation"))
+        sets[new & test & ~train & ~validation] = "test"
+        sets[new & ~test & validation & ~train] = "validation"
+        sets[new & ~test & train] = "train"
+    return sets, [f"{len(paths) - new.sum()} of {len(paths)} clips are in the sets of {model}, {new.sum()} are new."]
 
 
 def _notes_on_groups(sets: np.ndarray, groups: Groups | None, reason: str) -> list[str]:

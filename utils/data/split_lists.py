@@ -13,6 +13,7 @@ import numpy as np
 from utils.base.errors import UserError
 from utils.base.files import read_limited
 from utils.base.schemas import shown
+from utils.data.clips import class_of
 
 SETS = ("train", "validation", "test")
 SET_FOLDERS = {
@@ -85,7 +86,7 @@ def sets_by_list(paths: np.ndarray, file: str | os.PathLike) -> tuple[np.ndarray
         path = cells[0].replace("\\", "/").removeprefix("./")
         _add(table, path, path, cells[1], place)
     sets, notes = _assigned(paths.tolist(), table, paths, str(file))
-    unknown = {clip.partition("/")[0] for clip in table} - {path.partition("/")[0] for path in paths.tolist()}
+    unknown = set(map(class_of, table)) - set(map(class_of, paths.tolist()))
     if unknown:
         notes.append(f"Classes in {file} that are not in the arrays: {', '.join(sorted(unknown)[:5])}.")
     return sets, notes

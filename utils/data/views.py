@@ -75,6 +75,12 @@ def window_frames(stored_frames: int, frames: int, view: View = WHOLE) -> np.nda
     return start + (2 * np.arange(frames) + 1) * span // (2 * frames)
 
 
+def evenly_spaced(count: int, total: int) -> np.ndarray:
+    """Return up to `count` of the numbers 0 to `total` - 1, evenly spaced from 0: int64, ascending."""
+    count = min(count, total)
+    return np.arange(count) * total // max(count, 1)
+
+
 def render(clip: np.ndarray, view: View, *, height: int, width: int) -> np.ndarray:
     """Apply the crop, the flip and the colour change of a view to the frames that `window_frames` chose.
 

@@ -12,7 +12,7 @@ from utils.base.files import replaced_together
 from utils.data.clips import ClipDataset
 from utils.networks.recognizer import Recognizer
 from utils.runs.calibration import Calibration, calibration_note, fit_calibration
-from utils.runs.files import record_path
+from utils.runs.paths import record_path
 
 
 def calibration_of(model, dataset: ClipDataset, rows: np.ndarray, *, batch_size: int) -> Calibration | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from utils.base.drawing import Display, print_failure, rendered
 from utils.base.files import write_bytes
+from utils.data.views import evenly_spaced
 
 SHRUNK = 620  # CSS pixels; wider figures are scrolled on a narrow page, not shrunk
 WIDEST = 1152  # CSS pixels, the width of the page
@@ -68,7 +69,7 @@ def strip_of_frames(clip: np.ndarray, *, frames: int = 4, height: int = 96) -> t
 
     clip: uint8 RGB `(T, H, W, 3)`. height: in pixels; the width follows from the aspect ratio of the frames.
     """
-    chosen = np.linspace(0, len(clip) - 1, min(frames, len(clip))).round().astype(int)
+    chosen = evenly_spaced(frames, len(clip))
     width = max(1, min(4 * height, round(height * clip.shape[2] / clip.shape[1])))
     resized = [cv2.resize(clip[number], (width, height), interpolation=cv2.INTER_AREA) for number in chosen]
     strip = np.concatenate(resized, axis=1)

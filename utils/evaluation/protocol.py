@@ -12,7 +12,6 @@ from utils.data.clips import ClipDataset
 from utils.data.groups import Groups
 from utils.data.leak_report import short_form
 from utils.evaluation.pages import Table, table
-from utils.evaluation.recorded import training_command
 from utils.evaluation.tables import unique
 from utils.evaluation.testing import Predictions, described
 
@@ -89,7 +88,7 @@ def recognizer_terms(predictions: Predictions) -> list[tuple[str, list[str]]]:
         ("Fingerprint of the file (SHA-256)", [record.fingerprint]),
         ("Split of the training", [f"{described(split)}: {sizes}"]),
         ("Training", [f"epoch {record.kept_epoch} kept, {duration(record.seconds)}", ", ".join(seeds)]),
-        ("Training command", [training_command(recognizer) or "unknown, because the log of the training is missing"]),
+        ("Training command", [recognizer.run.command]),
         ("Versions in training", [", ".join(f"{name} {version}" for name, version in record.versions.items())]),
     ]
     if record.teachers:

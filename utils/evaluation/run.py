@@ -10,7 +10,6 @@ from utils.base.run_log import command_line
 from utils.data.clips import ClipDataset, open_clips
 from utils.data.groups import Groups, groups_or_reason
 from utils.data.leak_finder import LeakFinder
-from utils.data.loading import check_length, split_of
 from utils.evaluation import results as report
 from utils.evaluation.calibrating import calibrate_recorded, store_calibrations
 from utils.evaluation.evaluation_page import write_evaluation_page
@@ -23,6 +22,7 @@ from utils.networks.averaging import recorded_views
 from utils.networks.cost import milliseconds_per_clip
 from utils.networks.recognizer import load_recognizer
 from utils.runs.files import result_names
+from utils.runs.loading import check_length, split_of
 
 
 def evaluate(

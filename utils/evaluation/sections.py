@@ -12,7 +12,6 @@ from utils.evaluation.metrics import per_class
 from utils.evaluation.pages import Cell, Table, table
 from utils.evaluation.pictures import Picture
 from utils.evaluation.protocol import arguments_table, recognizer_terms
-from utils.evaluation.recorded import training_curves
 from utils.evaluation.reliability import ReliabilityDiagram
 from utils.evaluation.sheets import contact_sheets
 from utils.evaluation.tables import number_text, percent_with_interval, points, significance
@@ -202,8 +201,10 @@ def sheets(report: EvaluationReport) -> list:
 
 def training(report: EvaluationReport, number: int) -> dict:
     name, recognizer = report.names[number], report.predictions[number].recognizer
+    if recognizer.run is None:
+        return {"name": name, "figure": None, "reason": "no curves, because there is no record."}
     try:
-        curves = training_curves(recognizer, name)
+        curves = recognizer.run.curves(name)
     except UserError as error:
         return {"name": name, "figure": None, "reason": f"no curves, because {error}."}
     caption = f"Training of {name}: loss, and accuracy in %, by epoch"

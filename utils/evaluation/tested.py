@@ -7,14 +7,13 @@ import numpy as np
 from utils.base.devices import hardware, threads
 from utils.base.errors import UserError
 from utils.base.files import disk_error, plain, replaced_together
-from utils.base.schemas import read_checked
 from utils.data.clips import ClipDataset
 from utils.evaluation import metrics
 from utils.evaluation.testing import Predictions, described
 from utils.runs.card import write_card_or_note
 from utils.runs.cost import cost_of_weights
-from utils.runs.files import card_path, record_path
-from utils.runs.record import Record
+from utils.runs.paths import card_path, record_path
+from utils.runs.record import load_record
 from utils.runs.tested import RecordedTest, TestedClass
 
 
@@ -30,7 +29,7 @@ def store_test(predictions: Predictions, result: dict, dataset: ClipDataset, *, 
     if recognizer.is_exported or record is None or not is_test_of_record(predictions, dataset):
         return None
     try:
-        current = read_checked(path, Record)
+        current = load_record(recognizer.path, argument="--recognizer")
     except UserError as error:
         print(f"note: the result was not stored: {error}")
         return None

@@ -179,6 +179,8 @@ def leaks_of_test(
         report.refuse()
         if note:
             raise UserError(f"--fail_on_leak: {recognizer.path}: {note}")
+        if recognizer.record is not None:
+            clips.seen.refuse(f"--fail_on_leak: {recognizer.path} must be new to its test clips")
     return replace(report, notes=(*report.notes, note)) if note else report
 
 

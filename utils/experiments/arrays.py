@@ -8,7 +8,7 @@ import numpy as np
 from utils.base.errors import UserError
 from utils.base.options import DataOptions
 from utils.base.progress import progress
-from utils.data.clips import ClipDataset
+from utils.data.clips import ClipDataset, class_of
 from utils.video.discovery import find_videos
 from utils.video.extract import extract
 from utils.video.synthetic import render_dataset, synthetic_paths
@@ -72,11 +72,11 @@ def expected_clips(origin: ArrayOrigin, folder: Path) -> tuple[DataOptions, Clip
     else:
         videos = find_videos(origin.videos, follow_links=origin.follow_links)
         paths = [video.path for video in videos if video.problem is None]
-        names = sorted({path.partition("/")[0] for path in paths})
+        names = sorted({class_of(path) for path in paths})
         if len(names) < 2:
             found = f"only {names[0]}" if names else "none"
             raise UserError(
                 f"--videos: {origin.videos} must contain at least 2 class folders with videos, found {found}"
             )
-    class_names, labels = np.unique([path.partition("/")[0] for path in paths], return_inverse=True)
+    class_names, labels = np.unique([class_of(path) for path in paths], return_inverse=True)
     return extracted(folder), ClipDataset(None, labels.astype(np.int64), np.array(paths), tuple(class_names.tolist()))

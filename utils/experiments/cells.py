@@ -1,6 +1,5 @@
 """The cells of an experiment: single trainings, each in a folder whose name identifies all of its settings."""
 
-import hashlib
 import json
 import os
 import re
@@ -13,10 +12,9 @@ import pydantic
 
 from utils.base.errors import UserError
 from utils.base.files import write_json
-from utils.base.schemas import Count, NonNegative, Schema, read_checked
+from utils.base.schemas import Count, NonNegative, Schema, Share, read_checked
 from utils.networks.averaging import WHOLE_CLIP, AveragedViews
-
-Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+from utils.runs.identity import key_digest
 
 
 class TrainedSchema(Schema, extra="allow"):
@@ -98,7 +96,7 @@ class Cell:
 
     @cached_property
     def key(self) -> str:
-        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:12]
+        return key_digest(self.settings)
 
     @property
     def label(self) -> str:

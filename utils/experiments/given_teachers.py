@@ -22,7 +22,8 @@ from utils.networks.averaging import (
 from utils.networks.cost import cost_of_model
 from utils.networks.recognizer import load_recognizer
 from utils.runs.cost import Cost, stated_cost, total_cost
-from utils.training.score_files import open_scores, scores_fingerprint, scores_kind
+from utils.runs.identity import scores_fingerprint
+from utils.training.score_files import open_scores, scores_kind
 
 
 def parse_source(text: str) -> tuple[str, tuple[str, ...]]:

@@ -22,12 +22,10 @@ from utils.base.options import (
     TeacherOptions,
     TrainingOptions,
     ViewOptions,
-    weight_settings,
 )
 from utils.data import folds
 from utils.data.clips import ClipDataset, FrameFile, open_clips
 from utils.data.groups import groups_or_reason
-from utils.data.loading import split_of
 from utils.data.protocols import Split
 from utils.experiments.arrays import ArrayOrigin
 from utils.experiments.cells import Cell, Row
@@ -35,7 +33,8 @@ from utils.experiments.given_teachers import file_of_part, key_of_parts, parse_s
 from utils.networks.averaging import AveragedViews
 from utils.networks.sports1m import MD5, file_at_hand
 from utils.networks.student_builders import student_files, teacher_code
-from utils.training.state import VERSIONS
+from utils.runs.identity import VERSIONS, weight_settings
+from utils.runs.loading import split_of
 
 SYNTHETIC = ("classes", "subjects", "clips", "clutter", "noise", "jitter", "phase_spread")
 

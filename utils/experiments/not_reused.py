@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from utils.base.files import read_json
 from utils.experiments.cells import Cell
-from utils.training.question import differences
+from utils.runs.identity import differences
 
 
 def print_not_reused(cells: Iterable[Cell]) -> None:

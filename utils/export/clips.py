@@ -9,11 +9,11 @@ from utils.base.errors import UserError
 from utils.base.options import DataOptions
 from utils.data.clips import ClipDataset
 from utils.data.groups import groups_or_reason
-from utils.data.loading import check_length
-from utils.data.views import whole_view
+from utils.data.views import evenly_spaced, whole_view
 from utils.evaluation.intervals import Interval, accuracy_interval
 from utils.networks.averaging import recorded_views
 from utils.networks.recognizer import Recognizer
+from utils.runs.loading import check_length
 from utils.video.actions import ACTIONS, Look, render_clip
 
 BATCH = 4  # clips per call, more than one, so that a file with a dynamic batch is tested with it
@@ -65,7 +65,8 @@ def clips_of_data(recognizer: Recognizer, data: DataOptions, dataset: ClipDatase
     record = recognizer.record
     is_same = record is not None and record.arrays.has_clips_of(dataset)
     others = np.arange(len(dataset)) if record is not None else np.arange(1, len(dataset), 2)
-    rows = evenly(record.split.as_split().test if is_same else others, limit)
+    rows = record.split.as_split().test if is_same else others
+    rows = rows[evenly_spaced(limit, len(rows))]
 
     def read(numbers: np.ndarray) -> np.ndarray:
         return dataset.view_zero(rows[numbers], recognizer.input_shape)
@@ -93,7 +94,8 @@ def calibration_clips(
             f"--data: {data.data} must hold the clips that {recognizer.path} was trained on, as its record says which "
             "of them are training clips for --int8; found other clips"
         )
-    rows = evenly(np.arange(0, len(dataset), 2) if record is None else record.split.as_split().train, limit)
+    rows = np.arange(0, len(dataset), 2) if record is None else record.split.as_split().train
+    rows = rows[evenly_spaced(limit, len(rows))]
     count = 1 if record is None else record.arguments.views + 1
     options = recorded_views(count, record).options
 
@@ -103,8 +105,3 @@ def calibration_clips(
             yield dataset.view(np.array([row]), view, recognizer.input_shape, options)[0].astype(np.float32)
 
     return views
-
-
-def evenly(rows: np.ndarray, limit: int) -> np.ndarray:
-    """Return up to `limit` rows, evenly spaced, so that classes keep their shares in arrays sorted by class."""
-    return rows if len(rows) <= limit else rows[np.arange(limit) * len(rows) // limit]

@@ -9,11 +9,9 @@ import pydantic
 from utils.base.errors import UserError
 from utils.base.files import digest, file_fingerprint, read_json
 from utils.base.formats import EXPORTED_SUFFIXES, FORMATS, QUANTISED
-from utils.base.schemas import NonNegative, Positive, Schema, Sha256, read_checked
-from utils.runs.clips import Name
+from utils.base.schemas import Name, NonNegative, Positive, Schema, Sha256, Share, read_checked
 from utils.runs.cost import Cost
 from utils.runs.record import ClassNames, ClipSeconds, Input, Record
-from utils.runs.tested import Share
 
 FORMAT = 1  # incremented with each new field, so that older versions of the project say that a record is newer
 KIND = "export"

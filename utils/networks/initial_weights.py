@@ -6,11 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.base.errors import UserError
-from utils.base.files import file_fingerprint
-from utils.data.clips import ClipDataset
-from utils.data.earlier_split import sets_of_model
 from utils.networks.recognizer import Recognizer, load_recognizer
-from utils.runs.record import read_record
 
 ARGUMENT = "--initial_weights"
 CLASSIFIER = 2  # the last variables of a network: kernel (D, C) and bias (C,) of its classifier
@@ -40,36 +36,6 @@ def set_initial_weights(model, path: Path, class_names: Sequence[str]) -> None:
         merged[..., here] = np.asarray(value)[..., there]
         variable.assign(merged)
     print(f"initial weights from {path}: {_summary(class_names, known, kept)}")
-
-
-def unknown_test_clips(path: Path, dataset: ClipDataset, test_rows: np.ndarray) -> str | None:
-    """Return why the trained network `path` may have seen test clips, or None if it is known to have seen none.
-
-    Clips are compared by path, so that the network may have been trained on other arrays. What is unknown of the
-    network that it started from itself is unknown here too. Raises UserError if it has seen one of `test_rows`.
-    """
-    record = read_record(path, file_fingerprint, argument=ARGUMENT)
-    if record is None:
-        return f"{path.name}, from which its training started, has no record"
-    if dataset.paths is None:
-        if not record.arrays.has_clips_of(dataset):
-            return f"{path.name}, from which its training started, was trained on other arrays"
-        seen = record.split.as_split()
-        found = np.intersect1d(test_rows, np.concatenate([seen.train, seen.validation]))
-    else:
-        try:
-            sets = sets_of_model(path, argument=ARGUMENT)
-        except UserError:
-            return f"the clips of {path.name}, from which its training started, are no longer known"
-        if not set(dataset.paths.tolist()) & set(sets):
-            return f"{path.name}, from which its training started, was trained on other arrays"
-        found = [name for name in dataset.paths[test_rows].tolist() if sets.get(name) in ("train", "validation")]
-    if len(found):
-        raise UserError(
-            f"{ARGUMENT}: {path} has seen {len(found)} of the {len(test_rows)} test clips, which must be new to it; "
-            f"use --split like:{path}"
-        )
-    return record.initial_weights_unknown
 
 
 def _require_same_architecture(model, trained: Recognizer) -> None:

@@ -19,8 +19,9 @@ from utils.networks.export_record import ExportMetadata
 from utils.networks.exported import open_exported
 from utils.networks.formats.format import files_of
 from utils.networks.model_file import load_checked
-from utils.runs.files import record_path
+from utils.runs.paths import record_path
 from utils.runs.record import Record, read_record
+from utils.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class Recognizer:
         if self.record:
             return tuple(self.record.class_names)
         return tuple(self.export.class_names) if self.export and self.export.class_names else None
+
+    @property
+    def run(self) -> Run | None:
+        """The training of the model, if it has a record."""
+        return None if self.record is None else Run(self.path, self.record)
 
     @property
     def is_exported(self) -> bool:

@@ -6,15 +6,13 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from utils.base.schemas import Positive, Schema
+from utils.base.schemas import Positive, Schema, Share
 from utils.data.class_scores import probabilities_of
 
 KEPT = 0.95
 TEMPERATURES = (0.05, 20.0)  # bounds of the search
 FEW_CLIPS = 100  # below, a note says that the calibration is rough
 DECIMALS = 6  # of the threshold
-
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Calibration(Schema):

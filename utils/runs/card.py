@@ -9,7 +9,8 @@ from utils.base.files import read_limited, write_text
 from utils.runs.card_metadata import with_metadata
 from utils.runs.card_names import shown
 from utils.runs.card_sections import sections
-from utils.runs.files import CARD_BLOCK, MOST_CARD_BYTES, card_path
+from utils.runs.files import CARD_BLOCK, MOST_CARD_BYTES
+from utils.runs.paths import card_path
 from utils.runs.record import Record
 
 BEGIN = re.compile(rf"^{re.escape(CARD_BLOCK)}(\w+) -->$", re.MULTILINE)

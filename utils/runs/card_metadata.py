@@ -1,6 +1,8 @@
 """The front matter of a card: metadata of the Hugging Face Hub in YAML, of which the user's keys are kept.
 
-Format: https://github.com/huggingface/hub-docs/blob/main/modelcard.md
+Format: https://github.com/huggingface/hub-docs/blob/main/modelcard.md. huggingface_hub.ModelCard writes the same keys,
+but drops the comments and the order of the user, takes 0.6 s to import and needs nine further packages. Tests read the
+cards with it.
 """
 
 import re

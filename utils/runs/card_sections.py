@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from utils.runs.card_commands import evaluation_command, training_command
 from utils.runs.card_metadata import dataset_name
 from utils.runs.card_names import code_block, file_name, protocol_without_folders, quoted, shown, without_folders
+from utils.runs.commands import evaluation_command, training_command
 from utils.runs.record import Arguments, Record
 from utils.runs.tested import RecordedTest
 
@@ -174,7 +174,7 @@ def training_section(record: Record, model_name: str) -> str:
             *lines,
             "The command states all settings that differ from their defaults. Paths are shortened to file names.",
             "",
-            code_block(training_command(record, model_name)),
+            code_block(training_command(record, model_name, private=True)),
             "",
             f"Versions: {versions or 'unknown'}.",
         ]

@@ -1,5 +1,6 @@
 """The clips of a run as its files state them: the arrays, and the split into sets."""
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -7,13 +8,10 @@ import numpy as np
 import pydantic
 
 from utils.base.files import digest
-from utils.base.schemas import Count, Positive, Schema, Sha256
+from utils.base.schemas import Count, Name, Positive, Schema, Seed, Sha256
 from utils.data.clips import ClipDataset
 from utils.data.protocols import Split
 from utils.data.split_lists import SETS
-
-Name = Annotated[str, pydantic.Field(min_length=1)]
-Seed = Annotated[int, pydantic.Field(ge=0, lt=2**32)]
 
 
 def _ascending(rows: list[int]) -> list[int]:
@@ -96,6 +94,21 @@ class Fingerprint(Schema):
         if dataset.paths is None:
             return found.model_dump() == self.model_dump(include=set(Fingerprint.model_fields))
         return (self.shape[0], self.labels, self.paths) == (found.shape[0], found.labels, found.paths)
+
+
+class Inherited(Schema):
+    """What the teachers and the initial weights of a model have seen, other than its training and validation clips.
+
+    clips: `clip_ids` in ascending order. unknown: reasons why they may have seen more.
+    """
+
+    clips: list[Annotated[str, pydantic.Field(pattern="^[0-9a-f]{16}$")]] = pydantic.Field(default_factory=list)
+    unknown: list[str] = pydantic.Field(default_factory=list)
+
+
+def clip_ids(names: Iterable[str]) -> list[str]:
+    """Return a digest for each clip by its `ClipDataset.clip_names`."""
+    return [digest(name.encode())[:16] for name in names]
 
 
 def split_rows(split: Split) -> dict[str, list[int]]:

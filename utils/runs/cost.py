@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.base.schemas import Count, NonNegative, Schema, read_checked
+from utils.runs.paths import record_path
 
 
 class Cost(Schema):
@@ -34,7 +35,7 @@ def stated_cost(path: Path, *, argument: str) -> Cost | None:
 
     Raises UserError that names `argument`, the .json and the first wrong field.
     """
-    about_path = path.with_suffix(".json")
+    about_path = record_path(path)
     if not about_path.is_file():
         return None
     return read_checked(about_path, _About, what=f"{argument}: {about_path}").cost

@@ -1,14 +1,12 @@
-"""The files of each kind of run: where they are, what a run reads and writes, and what it may replace.
+"""The files of each kind of run: what it reads and writes, and what it may replace.
 
 The functions `check_...` take the parsed arguments of a script and raise UserError as `check_outputs` does.
 """
 
 import argparse
 import glob
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from utils.base.argument_types import MODEL_SUFFIXES, SCORES_SUFFIX
@@ -16,47 +14,17 @@ from utils.base.arguments import options_of
 from utils.base.checked_outputs import Input, Output, check_outputs
 from utils.base.errors import UserError
 from utils.base.export_options import ExportOptions, exported_names
-from utils.base.files import beside_history, file_fingerprint, read_json
+from utils.base.files import file_fingerprint, read_json
 from utils.base.formats import EXPORTED_SUFFIXES, QUANTISED
 from utils.base.options import LABELS_FILE, PATHS_FILE, OutputOptions
+from utils.runs.paths import RunFiles, card_path, record_path, scores_folder
+from utils.runs.record import load_record
 
 CARD_BLOCK = "<!-- begin generated: "  # starts the lines before the blocks of a model card
 MOST_CARD_BYTES = 1 << 20
 FIGURE_SUFFIXES = (".png", ".svg")
 WRITTEN = ("output_path", "log_path", "cache", "tensorboard", "write_views", "output", "features_path")  # arguments
 REMEDY = "choose another path, or replace it with --overwrite"
-
-
-def record_path(model: str | os.PathLike) -> Path:
-    """Return the path of a model's record: the same name with .json."""
-    return Path(model).with_suffix(".json")
-
-
-def card_path(model: str | os.PathLike) -> Path:
-    """Return the path of a model's card: the same name with .md."""
-    return Path(model).with_suffix(".md")
-
-
-@dataclass(frozen=True)
-class RunFiles:
-    """The paths of a training run: those named after the model, then those named after --log_path."""
-
-    model: Path
-    record: Path
-    card: Path
-    state: Path
-    lock: Path
-    history: Path
-    history_table: Path
-    curves: Path
-    log: Path
-
-    @classmethod
-    def of(cls, output: OutputOptions) -> "RunFiles":
-        model = output.output_path
-        state, lock = model.with_suffix(".training"), model.with_name(f".{model.stem}.training.lock")
-        histories = [beside_history(output.log_stem, suffix) for suffix in (".npy", ".csv", ".png", ".log")]
-        return cls(model, record_path(model), card_path(model), state, lock, *histories)
 
 
 def inputs_of(args: argparse.Namespace) -> Iterator[Input]:
@@ -75,7 +43,7 @@ def _read_beside(name: str, path: Path) -> list[Path]:
         return [path.with_name(LABELS_FILE), path.with_name(PATHS_FILE)]
     if name in ("split_dir", "views_path"):
         return sorted(path.iterdir())
-    found = [path.with_suffix(".json")] if path.suffix in (*MODEL_SUFFIXES, *EXPORTED_SUFFIXES, SCORES_SUFFIX) else []
+    found = [record_path(path)] if path.suffix in (*MODEL_SUFFIXES, *EXPORTED_SUFFIXES, SCORES_SUFFIX) else []
     if path.suffix in EXPORTED_SUFFIXES:
         found += [path.with_suffix(".bin"), path.with_name(f"{path.stem.removesuffix(QUANTISED)}.json")]
     return found
@@ -96,14 +64,14 @@ def check_training(args: argparse.Namespace, kinds: Sequence[str]) -> None:
     unfinished training; a history is if that record names it. Any others need --overwrite.
     """
     files = RunFiles.of(options_of(OutputOptions, args))
-    outputs = training_outputs(files)
+    outputs = training_outputs(files, overwrite=args.overwrite)
     if args.tensorboard:
         outputs.append(Output("--tensorboard", args.tensorboard, is_folder=True))
     if cache := getattr(args, "cache", None):  # utils/training/cache.py rejects other files at this path
         paths = [cache, *(cache.with_suffix(suffix) for suffix in (".json", ".lock"))]
         outputs += [Output("--cache", path, is_own=True) for path in paths]
     elif getattr(args, "source", None) and args.alpha != 1 and args.teacher_mode == "cached":
-        networks = {path.with_suffix(".scores") for path in args.source if path.suffix != SCORES_SUFFIX}
+        networks = {scores_folder(path) for path in args.source if path.suffix != SCORES_SUFFIX}
         outputs += [Output("--source", folder, is_folder=True) for folder in sorted(networks)]
     check_outputs(inputs_of(args), outputs, overwrite=args.overwrite)
     check_card("--output_path", files.card)
@@ -111,10 +79,10 @@ def check_training(args: argparse.Namespace, kinds: Sequence[str]) -> None:
         _check_record(files, kinds, args.data)
 
 
-def training_outputs(files: RunFiles) -> list[Output]:
+def training_outputs(files: RunFiles, *, overwrite: bool = False) -> list[Output]:
     """Return the model, its record, its card, its training state, the history and the log."""
     is_started, has_record = files.state.exists(), files.record.is_file()
-    named = read_json(files.record).get("history") if has_record else None
+    named = load_record(files.model, argument="--output_path").history if has_record and not overwrite else None
     has_history = is_started or (named is not None and Path(named).resolve() == files.history.resolve())
     own = dict.fromkeys((files.model, files.record, files.state), is_started or has_record)
     own |= dict.fromkeys((files.card, files.lock), True)
@@ -132,10 +100,10 @@ def _check_record(files: RunFiles, kinds: Sequence[str], data: Path) -> None:
             )
     if not files.record.exists():
         return
-    record, place = read_json(files.record), f"--output_path: {files.model}"
-    if record.get("kind") not in kinds:
-        raise UserError(f"{place} is a {record.get('kind')}, not a {kinds[0]}; {REMEDY}")
-    source = record.get("arguments", {}).get("data")
+    record, place = load_record(files.model, argument="--output_path"), f"--output_path: {files.model}"
+    if record.kind not in kinds:
+        raise UserError(f"{place} is a {record.kind}, not a {kinds[0]}; {REMEDY}")
+    source = record.arguments.data
     if source is not None and Path(source).resolve() != data.resolve():
         raise UserError(f"{place} was trained on {source}; {REMEDY}")
 
@@ -262,7 +230,7 @@ def check_scores(args: argparse.Namespace, outputs: Iterable[tuple[str, Path]]) 
     """Check files of class scores or features, given by argument, and the .json next to each."""
     found = []
     for argument, path in outputs:
-        about = path.with_suffix(".json")
+        about = record_path(path)
         found += [Output(argument, file, is_own=_has(about, "key")) for file in (path, about)]
     check_outputs(inputs_of(args), found, overwrite=args.overwrite)
 

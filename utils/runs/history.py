@@ -3,13 +3,13 @@
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from utils.base.drawing import Display, label, save_figure
-from utils.base.files import beside_history, write_bytes, write_csv
+from utils.base.files import write_bytes, write_csv
+from utils.runs.paths import RunFiles
 
 TIMING_FIELDS = ("seconds", "clips_per_second")  # differ when a training is repeated
 
@@ -21,24 +21,17 @@ def history_array(epochs: Sequence[Mapping[str, float]]) -> np.ndarray:
     return np.array([tuple(epoch[name] for name in names) for epoch in epochs], dtype=dtype)
 
 
-def history_paths(log_path: Path) -> tuple[Path, Path, Path]:
-    """Return the paths of the .npy, .csv and .png at `--log_path`."""
-    return tuple(beside_history(log_path, suffix) for suffix in (".npy", ".csv", ".png"))
-
-
-def save_history(history: np.ndarray, log_path: Path) -> Path:
-    """Write a history as .npy without pickle and as .csv; return the path of the .npy."""
-    array_path, table_path, _ = history_paths(log_path)
+def save_history(history: np.ndarray, files: RunFiles) -> None:
+    """Write a history as .npy without pickle and as .csv."""
     array = io.BytesIO()
     np.save(array, history, allow_pickle=False)
-    write_bytes(array_path, array.getvalue())
-    write_csv(table_path, history.dtype.names, history.tolist())
-    return array_path
+    write_bytes(files.history, array.getvalue())
+    write_csv(files.history_table, history.dtype.names, history.tolist())
 
 
-def draw_history(history: np.ndarray, log_path: Path, *, title: str, kept: int) -> None:
+def draw_history(history: np.ndarray, files: RunFiles, *, title: str, kept: int) -> None:
     """Draw the curves of a history as .png; call it after the model is saved."""
-    save_figure(TrainingCurves(history, title, kept), history_paths(log_path)[2])
+    save_figure(TrainingCurves(history, title, kept), files.curves)
 
 
 @dataclass(eq=False)

@@ -15,13 +15,13 @@ import pydantic
 from utils.base.errors import UserError
 from utils.base.files import escaped, plain, write_json
 from utils.base.machine import installed_versions
-from utils.base.schemas import Count, NonNegative, Positive, Schema, Sha256, read_checked, rule
+from utils.base.schemas import Count, Name, NonNegative, Positive, Schema, Seed, Sha256, read_checked, rule
 from utils.data.clips import ClipDataset
 from utils.data.protocols import Split
 from utils.runs.calibration import Calibration
-from utils.runs.clips import Fingerprint, Name, RecordedSplit, Seed
+from utils.runs.clips import Fingerprint, Inherited, RecordedSplit
 from utils.runs.cost import Cost
-from utils.runs.files import record_path
+from utils.runs.paths import record_path
 from utils.runs.tested import RecordedTest
 
 FORMAT = 1  # incremented with each new field, so that older versions of the project say that a record is newer
@@ -97,7 +97,7 @@ class Record(Schema):
     devices: Positive = 1  # number of devices on which the last part of the training ran
     student_weights: Sha256 | None = None  # digest of the initial weights of an image network
     initial_weights: Sha256 | None = None  # digest of the model from which training started
-    initial_weights_unknown: str | None = None  # why that model may have seen test clips
+    inherited: Inherited = pydantic.Field(default_factory=Inherited)
     calibration: Calibration | None = None
     clip_seconds: ClipSeconds | None = None
     cost: Cost | None = None
@@ -182,20 +182,26 @@ def make_record(
     )
 
 
-def read_record(path: str | os.PathLike, fingerprint_of: Callable[[Path], str], *, argument: str) -> Record | None:
-    """Return the record next to a model file, or None if there is none.
+def load_record(model: str | os.PathLike, *, argument: str) -> Record:
+    """Return the record of a model file, which may be of another file. Raises UserError if it is missing or damaged."""
+    file = record_path(model)
+    remedy = "restore it, or remove it to use the model without a record"
+    return read_checked(file, Record, what=f"{argument}: {file}", remedy=remedy)
 
-    `fingerprint_of` is called with `path` only if there is a record. Raises UserError if the record is damaged or
+
+def read_record(model: str | os.PathLike, fingerprint_of: Callable[[Path], str], *, argument: str) -> Record | None:
+    """Return the record of a model file, or None if there is none.
+
+    `fingerprint_of` is called with `model` only if there is a record. Raises UserError if the record is damaged or
     belongs to another file.
     """
-    file = record_path(path)
+    file = record_path(model)
     if not os.path.lexists(file):
         return None
-    remedy = "restore it, or remove it to use the model without a record"
-    record = read_checked(file, Record, what=f"{argument}: {file}", remedy=remedy)
-    if record.fingerprint != fingerprint_of(path):
+    record = load_record(model, argument=argument)
+    if record.fingerprint != fingerprint_of(model):
         raise UserError(
-            f"{argument}: {file} must be the record of {path}, but belongs to another file; restore the matching pair, "
-            "or remove the record to use the model without one"
+            f"{argument}: {file} must be the record of {model}, but belongs to another file; restore the matching "
+            "pair, or remove the record to use the model without one"
         )
     return record

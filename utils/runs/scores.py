@@ -5,10 +5,10 @@ from typing import Annotated, Self
 
 import pydantic
 
-from utils.base.schemas import Positive, Schema, Sha256, read_checked
-from utils.runs.clips import Fingerprint, RecordedSplit, Seed
+from utils.base.schemas import Positive, Schema, Seed, Sha256, Share, read_checked
+from utils.runs.clips import Fingerprint, RecordedSplit
 from utils.runs.cost import Cost
-from utils.runs.tested import Share
+from utils.runs.paths import record_path
 
 ViewCount = Annotated[int, pydantic.Field(ge=0, lt=2**31)]
 
@@ -80,5 +80,5 @@ def read_views_file(path: Path, *, argument: str) -> ViewsFile:
 
 def read_scores_file(path: Path, *, argument: str) -> ScoresFile | None:
     """Read the .json next to the scores at `path`, None if there is none. Raises UserError as `read_views_file`."""
-    about = path.with_suffix(".json")
+    about = record_path(path)
     return read_checked(about, ScoresFile, what=f"{argument}: {about}") if about.is_file() else None

@@ -5,10 +5,7 @@ from typing import Annotated
 import numpy as np
 import pydantic
 
-from utils.base.schemas import Count, NonNegative, Positive, Schema
-from utils.runs.clips import Name
-
-Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+from utils.base.schemas import Count, Name, NonNegative, Positive, Schema, Share
 
 
 class TestedClass(Schema):

@@ -21,10 +21,13 @@ from utils.base.progress import progress
 from utils.base.run_log import begin_log
 from utils.base.schemas import Count, Schema, Sha256, read_checked
 from utils.data.clips import open_array
+from utils.data.views import evenly_spaced
 from utils.networks.precision import faster_if_equal
 from utils.networks.recognizer import Recognizer
+from utils.runs.identity import differences, key_digest
+from utils.runs.paths import scores_folder
 from utils.training.cluster import logits_on_cluster
-from utils.training.question import Question, differences, key_digest
+from utils.training.question import Question
 from utils.training.teacher import Teacher
 
 PART = 256  # clips per part; a kill loses at most one part
@@ -42,7 +45,7 @@ def cached_logits(
     logits, or "local"; None uses this machine.
     """
     key, last_view = question.key(), question.views.views
-    path = cache or teacher.path.with_suffix(".scores") / f"{key_digest(key)}.npy"
+    path = cache or scores_folder(teacher.path) / f"{key_digest(key)}.npy"
     key |= {"teacher": teacher.fingerprint, "channels": teacher.channels, "input_scale": teacher.input_scale}
     stored, parts = read_logits(path, key, named=cache is not None), path.with_suffix(".parts")
     lock = exclusive_lock(path.with_suffix(".lock"), what=f"--source: {path}")
@@ -179,7 +182,7 @@ def compute(
 def faster(network: Recognizer, question: Question) -> Recognizer:
     """Return the teacher in bfloat16 if that is faster and agrees on some training clips; see precision.py."""
     train = question.split.train
-    rows = train[np.linspace(0, len(train) - 1, COMPARED_CLIPS).astype(int)]
+    rows = train[evenly_spaced(COMPARED_CLIPS, len(train))]
     return replace(network, model=faster_if_equal(network.model, question.dataset.view_zero(rows, network.input_shape)))
 
 

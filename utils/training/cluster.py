@@ -20,6 +20,7 @@ from utils.base.interruption import between_steps
 from utils.base.isolation import Lost, silence
 from utils.base.options import ViewOptions
 from utils.data.clips import ClipDataset, FrameFile
+from utils.data.views import evenly_spaced
 from utils.networks.precision import in_bfloat16
 from utils.networks.recognizer import Recognizer
 from utils.training.question import Question
@@ -99,7 +100,7 @@ def logits_on_cluster(
 def sample_digest(frames: FrameFile) -> str:
     """Return the SHA-256 of the first frames of up to 64 clips, spread over the file."""
     sha = hashlib.sha256()
-    for row in np.unique(np.linspace(0, frames.shape[0] - 1, SAMPLED_CLIPS).astype(int)):
+    for row in evenly_spaced(SAMPLED_CLIPS, frames.shape[0]):
         sha.update(frames.read(row, np.array([0])))
     return sha.hexdigest()
 

@@ -10,8 +10,10 @@ from utils.base.progress import progress
 from utils.data.class_scores import ScoreKind
 from utils.data.split_checks import refuse_seen_test_clips
 from utils.runs.clips import RecordedSplit
+from utils.runs.identity import differences
+from utils.runs.paths import record_path
 from utils.runs.scores import read_scores_file
-from utils.training.question import Question, differences
+from utils.training.question import Question
 from utils.training.score_files import finite_float32, open_scores, scores_kind
 
 
@@ -67,7 +69,7 @@ def check_origin(path: Path, question: Question, *, argument: str, per_view: boo
     """Raise UserError if the .json next to the scores shows other clips or views, or that test clips were seen."""
     about = read_scores_file(path, argument=argument)
     if about is None:
-        missing = path.with_suffix(".json")
+        missing = record_path(path)
         print(f"note: {missing} is missing, so it is unknown to which views the scores of {argument} {path} belong.")
         return
     wanted = question.key()

@@ -11,6 +11,7 @@ from utils.base.errors import UserError
 from utils.base.options import TrainingOptions
 from utils.data.batches import RowReader
 from utils.data.protocols import Split
+from utils.data.views import evenly_spaced
 from utils.networks.precision import is_mixed
 
 PROBE_CLIPS = 8  # validation clips whose scores are compared
@@ -116,8 +117,9 @@ class Guard(keras.callbacks.Callback):
         self.set_model(model)
         self.reader, self.options, self.past = reader, options, past
         self.labels = targets["labels"][split.train]
-        self.probe = spread(split.validation, PROBE_CLIPS)
-        self.more_clips = spread(np.concatenate([split.train, split.validation]), CONFIRMING_CLIPS)
+        self.probe = split.validation[evenly_spaced(PROBE_CLIPS, len(split.validation))]
+        seen = np.concatenate([split.train, split.validation])
+        self.more_clips = seen[evenly_spaced(CONFIRMING_CLIPS, len(seen))]
         self.epoch = self.steps = 0
         self.reported: set[str] = set()
         classes = self.scores(self.probe).shape[-1]
@@ -183,8 +185,3 @@ class Guard(keras.callbacks.Callback):
         if kind not in self.reported:
             self.reported.add(kind)
             print(f"note: {reason} (continuing because of --keep_going)", flush=True)
-
-
-def spread(rows: np.ndarray, count: int) -> np.ndarray:
-    """Return at most `count` of `rows`, evenly spaced, including the first and the last."""
-    return rows[np.unique(np.linspace(0, len(rows) - 1, count).astype(int))]

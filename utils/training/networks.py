@@ -1,6 +1,6 @@
 """Build the network of a training and give it its initial weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -15,11 +15,14 @@ from utils.base.options import (
     OutputOptions,
     TrainingOptions,
 )
-from utils.data.loading import SplitDataset
-from utils.networks.initial_weights import ARGUMENT, set_initial_weights, unknown_test_clips
+from utils.networks.initial_weights import ARGUMENT, set_initial_weights
 from utils.networks.memory import weights_within_memory
 from utils.networks.recognizer import check_format
 from utils.networks.student_builders import builder_of
+from utils.runs.loading import SplitDataset
+from utils.runs.record import read_record
+from utils.runs.seen import Parent, inherited_from
+from utils.training.teacher import Teacher
 
 INITIALISATION_CLIPS = 32
 
@@ -54,19 +57,20 @@ def initial_files(training: TrainingOptions) -> dict[str, str]:
     return {ARGUMENT: file_fingerprint(training.initial_weights)} if training.initial_weights else {}
 
 
-def about_weights(files: dict[str, str], loaded: SplitDataset, training: TrainingOptions) -> dict[str, str | None]:
-    """Return what the record states of the initial weights; `files` are digests by argument.
+def about_weights(
+    files: dict[str, str], loaded: SplitDataset, training: TrainingOptions, teachers: Sequence[Teacher] = ()
+) -> dict:
+    """Return what the record states of the initial weights and of what they and the teachers have seen.
 
-    Prints why a finished model may have seen test clips. Raises UserError if it has.
+    `files` are digests by argument. Prints what is unknown. Raises UserError if a parent has seen test clips.
     """
     names = ("student_weights", "initial_weights")
     about = {name: files[f"--{name}"] for name in names if f"--{name}" in files}
-    if training.initial_weights is not None:
-        unknown = unknown_test_clips(training.initial_weights, loaded.dataset, loaded.split.test)
-        if unknown:
-            print(f"note: it is unknown which test clips the model has seen: {unknown}.")
-        about["initial_weights_unknown"] = unknown
-    return about
+    parents = [Parent(teacher.path, teacher.about, "--source", ", its teacher,") for teacher in teachers]
+    if (path := training.initial_weights) is not None:
+        record = read_record(path, file_fingerprint, argument=ARGUMENT)
+        parents.append(Parent(path, record, ARGUMENT, ", from which its training started,"))
+    return about | {"inherited": inherited_from(parents, loaded.dataset, loaded.split)}
 
 
 def initialise(model, loaded: SplitDataset, training: TrainingOptions) -> None:

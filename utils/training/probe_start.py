@@ -15,8 +15,8 @@ from utils.base.options import ViewOptions
 from utils.base.progress import progress
 from utils.data.batches import batch_loop, clip_batches, clip_reader
 from utils.data.groups import groups_or_reason
-from utils.data.loading import SplitDataset
 from utils.runs.history import history_array
+from utils.runs.loading import SplitDataset
 from utils.training.linear_probe import choose_strength, fit_probe, folded
 
 PROBE_VIEWS = 2  # augmented views per clip that the probe is fitted to, in addition to the original

@@ -1,7 +1,6 @@
 """The clips and views that need teacher logits, and the key that identifies them."""
 
 import json
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +8,9 @@ import numpy as np
 from utils.base.files import digest
 from utils.base.options import ViewOptions
 from utils.data.clips import ClipDataset
-from utils.data.loading import SplitDataset
 from utils.data.protocols import Split
 from utils.data.views import VERSION
-
-DIGEST = r"(xxh3_128:)?[0-9a-f]{12,}"
+from utils.runs.loading import SplitDataset
 
 
 @dataclass(frozen=True)
@@ -47,20 +44,3 @@ class Question:
             "flip": self.views.flip,
             **({"unlabelled": digest(json.dumps(unlabelled).encode())} if unlabelled else {}),
         }
-
-
-def key_digest(key: dict) -> str:
-    """Return a short name for a key: 12 hexadecimal digits."""
-    return digest(json.dumps(key, sort_keys=True).encode())[:12]
-
-
-def differences(stored: dict, wanted: dict) -> str:
-    """Return the entries of `wanted` in which a stored key differs, as text; empty if there are none."""
-    found = []
-    for name, value in wanted.items():
-        if name not in stored:
-            found.append(f"{name} is missing there")
-        elif stored[name] != value:
-            is_digest = isinstance(value, str) and re.fullmatch(DIGEST, value)
-            found.append(f"{name} differs" if is_digest else f"{name} is {stored[name]} there and {value} here")
-    return "; ".join(found)

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from utils.base.errors import UserError
-from utils.base.files import digest
 from utils.data.class_scores import ScoreKind, as_logits, fault_of, kind_of
 from utils.data.clips import open_array
 
@@ -42,14 +41,6 @@ def open_scores(
 def scores_kind(path: Path, argument: str, asked: str = "auto") -> ScoreKind:
     """Decide whether a file holds logits or probabilities; see `kind_of` for `asked` and for what is refused."""
     return kind_of(open_scores(path, argument), what=f"{argument}: {path}", asked=asked)
-
-
-def scores_fingerprint(fingerprint: str, kind: ScoreKind | None) -> str:
-    """Return the digest by which trainings know a source: that of its file and of how its scores are read.
-
-    `kind` is None for a network.
-    """
-    return fingerprint if kind is None else digest(f"{fingerprint} {kind}".encode())
 
 
 def finite_float32(

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +28,6 @@ from utils.base.options import (
 from utils.base.run_log import logged
 from utils.data.batches import clip_reader
 from utils.data.labels import few_labels
-from utils.data.loading import SplitDataset, load, unlabelled_files
-from utils.data.unlabelled_leaks import leaks_of_unlabelled
 from utils.evaluation.calibrating import calibration_of
 from utils.networks import sports1m
 from utils.networks.backbone_weights import weights_fingerprint
@@ -40,30 +38,25 @@ from utils.networks.recognizer import check_format, save_model
 from utils.networks.student_builders import student_builder, student_code, student_files, teacher_code
 from utils.runs.card import write_card_or_note
 from utils.runs.cost import Cost
-from utils.runs.files import RunFiles
 from utils.runs.history import draw_history, has_finite_losses, kept_epoch, save_history
-from utils.runs.record import ClipSeconds, Record, make_record
+from utils.runs.identity import settings_of
+from utils.runs.loading import SplitDataset, load, unlabelled_files
+from utils.runs.paths import RunFiles
+from utils.runs.record import ClipSeconds, make_record
+from utils.runs.run import Run
 from utils.training import exchange
 from utils.training.fit import fit, set_seeds
 from utils.training.networks import about_weights, build, build_student, initial_files, initialise
 from utils.training.probe_start import ProbeStart, keep_better, start_from_probe
 from utils.training.question import Question
 from utils.training.replicas import check_devices
-from utils.training.state import TrainingState, settings_of, training_state
+from utils.training.state import TrainingState, training_state
 from utils.training.targets import live_teacher, teacher_logits
 from utils.training.teacher import check_teacher, resolve_teachers
+from utils.training.unlabelled_leaks import leaks_of_unlabelled
 from utils.video.about_arrays import clip_seconds, shrinking_of
 
 WHOLE_CLIPS = ViewOptions(views=0)
-
-
-@dataclass(frozen=True)
-class Trained:
-    """Result of a training: the model's file, its record, and the history with one row per epoch."""
-
-    output_path: Path
-    record: Record | None
-    history: np.ndarray
 
 
 @logged
@@ -75,7 +68,7 @@ def train_teacher(
     teacher: TeacherOptions,
     output: OutputOptions,
     views: ViewOptions = WHOLE_CLIPS,
-) -> Trained:
+) -> Run:
     """Stage 2: train a C3D teacher from scratch, fine-tune it from Sports-1M weights, or fit an image teacher.
 
     From scratch, each epoch reads a new view of each clip unless `views.views` is 0. Raises UserError for what a user
@@ -110,7 +103,7 @@ def fit_image_teacher(
     teacher: TeacherOptions,
     output: OutputOptions,
     views: ViewOptions,
-) -> Trained:
+) -> Run:
     """Fit a linear probe to frozen ImageNet features of the frames, averaged over the clip; see probe_start.py."""
     loaded = load(data, network.input_shape)
     student = f"{PREFIX}{teacher.backbone}"
@@ -157,7 +150,7 @@ def fine_tune(
         return model, fit(trained, reader, split, targets, training, state=state)
 
 
-def train_student(*, distillation: DistillationOptions, **settings) -> Trained:
+def train_student(*, distillation: DistillationOptions, **settings) -> Run:
     """Stage 3: train a student with `train_alone` if `alpha` is 1, otherwise with `train_distilled`.
 
     `settings` are the other arguments of these functions. Raises UserError for what a user can correct.
@@ -175,7 +168,7 @@ def train_alone(
     distillation: DistillationOptions,
     output: OutputOptions,
     views: ViewOptions = WHOLE_CLIPS,
-) -> Trained:
+) -> Run:
     """Train a student from labels only: the baseline of distillation.
 
     With `labels_per_class` or `unlabelled`, training uses the labelled clips only, but an epoch has as many steps as
@@ -220,7 +213,7 @@ def train_distilled(
     distillation: DistillationOptions,
     output: OutputOptions,
     views: ViewOptions = WHOLE_CLIPS,
-) -> Trained:
+) -> Run:
     """Train a student from labels and from the logits of the teachers `distillation.source`.
 
     Logits are computed once per view before training (utils/training/cache.py). With `teacher_mode` "live" they are
@@ -242,15 +235,15 @@ def train_distilled(
     options = [data, training, network, distillation, views]
     files = {f"--source {number}": teacher.key for number, teacher in enumerate(teachers, start=1)}
     files |= student_files(distillation) | unlabelled_files(loaded) | initial_files(training)
-    about = about_weights(files, loaded, training)
+    for teacher in teachers:
+        check_teacher(teacher, loaded)
+    about = about_weights(files, loaded, training, teachers)
     with training_state(output, settings_of(options, loaded, files)) as state:
         set_seeds(training)
         student = build_student(distillation, loaded, training, network, output)  # fails before teachers are run
         starts = not state.history
         if starts and training.initial_weights:
             initialise(student, loaded, training)  # also fails before teachers are run
-        for teacher in teachers:
-            check_teacher(teacher, loaded)
         question, is_live = Question(loaded, views), distillation.teacher_mode == "live"
         if is_live:
             with strategy_scope(training.devices):
@@ -307,7 +300,7 @@ def finish(
     about: dict,
     state: TrainingState,
     start: ProbeStart | None = None,
-) -> Trained:
+) -> Run:
     """Save model, record, which includes `about`, card and history together, draw the curves, and print the paths.
 
     The training state is removed last, unless the training can be resumed: if the process is killed before, the same
@@ -317,7 +310,7 @@ def finish(
     path = output.output_path
     training = next(group for group in options if isinstance(group, TrainingOptions))
     row = kept_epoch(history, keep=training.keep, epochs=training.epochs)
-    history_path = RunFiles.of(output).history
+    files = RunFiles.of(output)
     kept = dict(zip(history.dtype.names, history[row].item()))
     if start is not None:
         kept = keep_better(model, start, kept)
@@ -330,7 +323,7 @@ def finish(
             input_shape=model.input_shape[1:],
             options=options,
             kept=kept,
-            history_path=history_path,
+            history_path=files.history,
             fingerprint=fingerprint,
             shrinking=shrinking_of(loaded.dataset.frames.path.parent),
             seconds=state.seconds(),
@@ -341,12 +334,12 @@ def finish(
             **about,
         )
         record.save(path)
-        save_history(history, output.log_stem)
+        save_history(history, files)
         write_card_or_note(path, record)
-    draw_history(history, output.log_stem, title=f"{about['kind']}: {path.name}", kept=row)
+    draw_history(history, files, title=f"{about['kind']}: {path.name}", kept=row)
     print(
         f"saved {path} ({model.count_params():,} parameters) from epoch {kept['epoch']}: "
-        f"validation accuracy {100 * kept['val_accuracy']:.1f} %; history in {history_path}"
+        f"validation accuracy {100 * kept['val_accuracy']:.1f} %; history in {files.history}"
     )
     if not has_finite_losses(history)[row]:
         print(f"note: no epoch has a finite validation loss, so {path} is not usable")
@@ -354,7 +347,7 @@ def finish(
         print(f"note: {state.kept()}")
     else:
         state.remove()
-    return Trained(path, record, history)
+    return Run(path, record)
 
 
 def cost_if_known(model) -> Cost | None:

@@ -24,9 +24,7 @@ import pydantic
 from utils.base.errors import UserError, first_line
 from utils.base.files import (
     JSON_BYTES,
-    digest,
     disk_error,
-    plain,
     regular_size,
     remove_partial,
     require_free_space,
@@ -35,19 +33,14 @@ from utils.base.files import (
 from utils.base.interruption import Interrupted
 from utils.base.locks import exclusive_lock
 from utils.base.machine import installed_versions
-from utils.base.options import OutputOptions, weight_settings
+from utils.base.options import OutputOptions
 from utils.base.schemas import NonNegative, Schema, checked
-from utils.data.loading import SplitDataset
-from utils.data.views import VERSION as VIEW_VERSION
-from utils.runs.clips import split_rows
-from utils.runs.files import RunFiles
+from utils.runs.identity import DIGEST
+from utils.runs.paths import RunFiles
 
 FORMAT = 1
-# Incremented when equal settings give other weights than before, so that older states and cells are not reused.
-VERSIONS = {"version of training": 1, "version of the views": VIEW_VERSION}
 HEADER = "header.json"
 NEEDED_METRICS = {"epoch", "seconds", "val_loss", "val_accuracy"}
-DIGEST = "sha256:"
 REMEDY = "use --overwrite to start over, or remove it"
 
 
@@ -58,19 +51,6 @@ class Ending(enum.StrEnum):
     NO_IMPROVEMENT = "no improvement"
     OUT_OF_TIME = "out of time"  # the next run resumes it
     HOPELESS = "hopeless"
-
-
-def settings_of(options: Sequence, data: SplitDataset, files: Mapping[str, str | None]) -> dict:
-    """Return everything that the weights of a training depend on, as plain values by command-line argument.
-
-    `options` are dataclasses; `files` are digests of further inputs by argument.
-    """
-    settings = {f"--{name}": value for name, value in plain(weight_settings(options)).items()}
-    contents = {"--data": data.dataset.fingerprint(), "split of the clips": split_rows(data.split)}
-    digests = {name: digest(json.dumps(content).encode()) for name, content in contents.items()} | dict(files)
-    settings |= {name: DIGEST + value if value else None for name, value in digests.items()}
-    settings |= VERSIONS
-    return json.loads(json.dumps(settings))  # tuples become lists, as in a file
 
 
 Metric = Annotated[float, pydantic.Field(allow_inf_nan=True)] | Literal["nan", "inf", "-inf"]  # a loss may diverge
@@ -230,7 +210,7 @@ def training_state(output: OutputOptions, settings: dict) -> Iterator[TrainingSt
     `output.overwrite`), and if the disk is full.
     """
     files = RunFiles.of(output)
-    with _only_writer(output, files):
+    with _only_writer(files, overwrite=output.overwrite):
         state = TrainingState(files.state, settings)
         try:
             yield state
@@ -243,12 +223,12 @@ def training_state(output: OutputOptions, settings: dict) -> Iterator[TrainingSt
 
 
 @contextlib.contextmanager
-def _only_writer(output: OutputOptions, files: RunFiles) -> Iterator[None]:
+def _only_writer(files: RunFiles, *, overwrite: bool) -> Iterator[None]:
     """Hold the lock of an output; first remove what a killed run left."""
-    with exclusive_lock(files.lock, what=f"--output_path: {output.output_path}"):
-        for path in dataclasses.astuple(files):
-            remove_partial(path)  # left by a killed run
-        if output.overwrite:
+    with exclusive_lock(files.lock, what=f"--output_path: {files.model}"):
+        for made in dataclasses.astuple(files):
+            remove_partial(made)  # left by a killed run
+        if overwrite:
             files.state.unlink(missing_ok=True)
         yield
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from utils.base.options import DistillationOptions
 from utils.data.batches import RowReader, clip_reader
-from utils.data.loading import SplitDataset
 from utils.networks.averaging import average
 from utils.networks.recognizer import Recognizer
+from utils.runs.loading import SplitDataset
 from utils.training.cache import cached_logits
 from utils.training.exchange import read_scores
 from utils.training.question import Question

@@ -9,11 +9,12 @@ from utils.base.files import file_fingerprint
 from utils.base.options import DistillationOptions
 from utils.data.class_scores import ScoreKind
 from utils.data.clips import ClipDataset
-from utils.data.loading import SplitDataset
-from utils.data.split_checks import refuse_seen_test_clips
 from utils.networks.recognizer import Recognizer, open_network
+from utils.runs.identity import scores_fingerprint
+from utils.runs.loading import SplitDataset
 from utils.runs.record import Record, read_record
-from utils.training.score_files import scores_fingerprint, scores_kind
+from utils.runs.scores import ScoresFile, read_scores_file
+from utils.training.score_files import scores_kind
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Teacher:
     def is_network(self) -> bool:
         """False for a file of class scores."""
         return self.path.suffix != SCORES_SUFFIX
+
+    @property
+    def about(self) -> Record | ScoresFile | None:
+        """What the .json next to it states, None if there is none."""
+        return self.record if self.is_network else read_scores_file(self.path, argument="--source")
 
     @property
     def key(self) -> str:
@@ -86,12 +92,8 @@ def resolve(path: Path, distillation: DistillationOptions) -> Teacher:
 
 
 def check_teacher(teacher: Teacher, data: SplitDataset) -> None:
-    """Raise UserError if the record of a network lists other classes, or shows that it has seen test clips."""
-    if not teacher.is_network:
-        return  # exchange.py checks score files when it reads them
-    what = f"--source {teacher.path}"
+    """Raise UserError if the record of a network lists other classes; exchange.py checks score files."""
     if teacher.record is None:
-        print(f"note: {what} has no record, so it is unknown whether it has seen the test clips.")
         return
     known, classes = tuple(teacher.record.class_names), data.dataset.class_names
     if len(known) != len(classes):
@@ -102,10 +104,6 @@ def check_teacher(teacher: Teacher, data: SplitDataset) -> None:
             f"--source: {teacher.path} must have the classes of --data in the same order, but {len(differing)} differ "
             f"(teacher / --data: {', '.join(differing[:3])})"
         )
-    if not teacher.record.arrays.has_clips_of(data.dataset):
-        print(f"note: {what} was trained on other arrays, so it is unknown whether it has seen the test clips.")
-    else:
-        refuse_seen_test_clips(data.split, teacher.record.split.as_split(), what=what)
 
 
 def check_network(network: Recognizer, dataset: ClipDataset) -> None:

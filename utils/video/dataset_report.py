@@ -10,7 +10,9 @@ from matplotlib.figure import Figure
 from utils.base.array_files import open_array
 from utils.base.drawing import Display, label, save_figure
 from utils.base.text import counted
+from utils.data.clips import class_of
 from utils.data.groups import groups_or_reason
+from utils.data.views import evenly_spaced
 from utils.video.extraction_state import LOG, VideoOutcome, read_log
 
 PAGE = (8.27, 11.69)  # A4, in inches
@@ -47,13 +49,14 @@ class DatasetReport(Display):
         outcomes = read_log(output_path / LOG)
         read = tuple(outcome for outcome in outcomes if outcome.reason is None)
         paths = np.array([outcome.path for outcome in read])
-        classes = np.array([path.split("/")[0] for path in paths.tolist()])
+        classes = np.array([class_of(path) for path in paths.tolist()])
         clips_per_class = _counts(classes.tolist())
         groups, _ = groups_or_reason(paths)
         keys = [] if groups is None else groups.keys.tolist()
         frames = open_array(output_path / "frames.npy", "--output_path")
         length, height, width = frames.shape[1:4]
         named = counted(len(clips_per_class), "class", "classes")
+        shown = some(np.array(list(clips_per_class)), SHOWN_CLASSES).tolist()
         return cls(
             title=f"{counted(len(read), 'clip')} of {counted(length, 'frame')}, {width}x{height} pixels, in {named}; "
             f"{counted(len(outcomes) - len(read), 'video')} skipped",
@@ -62,8 +65,7 @@ class DatasetReport(Display):
             groups="none found in the names" if groups is None else f"{len(set(keys))} by {groups.pattern}",
             groups_per_class=_counts(name for name, _ in set(zip(classes.tolist(), keys))),
             pictures={
-                name: [frames[row, length // 2] for row in _spread(np.flatnonzero(classes == name), CLIPS_PER_CLASS)]
-                for name in _spread(list(clips_per_class), SHOWN_CLASSES)
+                name: frames[some(np.flatnonzero(classes == name), CLIPS_PER_CLASS), length // 2] for name in shown
             },
         )
 
@@ -106,10 +108,8 @@ def _counts(names) -> dict[str, int]:
     return dict(sorted(Counter(names).items()))
 
 
-def _spread(values, number: int) -> list:
-    """Return at most `number` of the values, evenly spaced, including the first and the last."""
-    indices = np.linspace(0, len(values) - 1, min(number, len(values))).round().astype(int)
-    return [values[index] for index in indices]
+def some(values: np.ndarray, count: int) -> np.ndarray:
+    return values[evenly_spaced(count, len(values))]
 
 
 def _plot_classes(axes, counts: dict[str, int]) -> None:

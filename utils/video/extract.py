@@ -21,6 +21,7 @@ from utils.base.locks import exclusive_lock
 from utils.base.machine import memory_of_tree
 from utils.base.progress import progress
 from utils.base.text import counted
+from utils.data.clips import class_of
 from utils.data.split_lists import are_in_set_folders
 from utils.video.discovery import FoundVideo, find_videos
 from utils.video.extraction_state import (
@@ -181,7 +182,7 @@ def _save(output_path: Path, state: ExtractionState, continued: int, short_video
     """Write the files that accompany frames.npy, and complete the data set."""
     start = time.monotonic()
     paths = np.array([outcome.path for outcome in state.outcomes if outcome.reason is None])
-    classes, labels = np.unique([path.split("/")[0] for path in paths], return_inverse=True)
+    classes, labels = np.unique([class_of(path) for path in paths], return_inverse=True)
     reading = sum(outcome.seconds for outcome in state.outcomes)
     peak = max(outcome.memory for outcome in state.outcomes)
     damaged = noted(state.outcomes)

@@ -6,6 +6,7 @@ from pathlib import Path
 from utils.base.files import write_csv
 from utils.base.machine import memory_of_tree
 from utils.base.text import counted
+from utils.data.clips import class_of
 from utils.video.discovery import UNSORTED
 from utils.video.extraction_state import NOTES, SHORT, VideoOutcome
 
@@ -84,7 +85,7 @@ def write_times(folder: Path, outcomes: list[VideoOutcome], seconds_to_save: flo
     times, memories = {}, {}
     for outcome in outcomes:
         if "/" in outcome.path:
-            name = outcome.path.split("/")[0]
+            name = class_of(outcome.path)
             times[name] = times.get(name, 0.0) + outcome.seconds
             memories[name] = max(memories.get(name, 0.0), outcome.memory)
     peak = max(outcome.memory for outcome in outcomes)

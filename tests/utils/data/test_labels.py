@@ -12,8 +12,8 @@ from models.distiller import DistillationLoss, Distiller
 from utils.base.options import DataOptions, TrainingOptions
 from utils.data.batches import RowReader
 from utils.data.labels import balanced_label_weights, few_labels
-from utils.data.loading import load
 from utils.data.protocols import Split
+from utils.runs.loading import load
 from utils.training.fit import fit
 
 LABELS = np.array([0] * 10 + [1] * 4 + [2] * 2 + [0, 1, 2, 2])

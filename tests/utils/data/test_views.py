@@ -5,7 +5,17 @@ import pytest
 
 from utils.base.options import ViewOptions
 from utils.data.clips import open_clips
-from utils.data.views import SMALLEST_SIDE, VERSION, WHOLE, View, render, view_of, whole_view, window_frames
+from utils.data.views import (
+    SMALLEST_SIDE,
+    VERSION,
+    WHOLE,
+    View,
+    evenly_spaced,
+    render,
+    view_of,
+    whole_view,
+    window_frames,
+)
 
 OPTIONS = ViewOptions()
 MANY = [view_of(row, number, OPTIONS) for row in range(40) for number in range(1, 11)]
@@ -153,3 +163,10 @@ def test_a_dataset_renders_each_row_in_its_own_view(make_arrays):
         np.testing.assert_array_equal(clip, render(stored[row][window_frames(40, 16, view)], view, height=32, width=48))
     np.testing.assert_array_equal(found[1], dataset.view_zero(np.array([2]), (16, 32, 48, 3))[0])
     assert found.dtype == np.uint8
+
+
+def test_clips_are_chosen_evenly():
+    """Arrays sorted by class would be represented by their first classes."""
+    assert evenly_spaced(4, 10).tolist() == [0, 2, 5, 7]
+    assert evenly_spaced(4, 3).tolist() == [0, 1, 2]
+    assert evenly_spaced(4, 0).tolist() == []

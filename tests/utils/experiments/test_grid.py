@@ -15,16 +15,15 @@ from utils.base.options import (
     TeacherOptions,
     TrainingOptions,
     ViewOptions,
-    weight_settings,
 )
 from utils.data.clips import ClipDataset, FrameFile
-from utils.data.loading import SplitDataset
 from utils.data.protocols import Split
 from utils.experiments import grid as grid_module
 from utils.experiments.arrays import ArrayOrigin
 from utils.experiments.grid import Experiment, cells_of, from_arguments
-from utils.training import state as state_module
-from utils.training.state import settings_of
+from utils.runs import identity
+from utils.runs.identity import settings_of, weight_settings
+from utils.runs.loading import SplitDataset
 
 ALL, STUDENTS = {"alone", "teacher", "distilled"}, {"alone", "distilled"}
 # By option: a value other than the default, and the roles whose weights it can change.
@@ -264,7 +263,7 @@ def test_training_states_are_compared_by_the_same_settings(kind, monkeypatch):
             after = settings_of([replace(kind(), **{part.name: value})], data, {})
             assert (before != after) == bool(roles), part.name
     assert before != settings_of([kind()], data, {"--weights": "other"})
-    monkeypatch.setattr(state_module, "VERSIONS", {"version of the views": 99})
+    monkeypatch.setattr(identity, "VERSIONS", {"version of the views": 99})
     assert before != settings_of([kind()], data, {})
 
 

@@ -6,11 +6,11 @@ from tests.fake_recognizer import record_of
 from utils.base.errors import UserError
 from utils.base.files import file_fingerprint, write_json
 from utils.base.options import ViewOptions
-from utils.data.loading import SplitDataset
 from utils.data.protocols import make_split
 from utils.experiments.cells import Cell, Row
 from utils.experiments.provenance import check_given_teachers, record_of_source, seen_by
 from utils.runs.clips import RecordedSplit
+from utils.runs.loading import SplitDataset
 from utils.training.question import Question
 
 

@@ -10,7 +10,7 @@ from tests.conftest import write_arrays
 from utils.base.errors import UserError
 from utils.base.options import DataOptions, ViewOptions
 from utils.data.clips import open_clips
-from utils.export.clips import calibration_clips, clips_of_data, evenly, synthetic_clips
+from utils.export.clips import calibration_clips, clips_of_data, synthetic_clips
 from utils.networks.recognizer import load_recognizer
 
 
@@ -80,12 +80,6 @@ def test_synthetic_clips_have_the_size_of_the_model():
         batches = list(clips.batches())
         assert {batch.shape[1:] for batch in batches} == {shape}
         assert np.concatenate(batches).std() > 20
-
-
-def test_clips_are_chosen_evenly():
-    """Arrays sorted by class would be represented by their first classes."""
-    assert evenly(np.arange(10, 20), 4).tolist() == [10, 12, 15, 17]
-    assert evenly(np.arange(3), 4).tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("options", [["--int8"], ["--annotations"], ["--paths"]])

@@ -30,7 +30,7 @@ from utils.base.errors import UserError
 from utils.base.files import file_fingerprint
 from utils.networks.recognizer import load_recognizer
 from utils.networks.sports1m import read_weights, weights_file
-from utils.runs.files import record_path
+from utils.runs.paths import record_path
 
 MOST_MEMORY = 400  # MB
 

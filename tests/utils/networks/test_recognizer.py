@@ -8,7 +8,7 @@ from models.student import build_student
 from tests.fake_recognizer import save_recognizer, valid_record
 from utils.base.errors import UserError
 from utils.networks.recognizer import load_recognizer
-from utils.runs.files import record_path
+from utils.runs.paths import record_path
 
 SHAPE = (16, 32, 32, 3)
 

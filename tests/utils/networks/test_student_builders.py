@@ -144,7 +144,7 @@ def test_a_run_is_not_resumed_with_a_changed_function(own, make_arrays, tmp_path
 
 def test_a_network_with_branches_keeps_its_random_weights(own, make_arrays, capsys):
     """Data-dependent initialisation is for chains of layers; branches would be scaled wrongly or crash."""
-    from utils.data.loading import load
+    from utils.runs.loading import load
 
     folder = make_arrays(height=32, width=32)
     data = DataOptions(folder / "frames.npy", folder / "labels.npy")

@@ -170,6 +170,16 @@ def test_the_card_of_a_tested_student():
     assert card_text(record_with(test=recorded_test()), "student.keras") == EXPECTED
 
 
+def test_accuracy_is_that_of_clips_and_the_mean_is_that_of_classes():
+    """With unequal classes, the mean of the classes would be published as the accuracy."""
+    classes = [{"clips": 8, "correct": 8}, {"clips": 2, "correct": 0}, {"clips": 0, "correct": 0}]
+    text = card_text(record_with(test=recorded_test(clips=10, classes=classes)), "student.keras")
+    assert "**80.0 %** of 10 test clips are recognised" in text
+    assert "Mean per-class accuracy: 50.0 %." in text
+    (result,) = ModelCard(text).data.eval_results
+    assert result.metric_value == 0.8
+
+
 def test_the_hub_reads_the_metadata():
     """The Hub would reject the card, or show no accuracy."""
     data = ModelCard(EXPECTED).data

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.fake_recognizer import valid_record
 from utils.base.errors import UserError
 from utils.runs import files
 
@@ -38,8 +39,8 @@ def message(check, *inputs) -> str:
 
 
 def write_record(path, **changed):
-    content = {"kind": "student", "arguments": {"data": "frames.npy"}, "history": "new_history.npy"} | changed
-    path.write_text(json.dumps(content))
+    arguments = {"group_pattern": None, "data": "frames.npy"}
+    valid_record(**{"arguments": arguments, "history": "new_history.npy"} | changed).save(path)
 
 
 def test_a_training_replaces_its_own_files_only(place):

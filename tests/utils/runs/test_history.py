@@ -6,15 +6,16 @@ import cv2
 import numpy as np
 import pytest
 
+from utils.base.options import OutputOptions
 from utils.runs.history import (
     best_epoch,
     draw_history,
     has_finite_losses,
     history_array,
-    history_paths,
     kept_epoch,
     save_history,
 )
+from utils.runs.paths import RunFiles
 
 pytestmark = pytest.mark.draws
 
@@ -27,9 +28,10 @@ EPOCHS = [
 @pytest.mark.parametrize("name", ["run.1/hist_50", "run.1/hist_50.npy"])
 def test_three_files_that_any_reader_can_open(tmp_path, name):
     """A structured array without pickle, the same numbers as CSV, and a figure; `.npy` is appended at most once."""
-    path = save_history(history_array(EPOCHS), tmp_path / name)
-    draw_history(history_array(EPOCHS), tmp_path / name, title="a student", kept=1)
-    assert path == tmp_path / "run.1" / "hist_50.npy"
+    files = RunFiles.of(OutputOptions(tmp_path / "net.keras", tmp_path / name))
+    save_history(history_array(EPOCHS), files)
+    draw_history(history_array(EPOCHS), files, title="a student", kept=1)
+    path = tmp_path / "run.1" / "hist_50.npy"
     loaded = np.load(path, allow_pickle=False)
     assert loaded.dtype == [("epoch", "<i8")] + [(field, "<f8") for field in list(EPOCHS[0])[1:]]
     assert [dict(zip(loaded.dtype.names, row.item())) for row in loaded] == EPOCHS
@@ -41,7 +43,8 @@ def test_three_files_that_any_reader_can_open(tmp_path, name):
 
 def test_a_dot_in_the_name_is_not_a_suffix(tmp_path):
     """Otherwise `--log_path hist_lr0.001` would overwrite the history of another learning rate."""
-    assert history_paths(tmp_path / "hist_lr0.001")[0] == tmp_path / "hist_lr0.001.npy"
+    files = RunFiles.of(OutputOptions(tmp_path / "net.keras", tmp_path / "hist_lr0.001"))
+    assert files.history == tmp_path / "hist_lr0.001.npy"
 
 
 def rows(*pairs, name="val_loss"):

@@ -11,8 +11,8 @@ from utils.base.files import file_fingerprint
 from utils.base.interruption import Interrupted
 from utils.base.options import ViewOptions
 from utils.data.clips import open_clips, with_unlabelled
-from utils.data.loading import SplitDataset
 from utils.data.protocols import make_split
+from utils.runs.loading import SplitDataset
 from utils.training import cache as teacher_cache
 from utils.training import question as answer_key
 from utils.training.cache import cached_logits

@@ -12,10 +12,10 @@ from utils.base.errors import UserError
 from utils.base.files import file_fingerprint, written_beside
 from utils.base.options import ViewOptions
 from utils.data.clips import open_clips, with_unlabelled
-from utils.data.loading import SplitDataset
 from utils.data.protocols import make_split
 from utils.networks.precision import in_bfloat16
 from utils.networks.recognizer import save_model
+from utils.runs.loading import SplitDataset
 from utils.training import cache as teacher_cache
 from utils.training.cache import cached_logits
 from utils.training.cluster import Setup

@@ -9,9 +9,9 @@ from utils.base.errors import UserError
 from utils.base.files import digest, write_json
 from utils.base.options import ViewOptions
 from utils.data.clips import open_clips, with_unlabelled
-from utils.data.loading import SplitDataset
 from utils.data.protocols import make_split
 from utils.runs.clips import RecordedSplit
+from utils.runs.loading import SplitDataset
 from utils.training.exchange import read_features, read_scores
 from utils.training.question import Question
 from utils.training.score_files import scores_kind

@@ -20,11 +20,13 @@ from utils.base.locks import exclusive_lock
 from utils.base.options import OutputOptions
 from utils.data.batches import clip_reader
 from utils.data.clips import FrameFile
-from utils.data.loading import SplitDataset
 from utils.networks.recognizer import save_model
 from utils.runs.history import best_epoch, save_history
+from utils.runs.identity import settings_of
+from utils.runs.loading import SplitDataset
+from utils.runs.paths import RunFiles
 from utils.training.fit import fit, set_seeds
-from utils.training.state import TrainingState, own_variables, settings_of, training_state
+from utils.training.state import TrainingState, own_variables, training_state
 
 HISTORY = [("epoch", "i8"), *((name, "f8") for name in ("loss", "accuracy", "val_loss", "val_accuracy"))]
 
@@ -295,7 +297,7 @@ def test_all_writers_report_a_full_disk(tmp_path, small_disk, suffix, size):
     history = np.array([(epoch, 1.0, 0.5, 1.0, 0.5) for epoch in range(1, 1000)], dtype=HISTORY)
     writers = {
         f"net{suffix}": lambda: save_model(tiny_network(), tmp_path / f"net{suffix}"),
-        "net.npy": lambda: save_history(history, tmp_path / "net"),
+        "net_history.npy": lambda: save_history(history, RunFiles.of(OutputOptions(tmp_path / "net.keras"))),
         "logits.npy": lambda: write_array(tmp_path / "logits.npy"),
         "net.csv": lambda: write_text(tmp_path / "net.csv", "1," * 3000),
     }

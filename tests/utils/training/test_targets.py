@@ -8,11 +8,13 @@ import pytest
 from tests.fake_recognizer import fake_recognizer, record_of
 from utils.base.errors import UserError
 from utils.base.files import file_fingerprint
-from utils.base.options import DistillationOptions, ViewOptions
+from utils.base.options import DistillationOptions, TrainingOptions, ViewOptions
 from utils.data.clips import open_clips
-from utils.data.loading import SplitDataset
 from utils.data.protocols import make_split
+from utils.runs.clips import Inherited
+from utils.runs.loading import SplitDataset
 from utils.training import teacher as teacher_module
+from utils.training.networks import about_weights
 from utils.training.question import Question
 from utils.training.targets import teacher_logits
 from utils.training.teacher import Teacher, check_network, check_teacher, resolve_teachers
@@ -34,31 +36,34 @@ def split_of(dataset, protocol="group", seed=0):
     )
 
 
+def about(record, dataset, split, **options):
+    teacher = Teacher(Path("t.h5"), "", record)
+    return about_weights({}, SplitDataset(dataset, split), TrainingOptions(**options), [teacher])
+
+
 def test_a_teacher_that_has_seen_test_clips_is_rejected(dataset):
     """The student would learn about test clips from the teacher, and its test accuracy would be too high."""
     split = split_of(dataset)
     for protocol, seed, differing in (("random", 0, "--split is random"), ("group", 1, "--split_seed is 1")):
         record = record_of(dataset, split_of(dataset, protocol, seed))
-        with pytest.raises(UserError, match=rf"--source t\.h5 has seen \d of the 6 test clips .*{differing} in the re"):
-            check_record(record, dataset, split)
+        with pytest.raises(UserError, match=rf"--source: t\.h5 has seen \d of the 6 .*{differing} in the re"):
+            about(record, dataset, split)
 
 
 def test_a_valid_teacher_is_accepted_without_a_message(dataset, capsys):
     split = split_of(dataset)
     check_record(record_of(dataset, split), dataset, split)
+    assert about(record_of(dataset, split), dataset, split) == {"inherited": Inherited()}
     check_network(fake_recognizer("t.h5"), dataset)
     assert capsys.readouterr().out == ""
 
 
 def test_unknown_training_clips_are_reported(dataset, make_arrays, capsys):
-    """Without a message a user would assume that the teacher has not seen test clips."""
+    """Without a message a user would assume that the teacher, and so its student, has not seen test clips."""
     split = split_of(dataset)
-    check_record(None, dataset, split)
-    assert "t.h5 has no record, so it is unknown" in capsys.readouterr().out
-    folder = make_arrays("others", groups=6)
-    others = open_clips(folder / "frames.npy", folder / "labels.npy")
-    check_record(record_of(others, split_of(others)), dataset, split)
-    assert "t.h5 was trained on other arrays, so it is unknown" in capsys.readouterr().out
+    reason = "t.h5, its teacher, has no record (t.json)"
+    assert about(None, dataset, split)["inherited"].unknown == [reason]
+    assert capsys.readouterr().out == f"note: it is unknown which test clips the model has seen: {reason}.\n"
 
 
 @pytest.mark.parametrize(
@@ -136,7 +141,7 @@ def test_a_missing_teacher_is_an_error():
 
 def test_scores_cannot_be_a_live_teacher(tmp_path):
     """A file has no scores for new views."""
-    np.save(tmp_path / "s.npy", np.zeros((30, 3), np.float32))
+    np.save(tmp_path / "s.npy", -np.eye(30, 3, dtype=np.float32))
     options = DistillationOptions(source=tmp_path / "s.npy", teacher_mode="live")
     with pytest.raises(UserError, match=r"--teacher_outputs live must have one model as --source, got .*s\.npy"):
         resolve_teachers(options)

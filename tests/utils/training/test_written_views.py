@@ -9,7 +9,7 @@ import pytest
 
 from utils.base.errors import UserError
 from utils.base.options import DataOptions, NetworkOptions, ViewOptions
-from utils.data.loading import load
+from utils.runs.loading import load
 from utils.training import stages
 from utils.training.exchange import read_scores
 from utils.training.question import Question

@@ -8,7 +8,7 @@ import pytest
 from utils.base.errors import UserError
 from utils.base.options import DataOptions
 from utils.data.clips import open_clips
-from utils.data.loading import load, split_of
+from utils.runs.loading import load, split_of
 
 SHAPE = (16, 32, 32, 3)
 

@@ -11,7 +11,8 @@ from utils.base.options import DataOptions
 from utils.base.run_log import log_only
 from utils.base.text import counted
 from utils.data.clips import ClipDataset, open_clips, with_unlabelled
-from utils.data.protocols import Split, make_split
+from utils.data.protocols import Split, make_split, parse_protocol
+from utils.runs.seen import sets_of_model
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def check_length(data: DataOptions, dataset: ClipDataset, input_shape: tuple[int
 
 def split_of(data: DataOptions, dataset: ClipDataset) -> Split:
     """Return the split of `dataset` that `data` describes."""
+    kind, model = parse_protocol(data.split)
     return make_split(
         dataset.labels,
         dataset.paths,
@@ -63,6 +65,7 @@ def split_of(data: DataOptions, dataset: ClipDataset) -> Split:
         split_seed=data.split_seed,
         group_pattern=data.group_pattern,
         split_dir=data.split_dir,
+        known=sets_of_model(Path(model), argument=f"--split {data.split}") if kind == "like" else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""The commands that train and test a model, from its record, with file names in place of paths."""
+"""The commands that train and test a model, from its record, for cards and pages."""
 
 import dataclasses
 
@@ -21,10 +21,10 @@ ALWAYS_STATED = ("epochs",)  # its default depends on the script
 STATED_FOR_FRAMES = ("mixing", "backbone_rate")  # their defaults depend on the student
 
 
-def training_command(record: Record, model_name: str) -> str:
+def training_command(record: Record, model: str, *, private: bool = False) -> str:
     """Return the command that trains the model of a record, one argument per line.
 
-    It states the settings that differ from their defaults.
+    It states the settings that differ from their defaults. With `private`, paths are shortened to file names.
     """
     is_teacher = record.is_of_teacher
     arguments, words = record.arguments.model_dump(exclude_unset=True), []
@@ -38,16 +38,16 @@ def training_command(record: Record, model_name: str) -> str:
         value = arguments[part.name]
         default = None if part.default is dataclasses.MISSING else plain(part.default)
         if value != default or part.name in always:
-            words.append(argument_words(part, value))
+            words.append(argument_words(part, value, private=private))
     script = "Teacher_training.py" if is_teacher else "KD_training.py"
-    return " \\\n  ".join([f"python {script}", *words, f"--output_path {quoted(model_name)}"])
+    return " \\\n  ".join([f"python {script}", *words, f"--output_path {quoted(model)}"])
 
 
 def fields(kind: type) -> list[dataclasses.Field]:
     return [part for part in dataclasses.fields(kind) if "argument" in part.metadata]
 
 
-def argument_words(part: dataclasses.Field, value) -> str:
+def argument_words(part: dataclasses.Field, value, *, private: bool) -> str:
     """Return the argument that sets a field of options.py to a value of a record."""
     argument = part.metadata["argument"]
     flag = argument["flag"] or f"--{part.name}"
@@ -56,9 +56,9 @@ def argument_words(part: dataclasses.Field, value) -> str:
     if argument.get("type") is argument_types.input_size:
         return f"{flag} {input_size_text(tuple(value))}"
     values = value if isinstance(value, list) else [value]
-    if "Path" in str(part.type):
+    if private and "Path" in str(part.type):
         values = [None if item is None else file_name(str(item)) for item in values]
-    if part.name == "split":
+    if private and part.name == "split":
         values = [item and protocol_without_folders(str(item)) for item in values]
     texts = ["none" if item is None else quoted(str(item)) for item in values]
     if len(texts) == 1 and str(values[0]).startswith("-"):  # would be taken for a flag
@@ -70,5 +70,5 @@ def evaluation_command(record: Record, model_name: str) -> str:
     """Return the command that tests the model of a record on its test clips."""
     names = ("data", "annotations", "paths")
     parts = [part for part in fields(DataOptions) if part.name in names and record.arguments.get(part.name)]
-    words = [argument_words(part, record.arguments.get(part.name)) for part in parts]
+    words = [argument_words(part, record.arguments.get(part.name), private=True) for part in parts]
     return " \\\n  ".join(["python eval.py", *words, f"--recognizer {quoted(model_name)}"])

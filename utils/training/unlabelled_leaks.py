@@ -2,7 +2,7 @@
 
 from utils.data.leak_finder import LeakFinder
 from utils.data.leak_report import short_form
-from utils.data.loading import SplitDataset
+from utils.runs.loading import SplitDataset
 
 
 def leaks_of_unlabelled(loaded: SplitDataset, group_pattern: str | None, *, fail_on_leak: bool) -> dict | None:
