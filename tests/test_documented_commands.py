@@ -36,8 +36,8 @@ SIDE, WIDTH = 32, 0.05
 NETWORK = f"--input_size {SIDE} --width {WIDTH} --batch_size 2 --epochs 1 --devices 1".split()
 RUN = {
     "video_to_frames.py": f"--frame_height {SIDE} --frame_width {SIDE} --overwrite".split(),
-    "Teacher_training.py": NETWORK,
-    "KD_training.py": [*NETWORK, "--views", "1"],
+    "Teacher_training.py": [*NETWORK, "--overwrite"],
+    "KD_training.py": [*NETWORK, "--views", "1", "--overwrite"],
     "eval.py": [],
     "predict.py": [],
     "export.py": ["--format", "saved_model", "--no_int8", "--no_measure", "--overwrite"],
