@@ -109,6 +109,9 @@ def test_a_folder_is_replaced_if_a_former_run_has_marked_it(place, check, settin
     (place / "out" / name).write_text("mine")
     assert f"out/{name} exists and is not of this run" in message(run, args)
     run(arguments(output_path="out", overwrite=True, **settings))
+    if content:
+        (place / "out" / marker).write_text('{"mine": 1}')
+        assert "exists and is not of this run" in message(run, args)
     (place / "out" / marker).write_text(json.dumps(content))
     run(args)
 
