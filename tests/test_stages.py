@@ -191,7 +191,7 @@ def test_errors_are_one_line_and_leave_nothing(workplace):
     np.save(folder / "mixed.npy", np.concatenate([np.eye(3)[[0] * 29], [[-1.0, 2.5, 3.5]]]))
     for arguments, message in [
         (["--source", "arrays/labels.h5"], "error: --source: must be an existing file, got arrays/labels.h5"),
-        (["--source", "videos"], "error: --source: must end in .keras or .h5, or in .npy for class scores, got videos"),
+        (["--source", "videos"], "error: --source: must end in .keras, .h5 or .npy, got videos"),
         (["--source", "arrays/labels.npy"], "error: --source: arrays/labels.npy must hold class scores as floats"),
         (
             ["--source", "mixed.npy"],
