@@ -8,6 +8,7 @@ PyAV is imported when the first video is opened, to keep the scripts' `--help` f
 
 import bisect
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 
@@ -41,6 +42,8 @@ class Video(Source):
         """What is wrong with the file although frames were read from it, or None."""
         if self._stated - self._held > max(1, self._stated // 50):  # headers of HMDB51 state one frame too many
             return f"breaks off: {self._held} of {self._stated} frames are in the file"
+        if not self._stated and self._seconds < 0.9 * self._stated_seconds - 0.5:
+            return f"breaks off: {self._seconds:.1f} of {self._stated_seconds:.1f} seconds are in the file"
         if self._is_broken:
             return "breaks off: its rest cannot be read"
         return "is damaged: frames may show parts of others" if self._is_damaged else None
@@ -93,6 +96,9 @@ class Video(Source):
         )
         self.rate = self._mean_rate(stamps)
         self._stated, self._held = self._stream.frames, len(stamps) + self._empty
+        self._seconds = self.count / self.rate if self.rate else math.inf
+        is_alone = len(self._container.streams) == 1  # otherwise the sound may be longer
+        self._stated_seconds = (self._container.duration or 0) / 1e6 if is_alone else 0.0
 
     def _mean_rate(self, stamps: list[tuple[int | None, int | None]]) -> float:
         if self._is_regular:

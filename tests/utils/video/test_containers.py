@@ -148,12 +148,6 @@ def test_frames_of_another_file_in_an_mp4(tmp_path, monkeypatch):
     assert read_clip(hostile, **SIZE).mean() > 190
 
 
-@pytest.mark.parametrize("suffix", CODECS)
-def test_containers_are_not_text(tmp_path, suffix):
-    """Every video of a container would be skipped."""
-    assert not containers.is_text(write_video(tmp_path / f"a{suffix}"))
-
-
 def test_real_containers_are_not_text(shared_data):
     """Every video of a container would be skipped."""
     paths = [path for path in (shared_data / "odd").rglob("*.*") if path.suffix in (".mp4", ".mov", ".gif")]

@@ -1,5 +1,7 @@
 """Stage 1 and predict.py use the frames that a file holds, whatever its header, codec and container state."""
 
+import re
+
 import av
 import cv2
 import numpy as np
@@ -128,6 +130,17 @@ def test_a_file_that_breaks_off(tmp_path):
     assert 30 < count < 70
     assert numbers_in(clip) == [k * (count // 4) for k in range(4)]
     assert info.note in (f"breaks off: {found} of 100 frames are in the file" for found in (count, count + 1))
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.flv"])
+def test_a_file_without_a_count_that_breaks_off(tmp_path, name):
+    """Half of a download would pass for a whole video."""
+    path = write_numbered(tmp_path / name, 100, options={"g": "5"})
+    assert read_clip_and_info(path, (4, 96, 160, 3))[1].note is None
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert re.fullmatch(
+        r"breaks off: [12]\.\d of 4\.\d seconds are in the file", read_clip_and_info(path, (4, 96, 160, 3))[1].note
+    )
 
 
 ORIENTATIONS = {

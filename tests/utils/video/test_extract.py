@@ -2,7 +2,6 @@
 
 import csv
 
-import cv2
 import numpy as np
 import pytest
 
@@ -159,19 +158,6 @@ def test_unusual_real_videos(shared_data, tmp_path):
     assert rows == [path for path, reason in ODD_VIDEOS.items() if reason is None]
     skipped = read_table(tmp_path / "skipped_videos.csv")[1:]
     assert skipped == [[path, reason] for path, reason in ODD_VIDEOS.items() if reason is not None]
-
-
-def test_rotated_real_videos_are_upright(shared_data):
-    """Videos of a phone would be read lying on their side."""
-    clips = [
-        read_clip(shared_data / f"odd/decord/video_{angle}.mov", sequence_length=3, frame_height=300, frame_width=200)
-        for angle in (0, 90, 180, 270)
-    ]
-    capture = cv2.VideoCapture(str(shared_data / "odd/decord/video_90.mov"))
-    upright = capture.read()[1]
-    assert upright.shape[:2] == (568, 320)  # the stream has a height of 320 and a rotation flag
-    assert all(clip.shape == (3, 300, 200, 3) for clip in clips)
-    np.testing.assert_array_equal(clips[1][0], cv2.resize(upright, (200, 300))[..., ::-1])
 
 
 def test_real_clips_of_published_data_sets_are_read(shared_data, tmp_path):
