@@ -40,23 +40,31 @@ def written_beside(path: str | os.PathLike) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{suffix}")
     delayed, is_delayed = _DELAYED.get(), False
     try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        if delayed is None:
-            os.replace(temporary, path)
-        else:
-            delayed.append((temporary, path))
-            is_delayed = True
+        with naming(path):
+            yield temporary
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            if delayed is None:
+                os.replace(temporary, path)
+            else:
+                delayed.append((temporary, path))
+                is_delayed = True
+    finally:
+        if not is_delayed:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name `path` in the OSError of a write to an open file, such as that of a full disk, which names no file."""
+    try:
+        yield
     except OSError as error:
         is_short = str(error).endswith(" written")  # NumPy's "N requested and M written" has no errno
         number = errno.ENOSPC if error.errno is None and is_short else error.errno
         if number is None or error.filename is not None:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
-    finally:
-        if not is_delayed:
-            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -136,7 +144,7 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
 def write_at(file_number: int, content, offset: int) -> None:
     """Write all bytes of `content`, such as bytes or a contiguous array, at `offset` of an open file.
 
-    Raises OSError, for example if the disk is full.
+    Raises OSError, for example if the disk is full; a write to a memory map would end the process without a message.
     """
     remaining = memoryview(content).cast("B")
     while remaining:

@@ -1,11 +1,13 @@
 """Teacher logits for every view that a student will see, computed once and cached on disk.
 
 FILE.npy is float32 `(N, views + 1, C)` by row and view; entries that no student trains or validates on are NaN.
-FILE.json holds the key of the logits. During the computation FILE.parts holds the finished parts.
+FILE.json holds the key of the logits. During the computation FILE.unfinished has the same form, with NaN where nothing
+is computed yet, and FILE.unfinished.json its key.
 """
 
 import contextlib
-import shutil
+import math
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -14,7 +16,16 @@ from pathlib import Path
 import numpy as np
 
 from utils.base.errors import UserError
-from utils.base.files import file_fingerprint, read_json, remove_partial, require_free_space, write_json, written_beside
+from utils.base.files import (
+    file_fingerprint,
+    naming,
+    read_json,
+    remove_partial,
+    require_free_space,
+    write_at,
+    write_json,
+    written_beside,
+)
 from utils.base.locks import exclusive_lock
 from utils.base.machine import installed_versions
 from utils.base.progress import progress
@@ -32,6 +43,8 @@ from utils.training.teacher import Teacher
 
 PART = 256  # clips per part; a kill loses at most one part
 COMPARED_CLIPS = 8
+ROWS = 1024  # that are read or written at once
+UNFINISHED = (".unfinished", ".unfinished.json")  # suffixes
 
 
 def cached_logits(
@@ -47,11 +60,11 @@ def cached_logits(
     key, last_view = question.key(), question.views.views
     path = cache or scores_folder(teacher.path) / f"{key_digest(key)}.npy"
     key |= {"teacher": teacher.fingerprint, "channels": teacher.channels, "input_scale": teacher.input_scale}
-    stored, parts = read_logits(path, key, named=cache is not None), path.with_suffix(".parts")
+    stored = read_logits(path, key, named=cache is not None)
     lock = exclusive_lock(path.with_suffix(".lock"), what=f"--source: {path}")
     if stored is None or stored.shape[1] <= last_view:
         with lock:
-            for made in (path, path.with_suffix(".json")):
+            for made in (path.with_suffix(suffix) for suffix in (".json", *UNFINISHED)):
                 remove_partial(made)  # left by a killed run
             first = 0 if stored is None else stored.shape[1]
             print(
@@ -63,9 +76,9 @@ def cached_logits(
     else:
         print(f"teacher logits read from {path}")
         # a run was killed right after it had written the logits, or is extending them now
-        if parts.is_dir():
+        if path.with_suffix(UNFINISHED[1]).exists():
             with contextlib.suppress(UserError), lock:
-                shutil.rmtree(parts)
+                discard_unfinished(path)
     return stored[:, : last_view + 1]
 
 
@@ -79,8 +92,8 @@ def read_logits(path: Path, key: dict, *, named: bool) -> np.ndarray | None:
         problem = differences(about, key) if about else f"{path.with_suffix('.json')} is damaged or of another file"
         if not problem:
             return open_array(path, "--cache")
-        was_killed = about is None and not differences(key_of_parts(path.with_suffix(".parts")), key)
-        if named and not was_killed:  # killed between the logits and their .json
+        was_killed = about is None and not differences(unfinished_key(path), key)
+        if named and not was_killed:  # killed between FILE.json and the logits
             raise UserError(
                 f"--cache: {path} must hold this teacher's logits for these clips and views, but {problem}; name "
                 "another file, or delete it to compute them again"
@@ -111,22 +124,47 @@ def about_logits(path: Path) -> dict | None:
     return about.key if about.fingerprint == file_fingerprint(path) else None
 
 
-def key_of_parts(parts: Path) -> dict:
-    """Return the key of unfinished parts, empty if it is missing or damaged."""
+def unfinished_key(path: Path) -> dict:
+    """Return the key of the unfinished logits for `path`, empty if it is missing or damaged."""
     try:
-        key = read_json(parts / "key.json")
+        key = read_json(path.with_suffix(UNFINISHED[1]))
     except UserError:
         return {}
     return key if isinstance(key, dict) else {}
 
 
-def is_complete(path: Path, shape: tuple[int, int]) -> bool:
-    """Return whether the file of a part holds logits of this shape."""
-    try:
-        part = open_array(path, "--cache")
-    except UserError:
-        return False
-    return part.shape == shape and part.dtype == np.float32
+def discard_unfinished(path: Path) -> None:
+    for suffix in UNFINISHED[::-1]:  # without a key, the logits are not used
+        path.with_suffix(suffix).unlink(missing_ok=True)
+
+
+def unfinished_logits(path: Path, key: dict, shape: tuple[int, int, int], stored: np.ndarray | None) -> np.ndarray:
+    """Return unfinished logits for `path`, memory-mapped: those of a killed run, or else new ones.
+
+    The values of the killed run for another number of views, or those that are `stored`, are copied, the others are
+    NaN. This reserves the space, so that a full disk is noticed before anything is computed.
+    """
+    unfinished, about = (path.with_suffix(suffix) for suffix in UNFINISHED)
+    if differences(unfinished_key(path), key):
+        discard_unfinished(path)
+    else:
+        with contextlib.suppress(UserError):
+            found = open_array(unfinished, "--cache")
+            if found.dtype == np.float32 and (found.shape[0], *found.shape[2:]) == (shape[0], *shape[2:]):
+                stored = found
+                if found.shape == shape:
+                    return found
+    require_free_space(path.parent, 4 * math.prod(shape), what=f"the logits in {path}")
+    with written_beside(unfinished) as temporary, open(temporary, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        for start in range(0, shape[0], ROWS):
+            rows = np.full((min(ROWS, shape[0] - start), *shape[1:]), np.nan, np.float32)
+            if stored is not None:
+                known = stored[start : start + ROWS, : shape[1]]
+                rows[:, : known.shape[1]] = known
+            file.write(rows)
+    write_json(about, key)
+    return open_array(unfinished, "--cache")
 
 
 def compute(
@@ -138,24 +176,24 @@ def compute(
     scheduler: str | None = None,
 ) -> None:
     """Compute the views missing from `stored`, part by part, and write all views to `path`."""
-    first = 0 if stored is None else stored.shape[1]
     shape = (question.dataset.row_count, question.views.views + 1, len(question.dataset.class_names))
-    require_free_space(path.parent, 2 * 4 * int(np.prod(shape)), what=f"the logits in {path}")  # parts and final file
-
-    parts = path.with_suffix(".parts")
-    if parts.is_dir() and differences(key_of_parts(parts), key):
-        shutil.rmtree(parts)  # left by a killed run with another key
-    work = [(view, start) for view in range(first, shape[1]) for start in range(0, len(question.rows(view)), PART)]
-    sizes = {(view, start): len(question.rows(view)[start : start + PART]) for view, start in work}
-    missing = [part for part in work if not is_complete(part_path(parts, *part), (sizes[part], shape[-1]))]
+    logits = unfinished_logits(path, key, shape, stored)
+    finished = np.concatenate(
+        [np.isfinite(logits[start : start + ROWS]).all(axis=2) for start in range(0, len(logits), ROWS)]
+    )
+    parts = [
+        (view, question.rows(view)[start : start + PART])
+        for view in range(shape[1])
+        for start in range(0, len(question.rows(view)), PART)
+    ]
+    missing = [(view, rows) for view, rows in parts if not finished[rows, view].all()]
     if missing:
         network = teacher.load(question.dataset)
         begin_log()
-        write_json(parts / "key.json", key)
-        done = len(work) - len(missing)
+        done = len(parts) - len(missing)
         with (
-            progress(len(work), done=done, unit=f"parts of up to {PART} clips") as advance,
-            contextlib.closing(computed(parts, network, teacher, question, missing, scheduler)) as results,
+            progress(len(parts), done=done, unit=f"parts of up to {PART} clips") as advance,
+            contextlib.closing(computed(logits, network, teacher, question, missing, scheduler)) as results,
         ):
             try:
                 for _ in results:
@@ -165,18 +203,11 @@ def compute(
                 print(f"{done} parts of the logits are cached; rerun the same command to resume", file=sys.stderr)
                 raise
 
-    logits = np.full(shape, np.nan, np.float32)
-    if stored is not None:
-        logits[:, :first] = stored
-    for view, start in work:
-        logits[question.rows(view)[start : start + PART], view] = open_array(part_path(parts, view, start), "--cache")
-    with written_beside(path) as temporary:
-        np.save(temporary, logits, allow_pickle=False)
-    write_json(
-        path.with_suffix(".json"),
-        {"fingerprint": file_fingerprint(path), "key": key, "views": shape[1] - 1, "versions": installed_versions()},
-    )
-    shutil.rmtree(parts)
+    unfinished = path.with_suffix(UNFINISHED[0])
+    about = {"fingerprint": file_fingerprint(unfinished), "key": key, "views": shape[1] - 1}
+    write_json(path.with_suffix(".json"), about | {"versions": installed_versions()})
+    os.replace(unfinished, path)
+    discard_unfinished(path)
 
 
 def faster(network: Recognizer, question: Question) -> Recognizer:
@@ -186,35 +217,34 @@ def faster(network: Recognizer, question: Question) -> Recognizer:
     return replace(network, model=faster_if_equal(network.model, question.dataset.view_zero(rows, network.input_shape)))
 
 
-def part_path(parts: Path, view: int, start: int) -> Path:
-    """Return the file of one part: the logits for view `view` of the clips from position `start`."""
-    return parts / f"view_{view}_from_{start}.npy"
-
-
 def computed(
-    parts: Path,
+    logits: np.memmap,
     network: Recognizer,
     teacher: Teacher,
     question: Question,
-    missing: Sequence[tuple[int, int]],
+    missing: Sequence[tuple[int, np.ndarray]],
     scheduler: str | None,
 ) -> Iterator[None]:
-    """Compute and write the `missing` parts, (view, start); yield after each. Raises UserError for infinite logits."""
-    rows = [question.rows(view)[start : start + PART] for view, start in missing]
+    """Compute the `missing` parts, (view, rows), and write them to the file of `logits`; yield after each.
+
+    Raises UserError for logits that are not finite.
+    """
     quick = faster(network, question)
 
-    def write(index: int, logits: np.ndarray) -> None:
-        if not np.isfinite(logits).all():
-            row = rows[index][~np.isfinite(logits).all(axis=1)][0]
+    def write(index: int, values: np.ndarray) -> None:
+        view, rows = missing[index]
+        if not np.isfinite(values).all():
+            row = rows[~np.isfinite(values).all(axis=1)][0]
             raise UserError(f"--source: {network.path} must output finite logits, but those for clip {row} are not")
-        with written_beside(part_path(parts, *missing[index])) as temporary:
-            np.save(temporary, logits, allow_pickle=False)
+        for row, value in zip(rows.tolist(), values.astype("<f4")):  # not by the memory map, see `write_at`
+            write_at(file.fileno(), value, logits.offset + row * logits.strides[0] + view * logits.strides[1])
 
-    if scheduler:
-        bfloat16 = quick.model is not network.model
-        views = [(view, part) for (view, _), part in zip(missing, rows)]
-        yield from logits_on_cluster(scheduler, teacher, question, views, bfloat16=bfloat16, receive=write)
-        return
-    for index, (view, _) in enumerate(missing):
-        write(index, quick.logits(question.dataset, rows[index], view=view, options=question.views))
-        yield
+    with naming(Path(logits.filename)), open(logits.filename, "rb+", buffering=0) as file:
+        if scheduler:
+            bfloat16 = quick.model is not network.model
+            yield from logits_on_cluster(scheduler, teacher, question, missing, bfloat16=bfloat16, receive=write)
+        else:
+            for index, (view, rows) in enumerate(missing):
+                write(index, quick.logits(question.dataset, rows, view=view, options=question.views))
+                yield
+        os.fsync(file.fileno())

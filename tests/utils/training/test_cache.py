@@ -1,5 +1,7 @@
 """Cached teacher logits: computed once, resumed after a kill, and never used for other inputs."""
 
+import os
+import resource
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -141,7 +143,7 @@ def other_flip(world, monkeypatch):
 
 def other_crop(world, monkeypatch):
     monkeypatch.setattr(answer_key, "VERSION", answer_key.VERSION + 1)
-    return "view_version is 1 there and 2 here"
+    return f"view_version is {answer_key.VERSION - 1} there and {answer_key.VERSION} here"
 
 
 def other_split(world, monkeypatch):
@@ -204,17 +206,17 @@ def test_more_views_extend_the_cache_and_fewer_views_read_a_part_of_it(world):
     assert len(world.loads) == 2
 
 
-@pytest.mark.parametrize("finished", [0, 1, 3])
-def test_a_killed_computation_is_resumed(world, monkeypatch, finished):
-    """The logits of a large data set take hours; finished parts must not be recomputed."""
+@pytest.mark.parametrize(("finished", "views"), [(0, 2), (1, 2), (3, 2), (3, 1), (3, 4)])
+def test_a_killed_computation_is_resumed(world, monkeypatch, finished, views):
+    """The logits of a large data set take hours; finished parts must not be recomputed, nor for another --views."""
     monkeypatch.setattr(teacher_cache, "PART", 10)
     world.stop_after = finished
     with pytest.raises(Killed):
         world.ask()
     assert not list(world.source.with_suffix(".scores").glob("*.npy"))  # no incomplete file under its final name
-    world.stop_after = None
+    world.stop_after, world.views = None, ViewOptions(views=views)
     world.check(world.ask())
-    rows = [len(world.question.rows(view)) for view in range(3)]
+    rows = [len(world.question.rows(view)) for view in range(views + 1)]
     sizes = [min(10, count - start) for count in rows for start in range(0, count, 10)]
     assert len(world.loads[1].asked) == sum(sizes[finished:])
     assert sorted(path.suffix for path in world.source.with_suffix(".scores").iterdir()) == [".json", ".npy"]
@@ -255,31 +257,48 @@ def test_a_full_disk_is_reported_in_advance(world, monkeypatch):
     assert world.loads == []
 
 
+def test_a_disk_that_is_full_after_all_is_named_before_anything_is_computed(world):
+    """A write to a memory map would end the run by SIGBUS, without a message, after hours of computation."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match=r"File too large: '.*\.unfinished'"):
+            world.ask()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert world.loads == []
+    world.check(world.ask())
+
+
 @pytest.mark.parametrize("named", [False, True])
-@pytest.mark.parametrize("killed_at", ["write_json", "rmtree"])
+@pytest.mark.parametrize("killed_at", ["write_json", "replace", "discard_unfinished"])
 def test_a_kill_around_the_last_write_is_repaired(world, monkeypatch, tmp_path, named, killed_at):
-    """The same command would be refused for ever, or leave the parts on the disk, as large as the logits."""
+    """The same command would be refused for ever, or compute everything again."""
     cache = tmp_path / "logits.npy" if named else None
 
-    def killed(path, *arguments):
-        raise Killed
+    def killed_if(module, name, condition):
+        function = getattr(module, name)
+
+        def killed(*arguments):
+            if condition(*arguments):
+                raise Killed
+            return function(*arguments)
+
+        patch.setattr(module, name, killed)
 
     with monkeypatch.context() as patch:
-        if killed_at == "rmtree":
-            patch.setattr(teacher_cache.shutil, "rmtree", killed)
+        if killed_at == "write_json":
+            killed_if(teacher_cache, "write_json", lambda path, value: "views" in value)
+        elif killed_at == "replace":
+            killed_if(os, "replace", lambda source, path: path.suffix == ".npy")
         else:
-            write = teacher_cache.write_json
-            patch.setattr(
-                teacher_cache,
-                "write_json",
-                lambda path, value: killed(path) if "views" in value else write(path, value),
-            )
+            killed_if(teacher_cache, "discard_unfinished", lambda path: path.exists())
         with pytest.raises(Killed):
             world.ask(cache)
     world.check(world.ask(cache))
     assert len(world.loads) == 1
     folder = tmp_path if named else world.source.with_suffix(".scores")
-    assert list(folder.glob("*.parts")) == []
+    assert sorted(path.suffix for path in folder.glob("*logits.*" if named else "*")) == [".json", ".npy"]
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "[" * 100_000, "{}", '{"fingerprint": 1e999}', "x" * 200_000])
@@ -300,21 +319,21 @@ def test_a_damaged_description_of_logits_is_never_used(world, tmp_path, capsys, 
 
 
 @pytest.mark.parametrize("damage", ["key", "short", "shape", "text"])
-def test_damaged_parts_are_computed_again(world, damage):
-    """A damaged part would end every later run, or its logits be those of other clips."""
+def test_damaged_unfinished_logits_are_computed_again(world, damage):
+    """Damaged logits would end every later run, or be those of other clips."""
     world.stop_after = 2
     with pytest.raises(Killed):
         world.ask()
-    (parts,) = world.source.with_suffix(".scores").glob("*.parts")
-    first, *_ = sorted(parts.glob("view_*.npy"))
+    (logits,) = world.source.with_suffix(".scores").glob("*.unfinished")
     if damage == "key":
-        (parts / "key.json").write_text("[" * 100_000)
+        logits.with_suffix(".unfinished.json").write_text("[" * 100_000)
     elif damage == "short":
-        first.write_bytes(first.read_bytes()[:-5])
+        logits.write_bytes(logits.read_bytes()[:-5])
     elif damage == "shape":
-        np.save(first, np.load(first)[1:])
+        with open(logits, "wb") as file:
+            np.save(file, np.zeros((29, 3, 3), np.float32))
     else:
-        first.write_text("hello")
+        logits.write_text("hello")
     world.stop_after = None
     world.check(world.ask())
     assert len(world.loads) == 2
