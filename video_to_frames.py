@@ -41,7 +41,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     control = parser.add_argument_group("run")
     control.add_argument("--workers", type=positive_int, help="processes that read videos, by default one per core")
-    control.add_argument("--video_timeout", type=positive_float, default=60.0, help="time limit per video in seconds")
+    control.add_argument("--video_timeout", type=positive_float, default=60.0, help="processor seconds per video")
     control.add_argument("--scheduler", type=scheduler, help=SCHEDULER)
     control.add_argument(
         "--overwrite", action="store_true", help="start over instead of resuming, and replace existing arrays"

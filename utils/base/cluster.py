@@ -1,31 +1,27 @@
 """Run a function over many tasks on a Dask cluster: the counterpart of `isolation.run_isolated` for several machines.
 
-Tasks are sent to a worker in batches and run in its child processes, so that a crash or a hang affects one task only;
-see cluster_worker.py. If a worker dies, its tasks are run again, each alone on a worker, because any of them may be the
-cause. Nothing depends on the configuration of the scheduler.
+Dask chooses the worker of each batch, and runs the batches of a worker that dies on others. A worker runs tasks in
+child processes, see cluster_worker.py. Tasks that fail, and those of a batch on which Dask gives up, are tried again
+one by one while nothing else runs, so that only a task that fails alone is lost, whatever the scheduler allows.
 """
 
-import heapq
-import itertools
-import os
-import queue
+import concurrent.futures
+import functools
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from utils.base import cluster_worker, dask_connection
-from utils.base.cluster_worker import CODE, Job
-from utils.base.dask_connection import LOCAL, Connection, Failed, Gone, Returned, Workers
-from utils.base.errors import UserError, first_line
-from utils.base.isolation import CHECK_INTERVAL, TRIES, UNYIELDED, Lost
+from utils.base import cluster_worker
+from utils.base.cluster_worker import Job
+from utils.base.dask_connection import LOCAL, Connection
+from utils.base.errors import UserError
+from utils.base.in_order import InOrder, Lost
+from utils.base.isolation import CHECK_INTERVAL
 from utils.base.machine import cores
 
 QUEUED = 2  # batches per child process: the running one and the next
-RECEIVED_BYTES = 256 * 1024**2  # rows that wait in this process
+POLL_SECONDS = 0.5  # between two looks at which workers there are
 SECONDS_WITHOUT_WORKERS = 5  # before a note says so
 
 
@@ -33,7 +29,7 @@ SECONDS_WITHOUT_WORKERS = 5  # before a note says so
 class Cluster:
     """Where and how tasks run.
 
-    scheduler: an address, or LOCAL for a cluster of `workers` processes (default: one per core) on this machine.
+    scheduler: an address, or LOCAL for a worker of `workers` threads (default: one per core) in this process.
     modules, packages, paths: code, installed packages and files that must be the same on all workers as here.
     """
 
@@ -50,39 +46,36 @@ def run_on_cluster(
     tasks: Iterable[tuple],
     *,
     count: int,
-    receive: Callable[[int, object, np.ndarray | None], object] = lambda index, result, row: result,
+    receive: Callable[[int, object], object] = lambda index, result: result,
     batch: int = 1,
     check: Callable[[], None] = lambda: None,
 ) -> Iterator[object]:
     """Yield the result of each task or `Lost`, in the order of `tasks`, as `run_isolated` does.
 
-    `receive(index, result, row)` is called as soon as a task has ended, in any order; what it returns is yielded. `row`
-    is the row that the task has written, uint8 (job.row_bytes,), or None. `count` is the number of tasks, `batch` the
-    largest number that is sent at once. Workers may join and leave at any time. While it waits, the generator calls
-    `check` several times per second; its exceptions, and those of the function, end the run.
+    `receive(index, result)` is called as soon as a task has ended, in any order; what it returns is yielded. `count` is
+    the number of tasks, `batch` the largest number that is sent at once. Workers may join and leave at any time. While
+    it waits, the generator calls `check` several times per second; its exceptions, and those of the function, end the
+    run.
 
     Raises UserError if there is no scheduler, if it goes away, or if a worker that joins before any other is usable has
     other code or packages, or does not see the paths. Workers that join later are not used then, and a note says so.
     """
     if not count:
         return
-    run = _Run(cluster, job, enumerate(tasks), count, receive, batch, check)
+    connection = Connection(cluster.scheduler, cluster.workers or cores())
     try:
-        yield from run.results()
+        yield from _Run(cluster, job, InOrder(enumerate(tasks)), count, receive, batch, check, connection).results()
     finally:
-        run.close()
+        connection.close(cluster_worker.end, job.name)
 
 
-@dataclass(eq=False)
-class _Worker:
-    """A worker of the cluster and what was sent to it: lists of (index, task) by number of the call."""
+@dataclass(frozen=True)
+class _Call:
+    """A coroutine that runs in the connection's thread: what to do with its result, and the batch that it awaits."""
 
-    address: str
-    threads: int
-    from_start: bool
-    calls: dict[int, list[tuple[int, tuple]]] = field(default_factory=dict)
-    state: str = "joining"  # then "usable" or "refused"
-    has_suspect: bool = False
+    handle: Callable[[object], None]
+    items: tuple[tuple[int, tuple], ...] = ()  # (index, task)
+    workers: frozenset[str] = frozenset()  # addresses of those that may run it
 
 
 @dataclass
@@ -91,193 +84,103 @@ class _Run:
 
     cluster: Cluster
     job: Job
-    waiting: Iterator[tuple[int, tuple]]
+    tasks: InOrder
     count: int
     receive: Callable
     batch: int
     check: Callable[[], None]
-    workers: dict[str, _Worker] = field(default_factory=dict)  # by address
-    by_call: dict[int, _Worker] = field(default_factory=dict)
-    suspects: list[tuple[int, tuple]] = field(default_factory=list)  # a heap
-    losses: Counter[int] = field(default_factory=Counter)  # by index; of tasks that ran alone
-    finished: dict[int, object] = field(default_factory=dict)  # by index; not yet yielded
-    started: int = 0  # tasks taken from `waiting`
-    yielded: int = 0
+    connection: Connection
+    asked: set[str] = field(default_factory=set)  # addresses of workers
+    usable: dict[str, int] = field(default_factory=dict)  # threads of the workers that are as expected, by address
     is_start: bool = True  # until a worker is usable
-    calls: Iterator[int] = field(default_factory=itertools.count)  # numbers of calls
-    without_workers: float = field(default_factory=time.monotonic)  # since when
-
-    def __post_init__(self):
-        self.expected = cluster_worker.describe(*self._described())
-        values = max(1, RECEIVED_BYTES // max(1, self.batch * self.job.row_bytes))
-        self.connection = Connection(self.cluster.scheduler, workers=self.cluster.workers or cores(), values=values)
+    calls: dict[concurrent.futures.Future, _Call] = field(default_factory=dict)
+    last_workers: float = field(default_factory=time.monotonic)  # when there was a worker
 
     def results(self) -> Iterator[object]:
-        while self.yielded < self.count:
+        self.described = (self.cluster.modules, self.cluster.packages, self.cluster.paths)
+        self.expected = cluster_worker.describe(*self.described)
+        self._start(self.connection.workers(0), _Call(self._update_workers))
+        while self.tasks.yielded < self.count:
             self._assign()
-            self._handle(self._next_event())
-            while self.yielded in self.finished:
-                result = self.finished.pop(self.yielded)
-                self.yielded += 1
-                yield result
+            for future in self._wait():
+                self.calls.pop(future).handle(future.result())
+            yield from self.tasks.results()
 
-    def close(self) -> None:
-        self.connection.close(cluster_worker.end, self.job.name)
+    def _start(self, coroutine: Coroutine, call: _Call) -> None:
+        self.calls[self.connection.start(coroutine)] = call
 
-    def _next_event(self):
+    def _wait(self) -> set[concurrent.futures.Future]:
+        """Wait until some calls are done, and return these; call `check` meanwhile."""
         while True:
             self.check()
-            try:
-                return self.connection.events.get(timeout=CHECK_INTERVAL)
-            except queue.Empty:
-                self._note_if_without_workers()
-
-    def _handle(self, event) -> None:
-        if isinstance(event, Workers):
-            self._update_workers(event.threads)
-        elif isinstance(event, Gone):
-            raise UserError(_gone(self.cluster.scheduler, event))
-        elif isinstance(event, Returned):
-            try:
-                self._returned(event)
-            finally:
-                self.connection.taken()
-        elif event.call in self.by_call:
-            self._failed(event)
+            self.connection.require()
+            done = concurrent.futures.wait(self.calls, CHECK_INTERVAL, concurrent.futures.FIRST_COMPLETED).done
+            if done:
+                return done
 
     # Workers
 
-    def _usable(self) -> list[_Worker]:
-        return [worker for worker in self.workers.values() if worker.state == "usable"]
-
     def _update_workers(self, threads: dict[str, int]) -> None:
-        for address in [address for address in self.workers if address not in threads]:
-            self._died(self.workers[address])
-        for address in threads.keys() - self.workers.keys():
-            worker = self.workers[address] = _Worker(address, threads[address], self.is_start)
-            self._send(worker, [], cluster_worker.describe, *self._described())
+        """Forget workers that have left, with the batches that no other may run, and ask new ones what they have."""
+        self._start(self.connection.workers(POLL_SECONDS), _Call(self._update_workers))
+        self.usable = {address: self.usable[address] for address in self.usable.keys() & threads.keys()}
+        for future, call in list(self.calls.items()):
+            if call.items and not call.workers & threads.keys() and future.cancel():
+                del self.calls[future]
+                self._given_up(call.items)
+        for address in threads.keys() - self.asked:
+            handle = functools.partial(self._joined, address, threads[address], self.is_start)
+            self._start(self.connection.ask(address, cluster_worker.describe, *self.described), _Call(handle))
+        self.asked = set(threads)
+        if threads or self.cluster.scheduler == LOCAL:
+            self.last_workers = time.monotonic()
+        elif time.monotonic() - self.last_workers > SECONDS_WITHOUT_WORKERS:
+            self.last_workers = float("inf")
+            note = f"waiting for workers; start one by: dask worker {self.cluster.scheduler}"
+            print(note, file=sys.stderr, flush=True)
 
-    def _described(self) -> tuple:
-        return self.cluster.modules, self.cluster.packages, self.cluster.paths
-
-    def _joined(self, worker: _Worker, found: dict) -> None:
+    def _joined(self, address: str, threads: int, from_start: bool, found: dict | Exception) -> None:
         """Use a worker that has answered, unless something differs from this machine."""
-        problems = [_problem(name, here, found.get(name)) for name, here in self.expected.items()]
         if found == self.expected:
-            worker.state, self.is_start = "usable", False
-        else:
-            self._refuse(worker, next(filter(None, problems)))
-
-    def _refuse(self, worker: _Worker, problem: str) -> None:
-        if worker.from_start:
-            raise UserError(f"--scheduler: worker {worker.address} {problem}")
-        print(f"note: worker {worker.address} is not used: it {problem}", file=sys.stderr)
-        worker.state = "refused"
-
-    def _died(self, worker: _Worker) -> None:
-        """Forget a worker. A task that was alone on it is lost or tried again; the others become suspects."""
-        del self.workers[worker.address]
-        for call, items in worker.calls.items():
-            self.connection.cancel(call)
-            del self.by_call[call]
-            for index, task in items:
-                self.losses[index] += worker.has_suspect
-                if self.losses[index] == TRIES:
-                    self.finished[index] = Lost(f"crashed its worker {TRIES} times")
-                else:
-                    heapq.heappush(self.suspects, (index, task))
-
-    def _note_if_without_workers(self) -> None:
-        if self.cluster.scheduler == LOCAL or any(worker.state != "refused" for worker in self.workers.values()):
-            self.without_workers = time.monotonic()
-        elif time.monotonic() - self.without_workers > SECONDS_WITHOUT_WORKERS:
-            self.without_workers = float("inf")
-            address = self.cluster.scheduler
-            print(f"waiting for workers; start one by: dask worker {address}", file=sys.stderr, flush=True)
+            self.usable[address], self.is_start = threads, False
+        elif not isinstance(found, OSError):  # of a connection: the worker has died
+            problem = cluster_worker.problem(self.expected, found)
+            if from_start:
+                raise UserError(f"--scheduler: worker {address} {problem}")
+            print(f"note: worker {address} is not used: it {problem}", file=sys.stderr)
 
     # Tasks
 
     def _assign(self) -> None:
-        """Send suspects to workers that have no other task, and batches to the other workers, shortest queue first."""
-        usable = sorted(self._usable(), key=lambda worker: (not worker.has_suspect, len(worker.calls)))
-        alone = sum(worker.has_suspect for worker in usable)
-        reserved = min(alone + len(self.suspects), max(1, len(usable) // 2))
-        for worker in usable[:reserved]:
-            if not worker.calls and self.suspects:
-                worker.has_suspect = True
-                self._send_tasks(worker, [heapq.heappop(self.suspects)])
-        others = usable[reserved:]
-        processes = sum(self._processes(worker) for worker in others)
-        for depth in range(QUEUED * max(map(self._processes, others), default=0)):
-            for worker in others:
-                if len(worker.calls) == depth < QUEUED * self._processes(worker):
-                    left = self.count - self.started
-                    size = min(self.batch, max(1, left // (QUEUED * processes)))
-                    if not left or self.started - self.yielded >= UNYIELDED + QUEUED * self.batch * processes:
-                        return
-                    batch = list(itertools.islice(self.waiting, size))
-                    self.started += len(batch)
-                    self._send_tasks(worker, batch)
+        """Send batches while there is room."""
+        room = QUEUED * sum(1 if self.job.shared else threads for threads in self.usable.values())
+        while room > (batches := sum(bool(call.items) for call in self.calls.values())):
+            size = min(self.batch, (self.count - self.tasks.started) // room)
+            items = self.tasks.next_tasks(max(1, size), running=batches)
+            if not items:
+                break
+            self._send(tuple(items))
 
-    def _processes(self, worker: _Worker) -> int:
-        return 1 if self.job.shared else worker.threads
+    def _send(self, items: tuple[tuple[int, tuple], ...]) -> None:
+        workers, tasks = frozenset(self.usable), [task for _, task in items]
+        performed = self.connection.perform(workers, cluster_worker.perform, self.job, tasks)
+        self._start(performed, _Call(functools.partial(self._returned, items), items, workers))
 
-    def _send_tasks(self, worker: _Worker, items: list[tuple[int, tuple]]) -> None:
-        self._send(worker, items, cluster_worker.perform, self.job, [task for _, task in items])
-
-    def _send(self, worker: _Worker, items: list, function: Callable, *arguments) -> None:
-        call = next(self.calls)
-        worker.calls[call], self.by_call[call] = items, worker
-        self.connection.call(call, worker.address, function, *arguments)
-
-    def _returned(self, event: Returned) -> None:
-        worker = self.by_call.pop(event.call, None)
-        if worker is None:
-            return  # of a worker that died right afterwards, whose tasks are run again
-        items = worker.calls.pop(event.call)
-        if worker.state == "joining":
-            self._joined(worker, event.value)
+    def _returned(self, items: tuple[tuple[int, tuple], ...], results: list | None) -> None:
+        if results is None:
+            self.asked -= self.usable.keys()  # some have died
+            self.usable.clear()
+            self._given_up(items)
             return
-        worker.has_suspect = False
-        results, rows = event.value
-        for k, (index, _) in enumerate(items):
-            if isinstance(results[k], Lost):
-                self.finished[index] = results[k]
+        for (index, task), result in zip(items, results):
+            if isinstance(result, Lost):
+                self.tasks.failed(index, task, result)
             else:
-                self.finished[index] = self.receive(index, results[k], None if rows is None else rows[k])
+                self.tasks.finished[index] = self.receive(index, result)
 
-    def _failed(self, event: Failed) -> None:
-        worker = self.by_call[event.call]
-        if event.worker_died:
-            self._died(worker)
-        elif worker.state == "joining":
-            del worker.calls[event.call], self.by_call[event.call]
-            self._refuse(worker, _not_usable(event.error))
+    def _given_up(self, items: tuple[tuple[int, tuple], ...]) -> None:
+        """Try tasks again whose worker died; only one that was alone counts as the cause."""
+        if self.tasks.is_alone:
+            self.tasks.failed(*items[0], Lost("crashed its worker"))
         else:
-            raise event.error
-
-
-def _gone(scheduler: str, event: Gone) -> str:
-    if event.was_connected:
-        return f"--scheduler: {scheduler} has gone; rerun the same command, with or without --scheduler, to resume"
-    return f"--scheduler: a Dask scheduler must listen at {scheduler}, but: {event.reason}"
-
-
-def _problem(name: str, here: str | None, there: str | None) -> str | None:
-    """Return how an entry of `cluster_worker.describe` differs on a worker, or None if it does not."""
-    if there == here:
-        return None
-    if os.path.isabs(name):
-        return f"must find {name}: videos, arrays and models must have the same paths on all machines"
-    if name == CODE:
-        return f"must have the code in {dask_connection.PROJECT}, but has loaded another version; restart it"
-    return f"must have {name} {here}, found {there or 'none'}" if here else f"must not have {name}, found {there}"
-
-
-def _not_usable(error: Exception) -> str:
-    if isinstance(error, ImportError):
-        return (
-            f"must find this project in {dask_connection.PROJECT} or in its PYTHONPATH, and the packages of its "
-            f"requirements ({first_line(error)})"
-        )
-    return f"failed: {first_line(error)}"
+            self.tasks.again += items

@@ -1,7 +1,8 @@
-"""The hash of a large file's content, computed once and remembered in NAME.hash.json next to the file.
+"""The hash of the rows of a large array, computed once and remembered in NAME.hash.json next to the file.
 
-The hash is XXH3 with 128 bits (https://xxhash.com). It reads files at the speed of the disk and detects every
-accidental change; it is no protection against forgery.
+The hash is XXH3 with 128 bits (https://xxhash.com) of the hashes of all rows, so that the processes that make rows can
+hash them. It reads files at the speed of the disk and detects every accidental change; it is no protection against
+forgery.
 """
 
 import os
@@ -9,6 +10,7 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,15 +21,14 @@ from utils.base.files import read_json, write_json
 from utils.base.progress import progress
 
 ALGORITHM = "xxh3_128"
-BLOCK = 2**20  # bytes per read; fits in the processor's cache
 CLOCK_TICK = 20 * 10**6  # ns; the resolution of modification times is one tick of the kernel's clock, at most 10 ms
 
 _lock = threading.Lock()
 _known: dict[tuple, str] = {}  # digests of this process, for files in folders that are not writable
 
 
-def content_digest(file: BinaryIO, path: Path, *, start: int, what: str) -> str:
-    """Return the digest of an open file from byte `start` to its end, as "xxh3_128:" and 32 hexadecimal digits.
+def content_digest(file: BinaryIO, path: Path, *, start: int, row_bytes: int, what: str) -> str:
+    """Return the digest of the rows of an open file from byte `start`, as "xxh3_128:" and 32 hexadecimal digits.
 
     The file is read only if neither this process nor `hash_path(path)` knows the digest of a file with the same size,
     modification time and inode. If it takes longer than a second, progress is shown. If the digest cannot be written
@@ -36,7 +37,7 @@ def content_digest(file: BinaryIO, path: Path, *, start: int, what: str) -> str:
     """
     with _lock:
         status = settled(file)
-        about = description(status, start)
+        about = description(status, start, row_bytes)
         key = (status.st_dev, *about.values())
         if key not in _known:
             digest = remembered(path, about)
@@ -52,39 +53,31 @@ def hash_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.hash.json")
 
 
-def new_hash() -> xxhash.xxh3_128:
-    """Return an empty hash, to be updated with the content of a file while it is written."""
-    return xxhash.xxh3_128()
+def row_digest(row) -> str:
+    """Return the digest of one row, bytes or a contiguous array, as 32 hexadecimal digits."""
+    return xxhash.xxh3_128_hexdigest(row)
 
 
-def update_from_file(content: xxhash.xxh3_128, file: BinaryIO, start: int, end: int, name: str) -> bool:
-    """Update a hash with the bytes `start` to `end` of an open file; return False if the file is shorter.
-
-    If it takes longer than a second, progress is shown with the name of the file.
-    """
-    buffer = memoryview(bytearray(BLOCK))
-    with progress(-(-(end - start) // BLOCK), unit=f"MiB of {name} hashed", delay=1) as advance:
-        while start < end:
-            count = os.preadv(file.fileno(), [buffer[: end - start]], start)
-            if count == 0:
-                return False
-            content.update(buffer[:count])
-            start += count
-            advance()
-    return True
+def digest_of_rows(digests: Iterable[str]) -> str:
+    """Return the digest of all rows, given those of the rows."""
+    content = xxhash.xxh3_128()
+    for digest in digests:
+        content.update(bytes.fromhex(digest))
+    return content.hexdigest()
 
 
-def remember(file: BinaryIO, path: Path, content: xxhash.xxh3_128, *, start: int) -> None:
-    """Remember the hash of the bytes from `start` of a file that is completely written. Raises OSError."""
+def remember(file: BinaryIO, path: Path, digest: str, *, start: int, row_bytes: int) -> None:
+    """Remember the digest of the rows of a file that is completely written. Raises OSError."""
     os.fsync(file.fileno())  # a network file system may set the modification time as late as this
-    _write(path, description(settled(file), start), content.hexdigest())
+    _write(path, description(settled(file), start, row_bytes), digest)
 
 
-def description(status: os.stat_result, start: int) -> dict:
+def description(status: os.stat_result, start: int, row_bytes: int) -> dict:
     """Return what has to be equal for a remembered hash to be valid."""
     return {
         "algorithm": ALGORITHM,
         "start": start,
+        "row_bytes": row_bytes,
         "size": status.st_size,
         "mtime_ns": status.st_mtime_ns,
         "inode": status.st_ino,
@@ -112,11 +105,16 @@ def remembered(path: Path, about: dict) -> str | None:
 
 
 def _hashed(file: BinaryIO, path: Path, about: dict, what: str) -> str:
-    content = new_hash()
-    is_complete = update_from_file(content, file, about["start"], about["size"], path.name)
-    if not is_complete or description(os.fstat(file.fileno()), about["start"]) != about:
+    row, starts = bytearray(about["row_bytes"]), range(about["start"], about["size"], about["row_bytes"])
+    digests, complete = [], True
+    with progress(len(starts), unit=f"rows of {path.name} hashed", delay=1) as advance:
+        for start in starts:
+            complete = complete and os.preadv(file.fileno(), [row], start) == len(row)
+            digests.append(row_digest(row))
+            advance()
+    if not complete or description(os.fstat(file.fileno()), about["start"], about["row_bytes"]) != about:
         raise UserError(f"{what} was changed or truncated while in use")
-    return content.hexdigest()
+    return digest_of_rows(digests)
 
 
 def _remember_if_writable(path: Path, about: dict, digest: str) -> None:

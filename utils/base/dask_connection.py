@@ -1,66 +1,22 @@
-"""A connection to a Dask scheduler, or to a cluster started on this machine, in a thread of its own.
-
-Each call is sent to one worker. Dask would run the tasks of a worker that died on other workers, and blames all of them
-after a few deaths. The caller decides instead, see cluster.py.
-"""
+"""A connection to a Dask scheduler, or to a cluster inside this process."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import logging
-import os
 import pickle
-import queue
-import signal
-import threading
 import warnings
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from multiprocessing import resource_tracker
+from collections.abc import Callable, Collection, Coroutine
 from pathlib import Path
 
 from utils.base.errors import UserError, first_line
 
-LOCAL = "local"  # starts a cluster on this machine
+LOCAL = "local"  # a cluster inside this process, whose child processes do the work
 CONNECT_SECONDS = 5
-POLL_SECONDS = 0.5
 CLOSE_SECONDS = 3
+LOOPBACK = "127.0.0.1:0"  # Dask always starts web servers,
+NO_PAGES = {f"distributed.{part}.http.routes": [] for part in ("scheduler", "worker")}  # which then show nothing
 PROJECT = str(Path(__file__).resolve().parents[2])
-LOCAL_CONFIG = {
-    "distributed.nanny.pre-spawn-environ": {},  # it would also change this process
-    "logging": dict.fromkeys(("distributed", "tornado", "tornado.application", "asyncio"), "critical"),
-}
-
-
-@dataclass(frozen=True)
-class Workers:
-    """The workers of the cluster: number of threads by address."""
-
-    threads: dict[str, int]
-
-
-@dataclass(frozen=True)
-class Returned:
-    """The value of a call. The caller must call `Connection.taken` when it has processed it."""
-
-    call: int
-    value: object
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The exception of a call; `worker_died` if its worker died or was restarted, or the connection to it broke."""
-
-    call: int
-    error: Exception
-    worker_died: bool
-
-
-@dataclass(frozen=True)
-class Gone:
-    """The connection could not be made, or was lost."""
-
-    was_connected: bool
-    reason: str
 
 
 def require_dask() -> None:
@@ -74,139 +30,94 @@ def require_dask() -> None:
 
 
 class Connection:
-    """A connection to the cluster `scheduler`: an address, or LOCAL for `workers` processes on this machine.
+    """A connection to the cluster `scheduler`: an address, or LOCAL for a worker of `threads` threads in this process.
 
-    `events` is a queue of Workers, Returned, Failed and Gone. At most `values` values of calls wait there.
+    A local cluster communicates inside this process, so that no other user of the machine can run code in it. The
+    coroutines run in the thread of Dask's client, by `start`. Raises UserError if there is no scheduler.
     """
 
-    def __init__(self, scheduler: str, *, workers: int, values: int):
+    def __init__(self, scheduler: str, threads: int):
         require_dask()
-        self.events: queue.SimpleQueue = queue.SimpleQueue()
-        self._scheduler, self._workers, self._values = scheduler, workers, values
-        self._calls: dict[int, asyncio.Task] = {}
-        self._thread = threading.Thread(target=self._serve, name="dask", daemon=True)
-        self._ready = threading.Event()
-        self._thread.start()
-        self._ready.wait()
-
-    def call(self, number: int, address: str, function: Callable, *arguments) -> None:
-        """Call `function(*arguments)` on one worker; `number` identifies the call in events."""
-        content = pickle.dumps((function, arguments))
-        self._in_loop(lambda: self._calls.update({number: self._loop.create_task(self._one(number, address, content))}))
-
-    def cancel(self, number: int) -> None:
-        """Forget a call; nothing is reported about it any more, except what is in `events` already."""
-        self._in_loop(lambda: number in self._calls and self._calls[number].cancel())
-
-    def taken(self) -> None:
-        """Make room for another value in `events`."""
-        self._in_loop(self._room.release)
-
-    def close(self, *last_call) -> None:
-        """Cancel all calls, call `last_call`, a function and its arguments, on all workers, and disconnect."""
-        self._last_call = last_call
-        self._in_loop(self._ended.set)
-        self._thread.join(4 * CLOSE_SECONDS)
-
-    def _in_loop(self, action: Callable[[], object]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended; `Gone` was reported
-            self._loop.call_soon_threadsafe(action)
-
-    def _serve(self) -> None:
-        # Local workers inherit the blocked SIGINT: on Ctrl-C only this process reacts, and ends its workers.
-        # Starting the resource tracker of multiprocessing would unblock it.
-        resource_tracker.ensure_running()
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         _silence_dask()
-        with asyncio.Runner() as runner:
-            self._loop = runner.get_loop()
-            self._loop.set_exception_handler(lambda *_: None)  # of calls whose worker died
-            runner.run(self._main())
-
-    async def _main(self) -> None:
-        self._room, self._ended, self._client = asyncio.Semaphore(self._values), asyncio.Event(), None
-        self._ready.set()
-        try:
-            async with contextlib.AsyncExitStack() as stack:
-                await self._unless_ended(self._connect(stack), finish=self._scheduler == LOCAL)
-                while not self._ended.is_set():
-                    threads = await self._unless_ended(self._client.scheduler.ncores())
-                    self.events.put(Workers(threads or {}))
-                    await self._unless_ended(asyncio.sleep(POLL_SECONDS))
-                if self._client is not None:
-                    await self._end_calls()
-        except Exception as error:
-            self.events.put(Gone(self._client is not None, first_line(error)))
-
-    async def _unless_ended(self, action: Coroutine, *, finish: bool = False):
-        """Return the result of `action`, or None if the connection is closed before; then cancel or `finish` it."""
-        running, ended = asyncio.ensure_future(action), asyncio.ensure_future(self._ended.wait())
-        await asyncio.wait({running, ended}, return_when=asyncio.FIRST_COMPLETED)
-        ended.cancel()
-        if not running.done() and not finish:
-            running.cancel()
-            return None
-        return await running
-
-    async def _connect(self, stack: contextlib.AsyncExitStack) -> None:
         import dask
         from distributed import Client, LocalCluster
 
-        address = self._scheduler
-        if address == LOCAL:
-            with dask.config.set(LOCAL_CONFIG):
-                cluster = LocalCluster(
-                    n_workers=self._workers,
-                    threads_per_worker=1,
-                    dashboard_address=None,
+        self.scheduler, self.local = scheduler, None
+        if scheduler == LOCAL:
+            with dask.config.set(NO_PAGES):
+                self.local = LocalCluster(
+                    n_workers=1,
+                    threads_per_worker=threads,
+                    processes=False,
+                    scheduler_kwargs={"dashboard": False, "dashboard_address": LOOPBACK},
+                    worker_dashboard_address=LOOPBACK,
                     memory_limit=0,  # the child processes have limits of their own
                     silence_logs=logging.CRITICAL,
-                    # TensorFlow would use all cores in each process.
-                    env={"TF_NUM_INTRAOP_THREADS": os.environ.get("TF_NUM_INTRAOP_THREADS", "1")},
-                    asynchronous=True,
                 )
-                address = (await stack.enter_async_context(cluster)).scheduler_address
-        client = Client(address, asynchronous=True, timeout=CONNECT_SECONDS, set_as_default=False)
-        stack.push_async_callback(_close, client)
-        self._client = await client
+        try:
+            self.client = Client(self.local or scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
+        except OSError as error:
+            reason = first_line(error)
+            raise UserError(f"--scheduler: a Dask scheduler must listen at {scheduler}, but: {reason}") from None
 
-    async def _one(self, number: int, address: str, content: bytes) -> None:
+    def start(self, coroutine: Coroutine) -> concurrent.futures.Future:
+        return asyncio.run_coroutine_threadsafe(coroutine, self.client.loop.asyncio_loop)
+
+    def require(self) -> None:
+        """Raise UserError if the connection to the scheduler is lost."""
+        if self.client.status != "running":
+            remedy = "rerun the same command, with or without --scheduler, to resume"
+            raise UserError(f"--scheduler: {self.scheduler} has gone; {remedy}")
+
+    async def workers(self, delay: float) -> dict[str, int]:
+        """Return the number of threads of each worker after `delay` seconds; never if the connection is lost."""
+        await asyncio.sleep(delay)
+        try:
+            return await self.client.scheduler.ncores()
+        except OSError:
+            return await asyncio.Future()  # until the client notices, see `require`
+
+    async def ask(self, address: str, function: Callable, *arguments) -> object:
+        """Return `function(*arguments)` of one worker, or the exception that it raised."""
+        content = pickle.dumps((function, arguments))
+        answers = await self.client.run(_by_value(), PROJECT, content, workers=[address], on_error="return")
+        return answers.get(address, OSError("no answer"))
+
+    async def perform(self, workers: Collection[str], function: Callable, *arguments) -> object:
+        """Return `function(*arguments)` of one of the workers, or None if Dask gives up because workers died.
+
+        Exceptions of the function are raised.
+        """
         from distributed import CancelledError, KilledWorker
 
-        future = self._client.submit(
-            _by_value(), PROJECT, content, workers=[address], allow_other_workers=False, pure=False
-        )
+        content = pickle.dumps((function, arguments))
+        future = self.client.submit(_by_value(), PROJECT, content, workers=list(workers), pure=False)
         try:
-            if (error := await future.exception()) is None:
-                await self._room.acquire()
-                try:
-                    value = await self._client.gather(future, direct=True)
-                except BaseException:
-                    self._room.release()
-                    raise
-                self.events.put(Returned(number, value))
-            else:
-                self.events.put(Failed(number, error, isinstance(error, (KilledWorker, CancelledError))))
-        except Exception as error:  # an OSError is one of the connection to the scheduler or the worker
-            self.events.put(Failed(number, error, isinstance(error, (OSError, CancelledError))))
+            error = await future.exception()
+            if isinstance(error, (KilledWorker, CancelledError)):
+                return None
+            if error is not None:
+                raise error
+            with contextlib.suppress(OSError, KilledWorker, CancelledError):
+                return await self.client.gather(future, direct=True)
+            return None
         finally:
             future.release()
-            del self._calls[number]
 
-    async def _end_calls(self) -> None:
-        calls = list(self._calls.values())
-        for call in calls:
-            call.cancel()
-        await asyncio.gather(*calls, return_exceptions=True)
-        if self._last_call:
+    def close(self, function: Callable, *arguments) -> None:
+        """Call `function(*arguments)` on all workers, cancel what runs, and disconnect."""
+        content = pickle.dumps((function, arguments))
+
+        async def last_call():
+            await self.client.run(_by_value(), PROJECT, content, on_error="ignore")
+
+        if self.client.status == "running":
             with contextlib.suppress(Exception):
-                last = self._client.run(_by_value(), PROJECT, pickle.dumps((self._last_call[0], self._last_call[1:])))
-                await asyncio.wait_for(last, CLOSE_SECONDS)
-
-
-async def _close(client) -> None:
-    with contextlib.suppress(Exception):
-        await asyncio.wait_for(client.close(), CLOSE_SECONDS)
+                self.start(last_call()).result(CLOSE_SECONDS)
+        with contextlib.suppress(Exception):
+            self.client.close(CLOSE_SECONDS)
+        if self.local is not None:
+            self.local.close(CLOSE_SECONDS)
 
 
 def _by_value() -> Callable:

@@ -1,5 +1,6 @@
 """The three arrays of stage 1 as one ClipDataset."""
 
+import math
 import os
 from collections import defaultdict
 from collections.abc import Sequence
@@ -54,7 +55,9 @@ class FrameFile:
     def content(self) -> str:
         """The digest of all frames; see utils/base/content_hash.py. The first use may read the whole file."""
         what = f"{self.argument}: {self.path}"
-        digest = content_digest(self._file, self.path, start=self._offset, what=what)
+        digest = content_digest(
+            self._file, self.path, start=self._offset, row_bytes=math.prod(self.shape[1:]), what=what
+        )
         self._require_unchanged()
         return digest
 

@@ -16,8 +16,9 @@ from utils.base.cluster_worker import Job
 from utils.base.devices import start_tensorflow
 from utils.base.errors import UserError
 from utils.base.files import file_fingerprint
+from utils.base.in_order import Lost
 from utils.base.interruption import between_steps
-from utils.base.isolation import Lost, silence
+from utils.base.isolation import silence
 from utils.base.options import ViewOptions
 from utils.data.clips import ClipDataset, FrameFile
 from utils.data.views import evenly_spaced
@@ -87,7 +88,7 @@ def logits_on_cluster(
             Job(answer, prepare, (setup,), shared=True),
             parts,
             count=len(parts),
-            receive=lambda index, logits, _: receive(index, logits),
+            receive=receive,
             check=check,
         )
         with contextlib.closing(results):

@@ -16,7 +16,6 @@ import numpy as np
 from utils.base.errors import UserError
 from utils.base.files import require_free_space, write_text
 from utils.base.interruption import between_steps
-from utils.base.isolation import Lost
 from utils.base.locks import exclusive_lock
 from utils.base.machine import memory_of_tree
 from utils.base.progress import progress
@@ -43,6 +42,8 @@ from utils.video.extraction_tables import (
     write_skipped,
     write_times,
 )
+from utils.video.extraction_worker import ReadVideo
+from utils.video.late_videos import LateVideos, outcome_of
 from utils.video.reading import read_here, read_on_cluster
 from utils.video.video import SHRINKING, VideoInfo, read_clip_and_info
 
@@ -69,11 +70,13 @@ def extract(
 
     frames.npy is uint8 (N, sequence_length, frame_height, frame_width, 3), RGB. labels.npy is int64 (N,): indices into
     the sorted names of the class folders that have clips. video_file_paths.npy is a unicode array (N,) of paths
-    relative to `input_path`, sorted. skipped_videos.csv lists the videos that yield no clip, crash their process or
-    take longer than `video_timeout` seconds. Links out of `input_path` are read only if `follow_links` is true.
+    relative to `input_path`, sorted. skipped_videos.csv lists the videos that yield no clip, crash their process, or
+    take longer than `video_timeout` seconds of processor time or ten times as long by the clock. Links out of
+    `input_path` are read only if `follow_links` is true.
     `short_videos` is for videos of fewer than `sequence_length` frames, see `video.frame_numbers`.
 
-    The same call resumes an interrupted run. A complete data set is left unchanged unless `overwrite` is true.
+    The same call resumes an interrupted run, and tries videos of a complete data set again that ran out of time. Apart
+    from that, a complete data set is left unchanged unless `overwrite` is true.
     `workers` is the number of processes, by default one per core. With `scheduler`, the address of a Dask scheduler or
     "local", the videos are read on its workers; this process writes the arrays. `reader` is replaced in tests.
     Raises UserError if no video can be read, if the disk is full, if `output_path` is in use by another run, if it
@@ -108,21 +111,28 @@ def extract(
         finish_publishing(output_path)
         if overwrite:
             discard_unfinished(output_path)
-        elif not has_unfinished(output_path) and (summary := published_summary(output_path, settings)) is not None:
-            print(f"{output_path} is complete already; use --overwrite to extract it again", file=sys.stderr)
-            names = {name: tuple(summary[name]) for name in ("classes", "lost")}
-            return ExtractionSummary(**summary | names | {"output_path": output_path})
         if short_videos != "skip":
             reader = partial(reader, short_videos=short_videos)
+        read = partial(read_on_cluster, scheduler, input_path) if scheduler else read_here
+        read = partial(read, reader=reader, seconds_allowed=video_timeout)
+        late = None
+        is_new = overwrite or has_unfinished(output_path)
+        if not is_new and (summary := published_summary(output_path, settings)) is not None:
+            files = {video.path: str(input_path / video.below) for video in videos}
+            late = LateVideos.of(files, output_path, clip_shape, partial(read, workers=1))
+            if late is None:
+                print(f"{output_path} is complete already; use --overwrite to extract it again", file=sys.stderr)
+                names = {name: tuple(summary[name]) for name in ("classes", "lost")}
+                return ExtractionSummary(**summary | names | {"output_path": output_path})
         clips = sum(video.problem is None for video in videos)
         needed = clips * math.prod(clip_shape) - unfinished_bytes(output_path)
         require_free_space(output_path, needed, what=f"--output_path: {output_path} for {clips} clips")
         with contextlib.closing(ExtractionState(output_path, settings, clip_shape)) as state, _progress_kept(state):
             state.require_order([video.path for video in videos])
             continued = len(state.outcomes)
-            read = partial(read_on_cluster, scheduler, input_path) if scheduler else read_here
-            options = {"reader": reader, "workers": workers, "seconds_allowed": video_timeout}
-            _read_all(input_path, videos, state, partial(read, state, **options))
+            if late is not None:
+                late.merge(state)
+            _read_all(input_path, videos, state, partial(read, state, workers=workers))
             _require_rows(input_path, output_path, state.outcomes)
             return _save(output_path, state, continued, short_videos)
 
@@ -155,13 +165,11 @@ def _read_all(
         progress(len(videos), done=len(state.outcomes), unit="videos") as advance,
     ):
         for video in remaining:
-            result = (video.problem, None) if video.problem else next(results)
-            reason, info = (result.reason, None) if isinstance(result, Lost) else result
+            result = ReadVideo(video.problem) if video.problem else next(results)
             now = time.monotonic()
             if now - sampled >= SECONDS_BETWEEN_MEMORY_SAMPLES or video is remaining[-1]:
                 sampled, memory = now, memory_of_tree()
-            outcome = VideoOutcome(video.path, reason, now - last, memory, **(asdict(info) if info else {}))
-            state.add(outcome, row)
+            state.add(outcome_of(video.path, result, now - last, memory), row)
             row += video.problem is None
             last = now
             advance()

@@ -1,7 +1,7 @@
 """The files of an extraction, which can be killed at any moment and resumed.
 
-All files are written to a hidden folder inside the output folder. frames.npy grows row by row, and its hash with it. A
-log gets one line per video, after the video's row. When all files are complete and flushed to disk, the folder is
+All files are written to a hidden folder inside the output folder. frames.npy grows row by row. A log gets one line per
+video, with the hash of its row, after the row. When all files are complete and flushed to disk, the folder is
 renamed; this completes the data set. Its files are then moved to the output folder. If that is interrupted, the next
 run finishes it.
 """
@@ -13,15 +13,14 @@ import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pydantic
 
-from utils.base.content_hash import new_hash, remember, update_from_file
+from utils.base.content_hash import digest_of_rows, remember, row_digest
 from utils.base.errors import UserError
 from utils.base.files import write_at, write_json
 from utils.base.schemas import Count, NonNegative, Schema, checked, read_checked, schema_of
+from utils.video.rows import Rows, header_bytes
 
 WORK = ".extraction"
 COMPLETE = ".extraction.complete"
@@ -38,8 +37,8 @@ SECONDS_FOR_OLD_WORKERS = 60
 class VideoOutcome:
     """The result for one video: it has a row in frames.npy unless `reason` says why not.
 
-    `seconds` is the wall-clock time since the previous outcome, `memory` that of the process tree in MB. The properties
-    of the video are 0 if unknown. `note` says what is wrong with a video that was used.
+    `seconds` is the wall-clock time since the previous outcome, `memory` that of the process tree in MB, `digest` that
+    of the row. The properties of the video are 0 if unknown. `note` says what is wrong with a video that was used.
     """
 
     path: str
@@ -51,6 +50,8 @@ class VideoOutcome:
     width: int = 0
     frame_rate: float = 0.0
     note: str | None = None
+    digest: str = ""
+    out_of_time: bool = False
 
 
 OutcomeSchema = schema_of(VideoOutcome)
@@ -76,14 +77,6 @@ class RecordSchema(Schema):
 
     settings: dict[str, bool | int | str]
     summary: SummarySchema | None = None
-
-
-def header_bytes(rows: int, clip_shape: tuple[int, ...]) -> bytes:
-    """Return the header of frames.npy. Its length does not depend on `rows`: NumPy pads it for a growing first axis."""
-    parts = []
-    content = {"descr": "|u1", "fortran_order": False, "shape": (rows, *clip_shape)}
-    np.lib.format.write_array_header_1_0(SimpleNamespace(write=parts.append), content)
-    return b"".join(parts)
 
 
 def finish_publishing(output_path: Path) -> None:
@@ -159,19 +152,15 @@ def discard_unfinished(output_path: Path) -> None:
     shutil.rmtree(output_path / WORK, ignore_errors=True)
 
 
-class ExtractionState:
+class ExtractionState(Rows):
     """The rows and outcomes of a run so far, on disk. Resumes an unfinished run with the same settings.
 
     Raises UserError if the unfinished run has other settings, or if their file is damaged.
     """
 
     def __init__(self, output_path: Path, settings: dict, clip_shape: tuple[int, ...]):
-        self.output_path, self.settings, self.clip_shape = output_path, settings, clip_shape
-        self.folder = output_path / WORK
-        self.header_size = len(header_bytes(0, clip_shape))
-        self.row_size = int(np.prod(clip_shape))
+        self.output_path, self.settings, self.folder = output_path, settings, output_path / WORK
         self.outcomes: list[VideoOutcome] = []
-        self.rows = 0
         if has_unfinished(output_path):
             _require_equal_settings(output_path, read_record(self.folder, self.folder).settings, settings)
         else:
@@ -180,26 +169,16 @@ class ExtractionState:
             write_json(self.folder / RECORD, {"settings": settings})
         for leftover in self.folder.glob(".*.partial.*"):  # of a run that was killed while it published
             leftover.unlink()
-        self.frames_path = self.folder / FRAMES
-        self.frames_path.touch()
-        self.frames = open(self.frames_path, "rb+", buffering=0)  # noqa: SIM115, both are closed by close()
-        self.log = open(self.folder / LOG, "ab+", buffering=0)  # noqa: SIM115
+        super().__init__(self.folder / FRAMES, clip_shape)
+        self.log = open(self.folder / LOG, "ab+", buffering=0)  # noqa: SIM115, closed by close()
         self._await_old_workers()
         self._read_log()
-        self.content = new_hash()  # of the rows so far
-        update_from_file(self.content, self.frames, self.header_size, self.offset(self.rows), FRAMES)
-
-    def offset(self, row: int) -> int:
-        """Return the position of a row in frames.npy, in bytes."""
-        return self.header_size + row * self.row_size
 
     def add(self, outcome: VideoOutcome, row: int) -> None:
         """Add the next outcome; move its clip from `row` to the next free row if videos before it yielded no clip."""
         if outcome.reason is None:
-            clip = os.pread(self.frames.fileno(), self.row_size, self.offset(row))
-            self.content.update(clip)
             if row != self.rows:
-                write_at(self.frames.fileno(), clip, self.offset(self.rows))
+                self.write(self.rows, self.read(row))
             self.rows += 1
         self.log.write(json.dumps(asdict(outcome)).encode() + b"\n")
         self.outcomes.append(outcome)
@@ -208,7 +187,8 @@ class ExtractionState:
         """Complete the data set: call `write_rest(folder)` to write the small files, then publish all files."""
         write_at(self.frames.fileno(), header_bytes(self.rows, self.clip_shape), 0)
         self.frames.truncate(self.offset(self.rows))
-        remember(self.frames, self.frames_path, self.content, start=self.header_size)
+        digest = digest_of_rows(outcome.digest for outcome in self.outcomes if outcome.reason is None)
+        remember(self.frames, self.frames_path, digest, start=self.header_size, row_bytes=self.row_size)
         write_rest(self.folder)
         write_json(self.folder / RECORD, {"settings": self.settings, **record})
         self.close()
@@ -228,7 +208,7 @@ class ExtractionState:
             )
 
     def close(self) -> None:
-        self.frames.close()
+        super().close()
         self.log.close()
 
     def _await_old_workers(self) -> None:
@@ -245,16 +225,16 @@ class ExtractionState:
         fcntl.flock(self.frames, fcntl.LOCK_UN)
 
     def _read_log(self) -> None:
-        """Restore the outcomes whose lines and rows are complete, and truncate both files after them."""
+        """Restore the outcomes whose lines and rows are as they were written, and truncate both files after them."""
         self.log.seek(0)
-        complete_rows = (os.fstat(self.frames.fileno()).st_size - self.header_size) // self.row_size
         kept = 0
         for line in self.log.readlines():
             try:
                 outcome = parse_outcome(line, what="the log")
             except UserError:
                 break
-            if not line.endswith(b"\n") or (outcome.reason is None and self.rows == complete_rows):
+            is_kept = outcome.reason is not None or row_digest(self.read(self.rows)) == outcome.digest
+            if not line.endswith(b"\n") or not is_kept:
                 break
             self.rows += outcome.reason is None
             self.outcomes.append(outcome)

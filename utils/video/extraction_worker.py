@@ -6,10 +6,13 @@ import os
 import resource
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import psutil
 
+from utils.base.content_hash import row_digest
 from utils.base.errors import UserError
 from utils.base.files import write_at
 from utils.base.isolation import silence
@@ -18,31 +21,54 @@ from utils.video.video import VideoError, VideoInfo, use_one_thread
 DECODER_MEMORY = 2 * 1024**3  # bytes; a damaged header can state any frame size
 
 
-def prepare_worker(frames_path: Path, clip_shape: tuple, reader: Callable) -> None:
-    """Initialise a worker: open frames.npy and hold a shared lock on it, silence output, limit memory."""
-    global _frames, _clip_shape, _reader
+@dataclass(frozen=True)
+class ReadVideo:
+    """A video that a worker has read: properties and the digest of its clip, or the reason why it has none."""
+
+    reason: str | None
+    info: VideoInfo | None = None
+    digest: str = ""
+
+
+def prepare_reader(clip_shape: tuple, reader: Callable) -> None:
+    """Initialise a worker: silence output, limit memory."""
+    global _clip_shape, _reader
     use_one_thread()  # imports OpenCV while its errors can still be printed
     silence()
-    # Open the frames last: if the caller has closed stdout or stderr, the file would take its descriptor.
-    _frames, _clip_shape, _reader = os.open(frames_path, os.O_WRONLY), clip_shape, reader
-    fcntl.flock(_frames, fcntl.LOCK_SH)
+    _clip_shape, _reader = clip_shape, reader
     _limit_memory()
 
 
-def read_one(path: str, offset: int) -> tuple[str | None, VideoInfo | None]:
-    """Read a video and write its clip at `offset`. Return (None, properties), or (reason, None) if it is skipped."""
+def prepare_writer(frames_path: Path, clip_shape: tuple, reader: Callable) -> None:
+    """Initialise a worker that opens frames.npy as well, and holds a shared lock on it."""
+    global _frames
+    prepare_reader(clip_shape, reader)
+    # Open the frames last: if the caller has closed stdout or stderr, the file would take its descriptor.
+    _frames = os.open(frames_path, os.O_WRONLY)
+    fcntl.flock(_frames, fcntl.LOCK_SH)
+
+
+def read(path: str) -> tuple[ReadVideo, np.ndarray | None]:
+    """Read a video; return its clip as well, if it has one."""
     try:
         clip, info = _reader(path, _clip_shape)
     except VideoError as error:
-        return str(error), None
+        return ReadVideo(str(error)), None
     except Exception as error:  # a damaged file may raise anything; skip only that file
-        return f"{type(error).__name__}: {' '.join(str(error).split())}", None
-    write_at(_frames, clip, offset)
-    return None, info
+        return ReadVideo(f"{type(error).__name__}: {' '.join(str(error).split())}"), None
+    return ReadVideo(None, info, row_digest(clip)), clip
 
 
-def read_found(path: str, size: int | None, offset: int) -> tuple[str | None, VideoInfo | None]:
-    """Return `read_one`, on another machine. Raises UserError if the file has not the `size` that it has on the first.
+def read_and_write(path: str, offset: int) -> ReadVideo:
+    """Read a video and write its clip at `offset`."""
+    video, clip = read(path)
+    if clip is not None:
+        write_at(_frames, clip, offset)
+    return video
+
+
+def read_found(path: str, size: int | None) -> tuple[ReadVideo, np.ndarray | None]:
+    """Return `read`, on another machine. Raises UserError if the file has not the `size` that it has on the first.
 
     Otherwise a file that is missing on one machine would count as unreadable.
     """
@@ -52,7 +78,7 @@ def read_found(path: str, size: int | None, offset: int) -> tuple[str | None, Vi
             f"--scheduler: {socket.gethostname()} must find the same file in {path} as the machine of this command, "
             f"which has {size} bytes, found {'none' if found is None else f'{found} bytes'}"
         )
-    return read_one(path, offset)
+    return read(path)
 
 
 def size_of(path: str) -> int | None:

@@ -8,19 +8,24 @@ import numpy as np
 
 from utils.base.cluster import Cluster, run_on_cluster
 from utils.base.cluster_worker import Job
-from utils.base.files import write_at
 from utils.base.isolation import run_isolated
 from utils.base.machine import cores
-from utils.video.extraction_state import ExtractionState
-from utils.video.extraction_worker import prepare_worker, read_found, read_one, size_of
-from utils.video.video import VideoInfo
+from utils.video.extraction_worker import (
+    ReadVideo,
+    prepare_reader,
+    prepare_writer,
+    read_and_write,
+    read_found,
+    size_of,
+)
+from utils.video.rows import Rows
 
 PACKAGES = ("numpy", "cv2", "av")  # whose versions must be the same on all machines of a cluster
 VIDEOS_PER_CALL = 8  # of a worker of a cluster
 
 
 def read_here(
-    state: ExtractionState,
+    state: Rows,
     paths: Sequence[str],
     *,
     reader: Callable,
@@ -28,16 +33,16 @@ def read_here(
     seconds_allowed: float,
     check: Callable[[], None],
 ) -> Iterator[object]:
-    """Yield what `read_one` returns for each path, or `Lost`, in order; worker processes write the clips.
+    """Yield a ReadVideo for each path, or `Lost`, in order; worker processes write the clips.
 
     The clips get consecutive rows from `state.rows` on. `workers` None stands for one per core. See `run_isolated`.
     """
     return run_isolated(
-        read_one,
+        read_and_write,
         ((path, state.offset(row)) for row, path in enumerate(paths, start=state.rows)),
         workers=min(workers or cores(), len(paths)),
         seconds_allowed=seconds_allowed,
-        initializer=prepare_worker,
+        initializer=prepare_writer,
         arguments=(state.frames_path, state.clip_shape, reader),
         check=check,
     )
@@ -46,7 +51,7 @@ def read_here(
 def read_on_cluster(
     scheduler: str,
     folder: Path,
-    state: ExtractionState,
+    state: Rows,
     paths: Sequence[str],
     *,
     reader: Callable,
@@ -60,15 +65,15 @@ def read_on_cluster(
     """
     first, paths = state.rows, [os.path.abspath(path) for path in paths]
 
-    def receive(index: int, result: tuple[str | None, VideoInfo | None], clip: np.ndarray):
-        reason, _ = result
-        if reason is None:
-            write_at(state.frames.fileno(), clip, state.offset(first + index))
-        return result
+    def receive(index: int, result: tuple[ReadVideo, np.ndarray | None]) -> ReadVideo:
+        video, clip = result
+        if clip is not None:
+            state.write(first + index, clip)
+        return video
 
     return run_on_cluster(
         Cluster(scheduler, (read_found.__module__,), PACKAGES, (os.path.abspath(folder),), workers),
-        Job(read_found, prepare_worker, (state.clip_shape, reader), seconds_allowed, state.row_size),
+        Job(read_found, prepare_reader, (state.clip_shape, reader), seconds_allowed),
         ((path, size_of(path)) for path in paths),
         count=len(paths),
         receive=receive,

@@ -12,8 +12,9 @@ import cv2
 
 from utils.base.errors import UserError
 from utils.base.files import read_json, require_free_space, write_json, written_beside
+from utils.base.in_order import Lost
 from utils.base.interruption import between_steps
-from utils.base.isolation import Lost, run_isolated
+from utils.base.isolation import run_isolated
 from utils.base.locks import exclusive_lock
 from utils.base.machine import cores
 from utils.video.actions import ACTIONS, FRAME_COUNTS, Look, render_clip

@@ -1,50 +1,31 @@
-"""The outcome of one call on a worker, as the thread of a connection reports it."""
+"""A cluster of --scheduler local is reached by nobody else."""
 
-import asyncio
-import queue
-from types import SimpleNamespace
+import urllib.error
+import urllib.request
 
+import psutil
 import pytest
 
-from utils.base.dask_connection import Connection, Failed, Returned
+from utils.base.dask_connection import LOCAL, Connection
 
 pytest.importorskip("distributed")
 
 
-def outcome(*, function_error=None, gather_error=None):
-    """Return the event of a call whose function or whose transport of the value raises."""
-
-    async def exception():
-        return function_error
-
-    async def gather(future, *, direct):
-        if gather_error is not None:
-            raise gather_error
-        return "value"
-
-    async def call():
-        future = SimpleNamespace(exception=exception, release=lambda: None)
-        client = SimpleNamespace(submit=lambda *_, **__: future, gather=gather)
-        room = asyncio.Semaphore(1)
-        connection = SimpleNamespace(_client=client, _room=room, _calls={7: None}, events=queue.SimpleQueue())
-        await Connection._one(connection, 7, "tcp://worker", b"")
-        return connection.events.get_nowait(), room.locked()
-
-    return asyncio.run(call())
+def listening():
+    return {socket.laddr for socket in psutil.Process().net_connections() if socket.status == "LISTEN"}
 
 
-def test_a_value_takes_room_until_it_is_processed():
-    """Rows that wait in memory would have no limit."""
-    assert outcome() == (Returned(7, "value"), True)
-
-
-def test_a_broken_connection_counts_as_a_dead_worker():
-    """A scheduler that dies while a value is fetched would be reported as an output that cannot be written."""
-    error = ConnectionResetError(104, "Connection reset by peer")
-    assert outcome(gather_error=error) == (Failed(7, error, True), False)
-
-
-@pytest.mark.parametrize("error", [OSError("disk"), ValueError("bad")])
-def test_an_error_of_the_function_is_not_one_of_the_worker(error):
-    """A task that fails on every worker would be tried again, and then be listed as a crash."""
-    assert outcome(function_error=error) == (Failed(7, error, False), False)
+def test_nobody_else_reaches_a_local_cluster():
+    """Another user of the machine could run code as the user of the command, or read what runs."""
+    before, connection = listening(), Connection(LOCAL, 2)
+    try:
+        assert connection.client.scheduler.address.startswith("inproc://")
+        assert [worker.partition(":")[0] for worker in connection.start(connection.workers(0)).result()] == ["inproc"]
+        for address in listening() - before:
+            assert address.ip == "127.0.0.1"
+            for page in ("", "json/identity.json", "status", "metrics", "api/v1"):
+                with pytest.raises(urllib.error.HTTPError, match="404"):
+                    urllib.request.urlopen(f"http://127.0.0.1:{address.port}/{page}", timeout=60)
+    finally:
+        connection.close(int)
+    assert listening() == before

@@ -26,7 +26,7 @@ from utils.video.video import read_clip_and_info
 pytest.importorskip("distributed", reason="distributed is not installed (requirements-cluster.txt)")
 
 SMALL = {"sequence_length": 4, "frame_height": 20, "frame_width": 24, "video_timeout": 600}
-CRASHES = "crashed its process 2 times"
+CRASHES = "crashed its process"
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +95,8 @@ def read_poison(path, shape):
 
 def read_until_interrupted(path, shape):
     """Read as `read_with_crash`, but send SIGINT to the main process at 21.avi."""
-    if once(path, "21.avi") and ignores_ctrl_c(os.getppid()):
-        os.kill(int(os.environ["MAIN_PROCESS"]), signal.SIGINT)
+    if once(path, "21.avi") and ignores_ctrl_c(os.getpid()):
+        os.kill(os.getppid(), signal.SIGINT)
         threading.Event().wait()
     return read_with_crash(path, shape)
 
@@ -112,9 +112,15 @@ def skipped(output):
         return {Path(path).name: reason for path, reason in list(csv.reader(file))[1:]}
 
 
-def dask_processes():
-    """The processes of a local cluster, which are descendants of this one."""
-    return [process for process in psutil.Process().children(recursive=True) if "spawn" in " ".join(process.cmdline())]
+def child_processes():
+    return [process for process in psutil.Process().children() if "spawn" in " ".join(process.cmdline())]
+
+
+def test_a_local_cluster(videos, whole, tmp_path):
+    """The arrays would be others, or processes stay behind."""
+    extract(videos, tmp_path / "out", scheduler=LOCAL, workers=2, reader=read_with_crash, **SMALL)
+    assert digests(tmp_path / "out") == whole
+    assert not child_processes()
 
 
 def test_a_lost_worker_and_a_poison_video(videos, whole, tmp_path, capfd):
@@ -142,33 +148,32 @@ def test_a_scheduler_that_goes_away(videos, whole, tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_on_a_local_cluster(videos, whole, tmp_path, monkeypatch, capfd):
+def test_ctrl_c_on_a_local_cluster(videos, whole, tmp_path, capfd):
     """Processes would stay behind, or the rows of finished videos be lost."""
-    monkeypatch.setenv("MAIN_PROCESS", str(os.getpid()))
     with pytest.raises(KeyboardInterrupt):
         extract(videos, tmp_path / "out", scheduler=LOCAL, workers=1, reader=read_until_interrupted, **SMALL)
-    assert not dask_processes()
+    assert not child_processes()
     assert capfd.readouterr().err.endswith(" videos kept; rerun the same command to resume\n")
     summary = extract(videos, tmp_path / "out", scheduler=LOCAL, workers=2, reader=read_with_crash, **SMALL)
     assert summary.continued > 0
     assert digests(tmp_path / "out") == whole
     assert capfd.readouterr().err == ""
-    assert not dask_processes()
+    assert not child_processes()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("allowed_failures", ["0", "10"])
+@pytest.mark.parametrize("allowed_failures", [0, 3])
 def test_a_video_that_kills_workers_is_listed_and_no_other(videos, tmp_path, allowed_failures):
     """Dask blames every task on a worker that dies; videos that were only near a bad one would be missing."""
-    environment = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": allowed_failures}
-    settings = SMALL | {"video_timeout": 5}
+    environment = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(allowed_failures)}
+    settings = SMALL | {"video_timeout": 1}
     with dask_cluster(tmp_path / "dask", workers=2, options=("--nanny",), **environment) as cluster:
         extract(videos, tmp_path / "out", scheduler=cluster.address, reader=read_poison, **settings)
     found = skipped(tmp_path / "out")
-    assert found.pop("06.avi") == "crashed its worker 2 times"
-    assert found.pop("08.avi") == "took longer than 5 s"
+    assert found.pop("06.avi") == "crashed its worker"
+    assert found.pop("08.avi") == "did not end within 10 s"
     assert list(found) == ["02.avi"]  # too short
-    assert len(list(videos.glob("a/06.avi.*.tries"))) == 3  # with other videos, then twice alone
+    assert len(list(videos.glob("a/06.avi.*.tries"))) >= 3  # with other videos, then twice alone
 
 
 def test_a_worker_that_finds_other_files(videos, tmp_path):
@@ -190,7 +195,8 @@ def test_workers_without_the_project(videos, tmp_path, monkeypatch):
     monkeypatch.setattr(dask_connection, "PROJECT", "/nowhere")
     settings = SMALL | {"reader": read_clip_and_info}
     with dask_cluster(tmp_path / "dask", workers=1) as cluster:
-        with pytest.raises(UserError, match=r"^--scheduler: worker tcp://\S+ must find this project in /nowhere or in"):
+        message = r"^--scheduler: worker tcp://\S+ failed: No module named .utils.; it needs this project in /nowhere"
+        with pytest.raises(UserError, match=message):
             extract(videos, tmp_path / "out", scheduler=cluster.address, **settings)
         cluster.stop(1)
         cluster.start_workers(1, "--no-nanny", PYTHONPATH=str(PROJECT))
