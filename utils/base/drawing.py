@@ -81,12 +81,12 @@ class Display:
 
 
 def rendered(figure, kind: str, *, whole_page: bool = False) -> bytes:
-    """Return a matplotlib figure as a file of the format `kind`, "png" or "svg".
+    """Return a matplotlib figure as a file of the format `kind`, "png", "svg" or "pdf".
 
     The margins are cropped unless `whole_page`.
     """
     content = io.BytesIO()
-    metadata = {"Date": None} if kind == "svg" else None
+    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
     with text_as_it_is():
         figure.savefig(content, format=kind, dpi=DPI, bbox_inches=None if whole_page else "tight", metadata=metadata)
     return content.getvalue()

@@ -106,13 +106,13 @@ class ConfusionMatrix(Display):
         cell = 72 * (self._side() - 2.8) / max(classes, 1)  # in points
         named = range(0, classes, max(1, int(np.ceil(7 / max(cell, 1e-6)))))  # every class that has room for its name
         names = [label(self.class_names[number], 40) for number in named]
-        font = min(9, max(6, 0.85 * cell))
+        font = min(10, max(6, 0.85 * cell))
         ax.set_xticks(named, names, rotation=90, fontsize=font)
         ax.set_yticks(named, names, fontsize=font)
         if classes <= COUNTED_CLASSES:
             for row, column in zip(*np.nonzero(self.counts)):
                 colour = "white" if shares[row, column] > 0.5 else "black"
-                ax.text(column, row, self.counts[row, column], ha="center", va="center", color=colour, fontsize=8)
+                ax.text(column, row, self.counts[row, column], ha="center", va="center", color=colour, fontsize=10)
         ax.set(xlabel="predicted class", ylabel="true class")
         if self.title:
             ax.set_title(label(self.title, 90))

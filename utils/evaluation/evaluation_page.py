@@ -9,6 +9,7 @@ from utils.evaluation.evaluation_report import EvaluationReport
 from utils.evaluation.pages import write_page
 from utils.evaluation.protocol import data_terms, unknown
 from utils.evaluation.tables import percent_with_interval, points, ratio_text, significance, unique
+from utils.runs.card_metadata import dataset_name
 from utils.runs.seen import warnings
 
 SECTIONS = {
@@ -39,7 +40,8 @@ def content(report: EvaluationReport) -> dict:
     intervals = [result["interval"] for result in report.results]
     pairs = [sections.pair(report, number, comparison) for number, comparison in report.compared]
     return {
-        "title": f"Test of {', '.join(report.names)}",
+        "title": f"{dataset_name(report.dataset.frames.path)}: test of {', '.join(report.names)}",
+        "data_set": dataset_name(report.dataset.frames.path),
         "names": report.names,
         "home": report.home,
         "sections": SECTIONS.items(),
@@ -89,7 +91,7 @@ def _versus(report: EvaluationReport, comparison: dict, result: dict) -> dict:
     gain = 100 * comparison["difference"]["estimate"]
     side = "above" if gain > 0 else "below"
     difference = f"{abs(gain):.1f} points {side} it" if abs(gain) >= 0.05 else "as accurate"
-    detail = f"{points(comparison['difference']).partition(' (')[2].rstrip(')')}, ".lstrip(", ")
+    detail = f"{points(comparison['difference']).partition(' (')[2].rstrip(')')}; ".lstrip("; ")
     detail = f"95 % interval {detail}" if detail else ""
     mine, other = (each["multiply_accumulates"] for each in (report.results[0], result))
     cost = None

@@ -141,7 +141,7 @@ def add_legend(ax) -> None:
         columns = -(-len(handles) // LEGEND_ROWS)
         below = -0.5 / (ax.get_position().height * ax.figure.get_figheight())  # half an inch
         place = {"loc": "upper left", "bbox_to_anchor": (0, below), "borderaxespad": 0}
-        ax.legend(handles, names, fontsize=8, frameon=False, ncols=columns, **place)
+        ax.legend(handles, names, fontsize=10, frameon=False, ncols=columns, **place)
 
 
 def draw_with_intervals(

@@ -39,7 +39,7 @@ def data_uri(content: bytes, kind: str) -> str:
 
 
 def drawn(display: Display, *, caption: str, alt: str, name: str, folder: Path | None = None) -> Picture | None:
-    """Draw a display for a page, and save it as NAME.png and NAME.svg in `folder` if that is given.
+    """Draw a display for a page, and save it as NAME.png, .svg and .pdf in `folder` if that is given.
 
     Returns None, after a note, if it cannot be drawn.
     """
@@ -49,8 +49,8 @@ def drawn(display: Display, *, caption: str, alt: str, name: str, folder: Path |
         content = rendered(figure, "svg")
         width, height = size_of(content)
         if folder is not None:
-            write_bytes(path, rendered(figure, "png"))
-            write_bytes(path.with_name(f"{name}.svg"), content)
+            for kind in ("png", "svg", "pdf"):
+                write_bytes(path.with_name(f"{name}.{kind}"), content if kind == "svg" else rendered(figure, kind))
     except Exception as error:  # matplotlib raises many types
         print_failure(path, error)
         return None

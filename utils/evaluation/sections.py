@@ -3,7 +3,7 @@
 import numpy as np
 
 from utils.base.errors import UserError
-from utils.evaluation.class_gains import AgreementMatrix, ClassGains
+from utils.evaluation.class_gains import ClassGains
 from utils.evaluation.confusion import ConfusionMatrix, counts_of, most_confused
 from utils.evaluation.curves import PrecisionRecallCurves, RocCurves
 from utils.evaluation.evaluation_report import EvaluationReport
@@ -23,17 +23,19 @@ AREAS = {"roc_auc": "ROC AUC", "average_precision": "average precision"}
 
 
 def comparison_table(report: EvaluationReport) -> Table:
-    header = ["model", "kind", "seen", "accuracy (95 % interval)", "top-5", "macro F1", "parameters", "GMAC", "MB"]
+    header = ["model", "accuracy (95 % interval)", "seen", "top-5", "macro F1", "GMAC", "ms per clip"]
     rows = []
     for name, each, result in zip(report.names, report.predictions, report.results):
-        kind = each.recognizer.record.kind if each.recognizer.record is not None else "unknown"
-        costs = [number_text(result["parameters"], "{:,}"), number_text(result["multiply_accumulates"], "{:.3f}", 1e-9)]
-        costs += [number_text(result["megabytes"], "{:.1f}"), number_text(result["milliseconds_per_clip"], "{:.1f}")]
+        record = each.recognizer.record
+        costs = [number_text(result["multiply_accumulates"], "{:.3f}", 1e-9)]
+        costs += [number_text(result["milliseconds_per_clip"], "{:.1f}"), number_text(result["parameters"], "{:,}")]
         accuracy = Cell(percent_with_interval(result["interval"]), result["top1"])
         scores = [number_text(result["top5"], "{:.1f} %", 100), number_text(result["macro_f1"], "{:.3f}")]
-        rows.append([name, kind, seen_cell(result["seen"]), accuracy, *scores, *costs])
+        size = number_text(result["megabytes"], "{:.1f}")
+        kind = "unknown" if record is None else record.kind
+        rows.append([name, accuracy, seen_cell(result["seen"]), *scores, *costs, size, kind])
     caption = "Seen: test clips that the model has seen. MB: size of the file. ms: inference of one clip."
-    return table(caption, [*header, "ms per clip"], rows, {1})
+    return table(caption, [*header, "parameters", "MB", "kind"], rows, {9})
 
 
 def accuracy(report: EvaluationReport) -> Picture | None:
@@ -115,19 +117,23 @@ def class_table(report: EvaluationReport) -> Table:
     return table("Classes, the lowest accuracy first", ["class", "clips", "accuracy", "precision"], rows)
 
 
-def agreement(report: EvaluationReport) -> dict | None:
-    first, *_ = report.predictions
+def agreement(report: EvaluationReport) -> Table | None:
+    """Return the share of clips with the same class for each pair of models that were tested on the same clips."""
     if not report.compared:
         return None
-    predicted = [each.logits.argmax(axis=1) if are_comparable(first, each) else None for each in report.predictions]
-    display = AgreementMatrix.from_predictions(predicted, report.names)
+
+    def cell(one: Predictions, other: Predictions) -> Cell:
+        if not are_comparable(one, other):
+            return Cell("-")
+        share = float(np.mean(one.logits.argmax(axis=1) == other.logits.argmax(axis=1)))
+        return Cell(f"{100 * share:.1f} %", share)
+
     rows = [
-        [name, *(Cell("-") if np.isnan(share) else Cell(f"{100 * share:.1f} %", float(share)) for share in shares)]
-        for name, shares in zip(report.names, display.shares)
+        [name, *(cell(each, other) for other in report.predictions)]
+        for name, each in zip(report.names, report.predictions)
     ]
     caption = "Share of test clips for which two models give the same class"
-    figure = report.draw(display, "agreement", caption, f"{caption}; the numbers are in the table.")
-    return {"table": table(caption, ["model", *report.names], rows), "figure": figure}
+    return table(caption, ["model", *report.names], rows)
 
 
 def confusion(report: EvaluationReport, number: int) -> dict:

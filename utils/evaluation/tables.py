@@ -105,9 +105,9 @@ def points(interval: dict) -> str:
 
 
 def significance(comparison: dict) -> str:
-    """Format the test of a `Comparison`'s dict as `significant (p = 0.012, McNemar, exact)`."""
+    """Format the test of a `Comparison`'s dict as `significant, p = 0.012 by permutation over groups`."""
     p_value, test = comparison["p_value"], comparison["test"]
-    return f"{comparison['verdict']} ({test if p_value is None else f'p = {p_value:.2g}, {test}'})"
+    return comparison["verdict"] + ("" if p_value is None else f", p = {p_value:.2g} by {test}")
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -21,9 +21,9 @@ UNSPECIFIC = ("frames", "arrays", "/", "..")  # names of folders that do not nam
 FRONT_MATTER = re.compile(r"\A\s*---[ \t]*\n(?P<yaml>.*?)(?<![^\n])---[ \t]*(?:\n|\Z)", re.DOTALL)
 
 
-def dataset_name(record: Record) -> str:
+def dataset_name(data: str | Path | None) -> str:
     """Return the name of the folder of the arrays, of a folder above it if it is unspecific, or "unnamed"."""
-    folders = Path(record.arguments.data or "").parts[:-1]
+    folders = Path(data or "").parts[:-1]
     names = [name for name in folders if name not in UNSPECIFIC]
     return one_line(names[-1]) if names else "unnamed"
 
@@ -44,7 +44,7 @@ def result_of_test(record: Record) -> dict | None:
     test = record.test
     if test is None or not test.is_unseen:
         return None
-    name = dataset_name(record)
+    name = dataset_name(record.arguments.data)
     return {
         "task": {"type": TASK, "name": "Video classification"},
         "dataset": {

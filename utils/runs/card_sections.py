@@ -54,7 +54,7 @@ def data_section(record: Record) -> str:
     clips = record.arrays.shape[0]
     counts = ", ".join(f"{len(getattr(split.rows, name)):,} {name}" for name in SETS).replace("train", "training")
     lines = [
-        f"Data set: {shown(dataset_name(record))}, {clips:,} clips ({counts}).",
+        f"Data set: {shown(dataset_name(record.arguments.data))}, {clips:,} clips ({counts}).",
         f"Split: {shown(protocol_without_folders(split.protocol))}, seed {split.split_seed}.",
     ]
     labels = arguments.get("labels_per_class")
@@ -101,7 +101,7 @@ def tested_lines(record: Record, test: RecordedTest) -> list[str]:
         f"Mean per-class accuracy: {100 * test.mean_class_accuracy:.1f} %.",
     ]
     if test.top5 is not None:
-        lines.append(f"The top-5 accuracy is {100 * test['top5']:.1f} %.")
+        lines.append(f"The top-5 accuracy is {100 * test.top5:.1f} %.")
     if test.views > 1:
         lines.append(f"Probabilities are averaged over {test.views} views per clip.")
     if test.seen:

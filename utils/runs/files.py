@@ -22,7 +22,7 @@ from utils.runs.record import load_record
 
 CARD_BLOCK = "<!-- begin generated: "  # starts the lines before the blocks of a model card
 MOST_CARD_BYTES = 1 << 20
-FIGURE_SUFFIXES = (".png", ".svg")
+FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 WRITTEN = ("output_path", "log_path", "cache", "tensorboard", "write_views", "output", "features_path")  # arguments
 REMEDY = "choose another path, or replace it with --overwrite"
 
@@ -142,7 +142,7 @@ def evaluation_outputs(recognizers: Sequence[Path], output_path: Path) -> list[O
     names = result_names(recognizers)
     files = ["metrics.json", "results.md", "report.html", "predictions.csv", "per_class.csv", "class_gains.csv"]
     files += [f"leaks_{name}.csv" for name in names]
-    figures = ["accuracy", "accuracy_by_cost", "agreement", "roc", "precision_recall"]
+    figures = ["accuracy", "accuracy_by_cost", "roc", "precision_recall"]
     figures += ["reliability", "reliability_calibrated"]
     figures += [f"{what}_{name}" for what in ("class_gains", "confusion", "training") for name in names]
     files += [f"{figure}{suffix}" for figure in figures for suffix in FIGURE_SUFFIXES]

@@ -75,7 +75,7 @@ class TrainingCurves(Display):
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)
             if axes.get_legend_handles_labels()[0]:
-                axes.legend(fontsize=8)
+                axes.legend(fontsize=10)
         if self.is_new_figure_:
             self.figure_.suptitle(label(self.title, 100))
 

@@ -17,7 +17,7 @@ from matplotlib.text import Text
 from utils.base import drawing
 from utils.base.drawing import label, save_figure
 from utils.base.errors import UserError
-from utils.evaluation.class_gains import AgreementMatrix, ClassGain, ClassGains
+from utils.evaluation.class_gains import ClassGain, ClassGains
 from utils.evaluation.confusion import ConfusionMatrix
 from utils.evaluation.curves import Curve, PrecisionRecallCurves, RocCurves
 from utils.evaluation.figures import AccuracyBars, AccuracyByCost, AccuracyByTemperature
@@ -108,7 +108,6 @@ DISPLAYS = {  # by class: makes a display of rows with names and values 0..1
     ClassGains: lambda names, values: ClassGains(
         [ClassGain(name, 3, value, 0.3, 1, 1, 1.0, 1.0) for name, value in zip(names, values)], *["".join(names)] * 2
     ),
-    AgreementMatrix: lambda names, values: AgreementMatrix(np.outer(values, values), names),
     TrainingCurves: history,
     DatasetReport: data_set,
     AccuracyByLatency: lambda names, values: AccuracyByLatency(
@@ -180,7 +179,6 @@ def test_any_number_of_rows_can_be_drawn(kind, count, tmp_path, capsys):
     display = DISPLAYS[kind]([f"name {number}" for number in range(count)], np.linspace(0.1, 0.9, count))
     possible = {
         ConfusionMatrix: count > 0,
-        AgreementMatrix: count > 0,
     }
     if possible.get(kind, True):
         drawn(display, tmp_path / "it.png", capsys)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.evaluation.class_gains import SHOWN_GAINS, AgreementMatrix, ClassGain, ClassGains, class_gains
+from utils.evaluation.class_gains import SHOWN_GAINS, ClassGain, ClassGains, class_gains
 
 
 def logits_of(predicted, classes=3):
@@ -43,13 +43,3 @@ def test_of_many_classes_both_ends_are_shown():
     shown = ClassGains(gains, "first", "second").shown
     assert [gain.name for gain in shown] == [*map(str, range(15)), *map(str, range(86, 101))]
     assert len(ClassGains(gains[: 2 * SHOWN_GAINS], "first", "second").shown) == 2 * SHOWN_GAINS
-
-
-def test_agreement_by_hand():
-    """A recogniser that was tested on other clips would be compared clip by clip."""
-    shares = AgreementMatrix.from_predictions(
-        [np.array([0, 1, 2, 0]), np.array([0, 1, 1, 1]), None], ["a", "b", "c"]
-    ).shares
-    assert shares[:2, :2].tolist() == [[1, 0.5], [0.5, 1]]
-    assert np.isnan(shares[2]).all()
-    assert np.isnan(shares[:, 2]).all()

@@ -129,7 +129,7 @@ def test_the_files(report, tmp_path, capsys):
     names = figure_names(report.results["rows"])
     assert names == ["accuracy_by_cost", "results", "accuracy_by_temperature"]
     written = sorted(path.name for path in tmp_path.iterdir())
-    assert written == sorted(["report.html", *(f"{name}.{kind}" for name in names for kind in ("png", "svg"))])
+    assert written == sorted(["report.html", *(f"{name}.{kind}" for name in names for kind in ("png", "svg", "pdf"))])
     html = (tmp_path / "report.html").read_text()
     assert html.count("data:image/svg+xml;base64,") == 3
     assert '<a href="cells/1-2-1/report.html">' in html

@@ -192,7 +192,7 @@ def test_recognisers_with_equal_predictions_have_a_summary(dataset, make_predict
     made = [make_predictions("s.h5"), make_predictions("t.h5")]
     results = [report.result_of(each, dataset, None) for each in made]
     text = report.summary(results, report.comparisons(made, None))
-    assert "s.h5 minus t.h5: +0.0 (-3.2 to +3.2) points, not significant (p = 1, McNemar, exact); same predi" in text
+    assert "s.h5 minus t.h5: +0.0 (-3.2 to +3.2) points, not significant, p = 1 by McNemar, exact; same predi" in text
 
 
 def test_recognisers_with_equal_file_names(dataset, make_predictions, tmp_path):
