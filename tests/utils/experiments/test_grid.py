@@ -52,6 +52,7 @@ VIEWS = {"views": (3, {"alone", "distilled"}), "view_seed": (1, ALL), "flip": (F
 DISTILLATION = {
     "student": ("compact3d_gap", {"alone", "distilled"}),
     "mixing": ("shift", {"alone", "distilled"}),
+    "freeze_backbone": (True, {"alone", "distilled"}),
     "labels_per_class": (5, {"alone", "distilled"}),
     "teacher_mode": ("live", {"alone", "distilled"}),
     "source_channels": ("bgr", {"alone", "distilled"}),
@@ -216,7 +217,7 @@ def test_options_of_the_student_do_not_reach_the_teacher(tmp_path):
     found = from_arguments(make_parser().parse_args(typed))
     assert (found.student_training.backbone_rate, found.teacher_training.backbone_rate) == (0.1, 1.0)
     assert (found.student_network.input_frames, found.teacher_network.input_frames) == (4, 16)
-    assert (found.distillation.mixing, found.distillation.student_weights) == ("shift", weights)
+    assert (found.distillation.mixing, found.distillation.student_weights) == ("none", weights)
 
 
 def test_code_arrays_and_versions(experiment, monkeypatch):
