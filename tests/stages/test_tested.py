@@ -18,6 +18,7 @@ from utils.base.options import (
     ViewOptions,
 )
 from utils.evaluation import run as evaluation
+from utils.evaluation.tables import percent_with_interval
 from utils.networks.recognizer import load_recognizer
 from utils.training.stages import train_student
 
@@ -36,7 +37,7 @@ def folder(make_arrays, tmp_path):
 
 @pytest.mark.usefixtures("eager")
 def test_the_card_has_the_results_of_eval(folder):
-    """The card would state another accuracy than eval.py, or a result would not survive a new card."""
+    """Page, table, JSON and card of one test would contradict each other, or a result would not survive a new card."""
     card = folder / "student.md"
     assert "Not tested yet." in card.read_text()
     assert re.search(r"\| parameters \| [\d,]+ \|", card.read_text())
@@ -44,6 +45,23 @@ def test_the_card_has_the_results_of_eval(folder):
     printed = run("eval.py", *ARRAYS, "--recognizer", "student.keras", "--output_path", "out", cwd=folder)
     assert "updated student.md\n" in printed
     (result,) = json.loads((folder / "out/metrics.json").read_text())["recognizers"]
+    accuracy = percent_with_interval(result["interval"])
+    page, table = ((folder / "out" / name).read_text() for name in ("report.html", "results.md"))
+    share, _, interval = accuracy.partition(" (")
+    for text, shown in (
+        (page, f"<bdi>{accuracy}</bdi>"),
+        (page, f"<strong>{share}</strong> of {result['clips']} test clips (95 % interval {interval[:-1]})"),
+        (page, f"<bdi>{result['macro_f1']:.3f}</bdi>"),
+        (page, f"<bdi>{result['multiply_accumulates'] / 1e9:.3f}</bdi>"),
+        (page, f"<bdi>{result['loss']:.3f}</bdi>"),
+        (table, f" {accuracy} "),
+        (table, f" {result['milliseconds_per_clip']:.1f} "),
+        (
+            card.read_text(),
+            f"**{share}** of {result['clips']} test clips are recognised, 95 % interval {interval[:-1]} %",
+        ),
+    ):
+        assert shown in text
     record = load_recognizer(folder / "student.keras", argument="").record
     test = record.test
     assert record.changed(test=None).model_dump() == before

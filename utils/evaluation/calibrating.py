@@ -28,7 +28,7 @@ def calibration_of(model, dataset: ClipDataset, rows: np.ndarray, *, batch_size:
     except ValueError as error:
         print(f"note: the record has no calibration, because {error}.")
         return None
-    if note := calibration_note(calibration.clips):
+    if note := calibration_note(calibration):
         print(f"note: {note}")
     return calibration
 
@@ -67,5 +67,5 @@ def store_calibrations(recognizers: Sequence[Recognizer]) -> None:
             f"wrote {record_path(recognizer.path)}: temperature {found.temperature:.3g} and rejection threshold "
             f"{found.threshold:.3g} from {found.clips} validation clips"
         )
-        if note := calibration_note(found.clips):
+        if note := calibration_note(found):
             print(f"note: {recognizer.path.name}: {note}")

@@ -92,9 +92,11 @@ def threshold_that_keeps(confidence: np.ndarray, kept: float) -> float:
     return math.floor(float(highest) * 10**DECIMALS) / 10**DECIMALS
 
 
-def calibration_note(clips: int) -> str:
-    """Return a sentence on a small number of validation clips, or ""."""
-    if clips >= FEW_CLIPS:
+def calibration_note(calibration: Calibration) -> str:
+    """Return a sentence on a small number of validation clips or a temperature at its bound, or ""."""
+    if calibration.temperature in TEMPERATURES:
+        return f"the temperature is {calibration.temperature:g}, the bound of its search: the logits hardly predict."
+    if calibration.clips >= FEW_CLIPS:
         return ""
-    few = f"{clips} validation clips, fewer than {FEW_CLIPS}"
+    few = f"{calibration.clips} validation clips, fewer than {FEW_CLIPS}"
     return f"temperature and rejection threshold are rough, because they come from {few}."

@@ -10,6 +10,7 @@ from sklearn.metrics import log_loss
 from utils.evaluation.metrics import calibration_error
 from utils.runs.calibration import (
     TEMPERATURES,
+    Calibration,
     best_temperature,
     calibration_note,
     fit_calibration,
@@ -114,5 +115,7 @@ def test_unusable_validation_clips(labels, logits, reason):
 
 def test_a_note_on_few_clips():
     """A user would trust a threshold from 20 clips."""
-    assert "20 validation clips, fewer than 100" in calibration_note(20)
-    assert calibration_note(100) == ""
+    fitted = Calibration(temperature=2.0, threshold=0.5, kept=0.95, clips=20, rows="validation")
+    assert "20 validation clips, fewer than 100" in calibration_note(fitted)
+    assert calibration_note(fitted.model_copy(update={"clips": 100})) == ""
+    assert "20, the bound of its search" in calibration_note(fitted.model_copy(update={"temperature": 20.0}))
