@@ -221,8 +221,10 @@ def check_python(script: str, arguments: list[str], request) -> None:
     elif script in RUN:
         if "--experiment" in arguments:
             request.getfixturevalue("demo")
-        weights = ["--weights", "sports1m.h5"] if "--task" in arguments else []  # instead of a download
-        weights += ["--width", "1"] if "--student_weights" in arguments else []  # pretrained networks have one width
+        words = " ".join(arguments)
+        weights = ["--weights", "sports1m.h5"] if "C3D" in words else []  # instead of a download
+        is_pretrained = "--student_weights" in words or "image_probe" in words  # such models have one width
+        weights += ["--width", "1"] if is_pretrained else []
         without = [["--input", "0"], ["--scheduler", "tcp://host:8786"]]  # a camera, a cluster
         if arguments[-2:] in without:
             provide_models(arguments, folder)
