@@ -1,6 +1,6 @@
 """The results of an experiment: a table with caption, CSV, JSON and the page with its figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,14 @@ SEEN_NOTE = "Seen: test clips that are training or validation clips of the model
 HEADER = ["model", "test accuracy (95 % interval)", "minus student alone", "gap closed", "validation", "seen", "GMAC"]
 HEADER += ["ms per clip", "parameters", "MB", "training (s)"]
 FOR_ALL = "GMAC and ms per clip are for all of them."
-KEPT_EPOCH = {"last": "The last epoch is kept.", "best": "The best epoch is chosen on validation clips."}
+
+
+def kept_epoch_text(arguments: Mapping) -> str:
+    """Return which epoch's weights the models have, see `kept_epoch`."""
+    if arguments["keep"] == "best":
+        return "The best epoch is chosen on validation clips."
+    early = "" if arguments["patience"] is None else ", or after an early stop the best on validation clips"
+    return f"The last epoch is kept{early}."
 
 
 def report(
@@ -127,7 +134,7 @@ def caption(lines: Sequence[Line], rows: Sequence[dict], results: dict) -> str:
     size = "x".join(str(side) for side in arguments["input_size"])
     protocol = (
         f"{rows[0]['clips']} test clips. Folds: {', '.join(folds)} (split seed {arguments['split_seed']}). Training "
-        f"seeds: {' '.join(map(str, seeds))}. {KEPT_EPOCH[arguments['keep']]}\n"
+        f"seeds: {' '.join(map(str, seeds))}. {kept_epoch_text(arguments)}\n"
         f"Interval: {interval_notes(rows)} Differences are paired.{verdicts(rows)}\n"
         f"{SEEN_NOTE}\n"
         "Gap closed: (student - student alone) / (teacher - student alone), given if the teacher's lead is significant."

@@ -10,7 +10,7 @@ from reproduce import make_parser
 from utils.experiments import report as module
 from utils.experiments.cells import Cell, Row
 from utils.experiments.provenance import CellSeen
-from utils.experiments.report import frames_text, report
+from utils.experiments.report import frames_text, kept_epoch_text, report
 from utils.networks.averaging import AveragedViews
 from utils.runs.seen import Seen
 
@@ -69,3 +69,11 @@ def test_the_caption_names_the_settings_of_a_frame_student():
     arguments = {"student": "frames:MobileNetV2", "student_weights": "imagenet", "mixing": "none", "student_frames": 4}
     assert frames_text(arguments) == "frames:MobileNetV2, weights imagenet, mixing none, 4 frames, "
     assert frames_text(arguments | {"student": "compact3d"}) == ""
+
+
+def test_the_caption_says_which_epoch_is_kept():
+    """A reader would take an epoch chosen on validation clips after an early stop for the last one."""
+    assert kept_epoch_text({"keep": "last", "patience": None}) == "The last epoch is kept."
+    early = "The last epoch is kept, or after an early stop the best on validation clips."
+    assert kept_epoch_text({"keep": "last", "patience": 3}) == early
+    assert kept_epoch_text({"keep": "best", "patience": 3}) == "The best epoch is chosen on validation clips."
