@@ -83,7 +83,11 @@ def application(name: str, image_shape: tuple[int, int, int], *, weights: str | 
     settings = {"include_top": False, "weights": weights, "input_shape": image_shape, "pooling": "avg"}
     if name == "EfficientNetV2B0":
         settings["include_preprocessing"] = False  # its layer `Normalization` does not convert to ONNX
-    return getattr(keras.applications, name)(**settings)
+    network = getattr(keras.applications, name)(**settings)
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0  # EfficientNetV2 would drop residual blocks for single frames of a clip
+    return network
 
 
 def temporal_convolution(features):

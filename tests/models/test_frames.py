@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models import BACKBONES, LITE0
-from models.frames import backbone_of, backbone_variables, build_frames, normalisation_layers
+from models.frames import application, backbone_of, backbone_variables, build_frames, normalisation_layers
 
 SHAPE = (4, 32, 32, 3)
 SMALL = {"input_shape": SHAPE, "width": 0.1}
@@ -99,6 +99,14 @@ def test_dropout_is_scaled():
     for dropout, rates in [(1.0, [0.5]), (0.2, [0.1]), (0.0, [])]:
         model = build_frames(LITE0, 5, dropout=dropout, **SMALL)
         assert [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)] == rates
+
+
+def test_frames_are_never_dropped():
+    """With --dropout 0 EfficientNetV2 would still drop residual blocks, and of a clip for some frames only."""
+    network = application("EfficientNetV2B0", SHAPE[1:])
+    rates = [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
+    assert rates
+    assert not any(rates)
 
 
 MODULES = {"MobileNet": "mobilenet", "MobileNetV2": "mobilenet_v2", "ResNet50V2": "resnet_v2"}
