@@ -1,12 +1,16 @@
 """--initial_weights: classes added to a finished student."""
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 
 from tests.scripts import eager_functions, run_script
-from utils.networks.recognizer import load_recognizer
+from utils.networks import initial_weights
+from utils.networks.recognizer import Recognizer, load_recognizer
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -114,6 +118,25 @@ def test_like_needs_the_clips_of_the_model(workplace, tmp_path):
     """Clips would be divided anew although the user asked for the old sets."""
     error = train(workplace, "three", "--split", "like:missing.keras", "--output_path", "new.keras", expect=2)
     assert error.startswith("error: --split like:missing.keras: missing.keras must have a record")
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_a_classifier_without_bias_is_told_from_the_layer_below(monkeypatch, use_bias, capsys):
+    """Parts of the hidden layer would be exchanged like classes, while the line printed says that it is kept."""
+
+    def network(classes):
+        layers = [keras.layers.Dense(4), keras.layers.Dense(classes, use_bias=use_bias)]
+        return keras.Sequential([keras.Input((16, 8, 8, 3)), keras.layers.GlobalAveragePooling3D(), *layers])
+
+    trained = Recognizer(Path("old.keras"), network(3), SimpleNamespace(class_names=("a", "b", "c")))
+    monkeypatch.setattr(initial_weights, "load_recognizer", lambda path, argument: trained)
+    model = network(4)
+    initial_weights.set_initial_weights(model, trained.path, ["c", "new", "a", "b"])
+    for old, new in zip(trained.model.weights[:2], model.weights[:2]):
+        np.testing.assert_array_equal(old, new)
+    for old, new in zip(trained.model.weights[2:], model.weights[2:], strict=True):
+        np.testing.assert_array_equal(np.asarray(old)[..., [2, 0, 1]], np.asarray(new)[..., [0, 2, 3]])
+    assert "all layers but the classifier, which keeps 3 classes, starts 1 new (new)" in capsys.readouterr().out
 
 
 @pytest.mark.slow

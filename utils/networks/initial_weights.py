@@ -9,7 +9,6 @@ from utils.base.errors import UserError
 from utils.networks.recognizer import Recognizer, load_recognizer
 
 ARGUMENT = "--initial_weights"
-CLASSIFIER = 2  # the last variables of a network: kernel (D, C) and bias (C,) of its classifier
 
 
 def set_initial_weights(model, path: Path, class_names: Sequence[str]) -> None:
@@ -26,19 +25,33 @@ def set_initial_weights(model, path: Path, class_names: Sequence[str]) -> None:
             f"{ARGUMENT}: {path} must have a record of its classes or {len(class_names)} classes, found no record and "
             f"{trained.num_classes} classes"
         )
-    _require_same_architecture(model, trained)
-    for variable, value in zip(model.weights[:-CLASSIFIER], trained.model.weights[:-CLASSIFIER]):
+    count = classifier_weights(model)
+    _require_same_architecture(model, trained, count)
+    for variable, value in zip(model.weights[:-count], trained.model.weights[:-count]):
         variable.assign(value)
     kept = [name for name in class_names if name in known]
     here, there = [class_names.index(name) for name in kept], [known.index(name) for name in kept]
-    for variable, value in zip(model.weights[-CLASSIFIER:], trained.model.weights[-CLASSIFIER:]):
+    for variable, value in zip(model.weights[-count:], trained.model.weights[-count:]):
         merged = np.array(variable)
         merged[..., here] = np.asarray(value)[..., there]
         variable.assign(merged)
     print(f"initial weights from {path}: {_summary(class_names, known, kept)}")
 
 
-def _require_same_architecture(model, trained: Recognizer) -> None:
+def classifier_weights(model) -> int:
+    """Return the number of variables of the last layer, the classifier: kernel `(D, C)` and perhaps bias `(C,)`.
+
+    Raises UserError if the last layer is no dense layer.
+    """
+    import keras
+
+    last = flat_layers(model)[-1]
+    if not isinstance(last, keras.layers.Dense):
+        raise UserError(f"{ARGUMENT}: the last layer of the model must be a Dense layer, found {type(last).__name__}")
+    return len(last.weights)
+
+
+def _require_same_architecture(model, trained: Recognizer, classifier: int) -> None:
     """Raise UserError unless both networks have equal layers and variables of equal shapes below the classifier."""
     layers, others = ([_without_weights(layer) for layer in flat_layers(each)] for each in (model, trained.model))
     for here, there in zip(layers, others):
@@ -48,8 +61,8 @@ def _require_same_architecture(model, trained: Recognizer) -> None:
                 f"{here}"
             )
     shapes, found = ([tuple(weight.shape) for weight in each.weights] for each in (model, trained.model))
-    is_same = shapes[:-CLASSIFIER] == found[:-CLASSIFIER] and [len(s) for s in shapes] == [len(s) for s in found]
-    if is_same and shapes[-CLASSIFIER][:-1] == found[-CLASSIFIER][:-1]:
+    is_same = shapes[:-classifier] == found[:-classifier] and [len(s) for s in shapes] == [len(s) for s in found]
+    if is_same and shapes[-classifier][:-1] == found[-classifier][:-1]:
         return
     number = next((k for k, pair in enumerate(zip(shapes, found)) if pair[0] != pair[1]), min(len(shapes), len(found)))
     here, there = (part[number] if number < len(part) else "none" for part in (shapes, found))
