@@ -145,8 +145,8 @@ def prepare(folder: Path, model: str) -> list:
 
 def hook_training(events: Events, unsafe: str | None) -> None:
     """Count the events of PHASES and the file operations on the cached logits."""
+    from utils.runs import state as training_state
     from utils.training import cache, callbacks, fit, stages
-    from utils.training import state as training_state
 
     def audited(event: str, _) -> None:
         if event in ("open", "os.mkdir") and not events.counts["epoch"]:

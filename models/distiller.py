@@ -25,12 +25,19 @@ class DistillationLoss(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         if self.alpha == 0:
-            return soft_term(y_true["teacher_logits"], y_pred, self.temperature)
-        hard = hard_term(y_true["labels"], y_pred, y_true.get("label_weights"))
+            return self.soft(y_true, y_pred)
+        hard = self.hard(y_true, y_pred)
         if self.alpha == 1:
             return hard
-        soft = soft_term(y_true["teacher_logits"], y_pred, self.temperature)
-        return self.alpha * hard + (1 - self.alpha) * soft  # (B,)
+        return self.alpha * hard + (1 - self.alpha) * self.soft(y_true, y_pred)  # (B,)
+
+    def hard(self, y_true, y_pred):
+        """Return the hard term per clip before weighting by alpha: `(B,)`."""
+        return hard_term(y_true["labels"], y_pred, y_true.get("label_weights"))
+
+    def soft(self, y_true, y_pred):
+        """Return the soft term per clip before weighting by 1 - alpha: `(B,)`."""
+        return soft_term(y_true["teacher_logits"], y_pred, self.temperature)
 
     def get_config(self):
         return {**super().get_config(), "temperature": self.temperature, "alpha": self.alpha}
@@ -71,7 +78,7 @@ class MeanOrNan(keras.metrics.Mean):
 
 
 class Distiller(keras.Model):
-    """Trains `student` with `DistillationLoss`; afterwards only the student is needed.
+    """Trains `student` with `DistillationLoss(**loss)`; afterwards only the student is needed.
 
     Targets are a dict of `labels` `(B,)` and `teacher_logits` `(B, C)`, computed beforehand. Alternatively, a live
     `teacher`, a model of the same clips that returns logits, is evaluated in each step, frozen and without dropout.
@@ -83,24 +90,16 @@ class Distiller(keras.Model):
     predict the same class. With `alpha` 1 no teacher is needed, and `soft_loss` and `agreement` are not logged.
     """
 
-    def __init__(
-        self,
-        student: keras.Model,
-        teacher: keras.Model | None = None,
-        *,
-        temperature: float = 10.0,
-        alpha: float = 0.1,
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
+    def __init__(self, student: keras.Model, teacher: keras.Model | None = None, **loss):
+        super().__init__()
         self.student = student
         self.teacher = teacher
         if teacher is not None:
             teacher.trainable = False
-        self.distillation_loss = DistillationLoss(temperature, alpha)
+        self.distillation_loss = DistillationLoss(**loss)
         self.hard_loss = keras.metrics.Mean(name="hard_loss")
         self.accuracy = MeanOrNan(name="accuracy")
-        if alpha < 1:
+        if self.distillation_loss.alpha < 1:
             self.soft_loss = keras.metrics.Mean(name="soft_loss")
             self.agreement = keras.metrics.Mean(name="agreement")
 
@@ -126,11 +125,9 @@ class Distiller(keras.Model):
         labels = ops.cast(targets["labels"], "int32")
         labelled = ops.cast(labels >= 0, "float32")
         weight = labelled if sample_weight is None else labelled * sample_weight
-        self.hard_loss.update_state(hard_term(labels, student_logits, targets.get("label_weights")), sample_weight)
+        self.hard_loss.update_state(self.distillation_loss.hard(targets, student_logits), sample_weight)
         self.accuracy.update_state(is_correct(labels, student_logits), weight)
         if self.distillation_loss.alpha < 1:
-            teacher_logits = targets["teacher_logits"]
-            teacher_choice = ops.argmax(teacher_logits, axis=-1)
-            temperature = self.distillation_loss.temperature
-            self.soft_loss.update_state(soft_term(teacher_logits, student_logits, temperature), sample_weight)
+            teacher_choice = ops.argmax(targets["teacher_logits"], axis=-1)
+            self.soft_loss.update_state(self.distillation_loss.soft(targets, student_logits), sample_weight)
             self.agreement.update_state(is_correct(teacher_choice, student_logits), sample_weight)

@@ -116,7 +116,7 @@ def arrays(make_arrays):
 # A signal to a training crashes a process that has run an OpenVINO model before, which no script does: the tests that
 # send signals come before those that load OpenVINO. The longest files follow, so that the processes end together.
 LONGEST = ("test_stages.py", "test_documented_commands.py", "test_reproduce.py", "prediction/test_exported.py")
-FIRST = ("training/test_state.py", *LONGEST)
+FIRST = ("runs/test_state.py", *LONGEST)
 
 
 def pytest_collection_modifyitems(items):

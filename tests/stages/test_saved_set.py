@@ -27,8 +27,8 @@ from utils.base.options import (
 from utils.evaluation import run as evaluation
 from utils.networks.recognizer import load_recognizer
 from utils.runs.loading import SplitDataset
+from utils.runs.state import Ending, TrainingState
 from utils.training import stages
-from utils.training.state import Ending, TrainingState
 
 SHAPE = (16, 32, 32, 3)
 OLD, NEW = 0, 1

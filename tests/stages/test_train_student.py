@@ -17,8 +17,8 @@ from utils.base.options import (
 from utils.evaluation import run as evaluation
 from utils.networks.recognizer import load_recognizer
 from utils.runs.history import TIMING_FIELDS
+from utils.runs.state import Ending
 from utils.training import stages
-from utils.training.state import Ending
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -67,6 +67,15 @@ def train(data, folder, name, distillation, views=0, **training):
         output=OutputOptions(folder / f"{name}.keras", folder / name),
         views=ViewOptions(views=views),
     )
+
+
+def test_fewer_labelled_clips_than_a_batch_are_repeated(data, tmp_path, fitted):
+    """The baseline of --labels_per_class 1 would end with an error, and with it the whole grid of reproduce.py."""
+    train(data, tmp_path, "few", DistillationOptions(alpha=1.0, labels_per_class=1))
+    rows = fitted["split"].train
+    assert len(rows) == 6 >= 4  # a batch
+    assert np.bincount(fitted["labels"][rows]).tolist() == [2, 2, 2]
+    assert len(np.unique(rows)) == 3
 
 
 def test_few_labels_do_not_change_the_split(data, tmp_path, fitted):

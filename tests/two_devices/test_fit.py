@@ -18,11 +18,11 @@ from utils.base.interruption import Interrupted
 from utils.base.options import TrainingOptions
 from utils.data.batches import RowReader
 from utils.data.protocols import Split
+from utils.runs.state import TrainingState
 from utils.training import fit as fit_module
 from utils.training.fit import fit, set_seeds
 from utils.training.optimizers import optimizer
 from utils.training.replicas import SEED_DISTANCE, SEED_STATE, ReplicatedLossScale, SeedPerReplica, evenly_batched
-from utils.training.state import TrainingState
 
 ROWS, CLASSES, SIZE = 61, 3, 5
 RNG = np.random.default_rng(0)

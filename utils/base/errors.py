@@ -18,9 +18,11 @@ class UserError(ValueError):
 def first_line(error: Exception) -> str:
     """Return the first non-blank line of an exception's message, or its type's name if the message is blank.
 
-    A line of more than LONGEST_LINE characters, such as a configuration that Keras quotes, is cut.
+    A line of more than LONGEST_LINE characters is cut. Of an exception that Keras caught while it read a configuration,
+    which it quotes first, the line is that of the original exception.
     """
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    text = str(error).rpartition("Exception encountered: ")[2]
+    line = (text.strip() or type(error).__name__).splitlines()[0]
     return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ..."
 
 

@@ -1,6 +1,6 @@
 """The settings of the stages: each field states name, default, help and type of the argument that sets it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from models import BACKBONES, LITE0, MIXINGS, STUDENTS
@@ -79,12 +79,15 @@ class DataOptions:
             object.__setattr__(self, "annotations", Path(self.data).with_name(LABELS_FILE))
 
 
-@dataclass(frozen=True)
-class TrainingOptions:
-    """Settings of training. `clip_norm` None disables clipping; `patience` and `max_minutes` None set no limit."""
+def values_of(kind: type, options) -> dict:
+    """Return the fields of the dataclass `kind`, of which `options` is an instance, by name."""
+    return {part.name: getattr(options, part.name) for part in fields(kind)}
 
-    batch_size: int = setting(8, "clips per step, on all devices together", type=positive_int)
-    epochs: int = setting(100, "number of passes over the training clips", type=positive_int)
+
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """Settings of the optimiser. `clip_norm` None disables clipping."""
+
     learning_rate: float = setting(3e-4, "peak learning rate", type=positive_float)
     schedule: str = setting(
         "cosine", "cosine: 10 %% linear warm-up, then cosine decay to 0", choices=("cosine", "constant")
@@ -92,6 +95,27 @@ class TrainingOptions:
     clip_norm: float | None = setting(
         1.0, 'clip the global gradient norm to this value ("none" disables clipping)', type=clip_norm
     )
+    backbone_rate: float = setting(
+        1.0,
+        "learning rate of the image model of frames:NAME relative to that of the other layers; by default "
+        f"{PRETRAINED_RATE:g} with --student_weights or --initial_weights, otherwise 1",
+        type=positive_float,
+    )
+    weight_decay: float = setting(
+        0.0, "decoupled weight decay of kernels (AdamW); 0 means Adam", type=non_negative_float
+    )
+
+    def optimizer(self) -> dict:
+        """Return the keyword arguments of `adam` in utils/training/optimizers.py."""
+        return values_of(OptimizerOptions, self)
+
+
+@dataclass(frozen=True)
+class TrainingOptions(OptimizerOptions):
+    """Settings of training. `patience` and `max_minutes` None set no limit."""
+
+    batch_size: int = setting(8, "clips per step, on all devices together", type=positive_int)
+    epochs: int = setting(100, "number of passes over the training clips", type=positive_int)
     initialisation: str = setting(
         "data", "data: rescale the random initial weights, based on some training clips", choices=("data", "random")
     )
@@ -102,15 +126,6 @@ class TrainingOptions:
         key=BY_CONTENT,
     )
     seed: int = setting(0, "seed of initialisation, batch order and dropout", type=seed)
-    backbone_rate: float = setting(
-        1.0,
-        "learning rate of the image model of frames:NAME relative to that of the other layers; by default "
-        f"{PRETRAINED_RATE:g} with --student_weights or --initial_weights, otherwise 1",
-        type=positive_float,
-    )
-    weight_decay: float = setting(
-        0.0, "decoupled weight decay of kernels (AdamW); 0 means Adam", type=non_negative_float
-    )
     class_weights: str = setting(
         "none", "balanced: weight the loss inversely to class frequency", choices=("none", "balanced")
     )
@@ -162,6 +177,13 @@ class NetworkOptions:
         """Shape of an input clip: (frames, height, width, 3)."""
         return self.input_frames, *self.input_size, 3
 
+    def size(self) -> dict:
+        """Return the keyword arguments of the functions that build networks."""
+        values = values_of(NetworkOptions, self)
+        return {name: values[name] for name in values if not name.startswith("input_")} | {
+            "input_shape": self.input_shape
+        }
+
 
 @dataclass(frozen=True)
 class TeacherOptions:
@@ -180,7 +202,19 @@ class TeacherOptions:
 
 
 @dataclass(frozen=True)
-class DistillationOptions:
+class LossOptions:
+    """Settings of the distillation loss."""
+
+    temperature: float = setting(10.0, "distillation temperature", type=positive_float)
+    alpha: float = setting(0.1, "weight of the hard loss; 1 means no teacher", type=share)
+
+    def loss(self) -> dict:
+        """Return the keyword arguments of `DistillationLoss`."""
+        return values_of(LossOptions, self)
+
+
+@dataclass(frozen=True)
+class DistillationOptions(LossOptions):
     """The student, its teachers and the distillation loss. `labels_per_class` None stands for all labels."""
 
     student: str = setting(
@@ -222,8 +256,6 @@ class DistillationOptions:
         None, ".npy for the logits, by default next to the teacher", type=output_scores, key=NO_EFFECT
     )
     scheduler: str | None = setting(None, SCHEDULER, type=scheduler, key=NO_EFFECT)
-    temperature: float = setting(10.0, "distillation temperature", type=positive_float)
-    alpha: float = setting(0.1, "weight of the hard loss; 1 means no teacher", type=share)
     labels_per_class: int | None = setting(
         None, "number of labelled clips per class available to students", type=positive_int
     )

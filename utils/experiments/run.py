@@ -1,6 +1,7 @@
 """Run an experiment: train and test the cells of its grid and report the results."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -27,8 +28,8 @@ from utils.experiments.pages import groups_of, predictions_of_given, write_cell_
 from utils.experiments.plan import print_plan
 from utils.experiments.provenance import check_given_teachers, seen_by
 from utils.experiments.report import report
+from utils.networks import student_builders
 from utils.networks.recognizer import load_recognizer
-from utils.networks.student_builders import student_builder
 from utils.training.replicas import check_devices
 from utils.training.stages import train_student, train_teacher
 
@@ -84,11 +85,11 @@ def expected_grid(experiment: Experiment) -> tuple[Grid, int]:
 
 
 def check_student(experiment: Experiment, num_classes: int) -> None:
-    """Build a user's student once; without this check, it would fail only after its teacher is trained."""
+    """Build and check a user's student once; otherwise it would fail only after its teacher is trained."""
     student, network = experiment.distillation.student, experiment.student_network
     if ":" in student and backbone_name(student) is None:
-        size = {"input_shape": network.input_shape, "width": network.width, "dropout": network.dropout}
-        student_builder(student)(num_classes, **size)
+        model = student_builders.student_builder(student)(num_classes, **network.size())
+        student_builders.check_student(student, model, num_classes, network.input_shape, Path("student.keras"))
 
 
 def heading(text: str) -> None:

@@ -13,8 +13,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from utils.base import devices, machine
+from utils.networks.own_modules import OWN_MODULES, register_layers
+
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"  # in the zip archive of a .keras file
 CONFIG_LIMIT = 4 * 1024**2  # characters; the configuration of C3D has 10,000
+COPIES = 4  # of a float32 weight in training: itself, its gradient and two moments of Adam
 GROWTH, SLACK = 10, 64 * 1024**2  # a model may need GROWTH times the size of its file, and SLACK bytes
 LARGEST_OUTPUT = 2**28  # values per clip; the largest output of C3D has 2**24 for clips of 16x128x128
 
@@ -39,8 +43,7 @@ def load_checked(path: str | os.PathLike):
     """
     import keras
 
-    import models.frame_layers  # noqa: F401 - registers the layers of students frames:NAME
-
+    register_layers()
     limit = memory_limit(path)
     if str(path).endswith(".keras"):
         with zipfile.ZipFile(path) as archive:
@@ -66,9 +69,9 @@ def memory_limit(path: str | os.PathLike) -> int:
     return GROWTH * os.path.getsize(path) + SLACK
 
 
-def require_within(limit: int, size: int, what: str) -> None:
+def require_within(limit: int, size: int, what: str, why: str = "too much for a file of its size") -> None:
     if size > limit:
-        raise ModelFileError(f"{what} {size / 1e6:,.0f} MB, too much for a file of its size")
+        raise ModelFileError(f"{what} {size / 1e6:,.0f} MB, {why}")
 
 
 def check_members(archive: zipfile.ZipFile, limit: int) -> None:
@@ -111,7 +114,10 @@ def check_config(content: str | bytes | None) -> None:
         registered = keras.saving.get_registered_object(node.get("registered_name") or name)
         if module is not None and str(module).partition(".")[0] not in ("keras", "builtins") and registered is None:
             shown = node.get("config") if name == "function" else name
-            raise ModelFileError(f"it uses {module}.{shown}, which is not part of Keras")
+            raise ModelFileError(
+                f"it uses {module}.{shown}, which is not part of Keras; if it is registered by a module of yours, name "
+                f"that in the environment variable {OWN_MODULES}"
+            )
 
 
 def check_arrays(file: str | os.PathLike | io.BytesIO, limit: int) -> str | bytes | None:
@@ -150,10 +156,10 @@ def linked_item(group, name: str):
 
 
 @contextlib.contextmanager
-def variables_limited(limit: int) -> Iterator[None]:
-    """Raise ModelFileError before Keras variables created inside the block need more than `limit` bytes.
+def variables_limited(limit: int, *why: str) -> Iterator[None]:
+    """Raise ModelFileError, with `why`, before Keras variables created in the block need more than `limit` bytes.
 
-    A configuration of a hundred characters can ask for a layer that fills the memory.
+    A configuration of a hundred characters, or a large --width, can ask for a layer that fills the memory.
     """
     import keras
 
@@ -162,7 +168,7 @@ def variables_limited(limit: int) -> Iterator[None]:
     def initialise_limited(variable, initializer, shape=None, dtype=None, *args, **kwargs):
         nonlocal total
         total += 4 * math.prod(shape or ())
-        require_within(limit, total, "its weights need")
+        require_within(limit, total, "its weights need", *why)
         initialise(variable, initializer, shape, dtype, *args, **kwargs)
 
     keras.Variable.__init__ = initialise_limited
@@ -170,6 +176,17 @@ def variables_limited(limit: int) -> Iterator[None]:
         yield
     finally:
         keras.Variable.__init__ = initialise
+
+
+def trainable_in_memory() -> contextlib.AbstractContextManager:
+    """Raise ModelFileError in the block before the weights of a network need more memory in training than there is.
+
+    The operating system would kill the process. GPUs, which have their own memory, are not considered.
+    """
+    if devices.has_gpu():
+        return contextlib.nullcontext()
+    memory = machine.memory_limit()
+    return variables_limited(memory // COPIES, f"too much to be trained in the {memory / 1e9:.1f} GB of this machine")
 
 
 def check_outputs(model) -> None:

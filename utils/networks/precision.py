@@ -49,8 +49,8 @@ def computing_in(model, precision: str) -> Iterator[None]:
     Afterwards they compute in float32 again, as a saved model has to on any device. Weights are always float32.
     """
     network = getattr(model, "student", model)
-    layers = list(network._flatten_layers())  # Keras has no public API for nested layers
-    last = network.outputs[0]._keras_history.operation if getattr(network, "outputs", None) else None
+    layers = list(network._flatten_layers())  # also those in wrappers
+    last = network.layers[-1] if getattr(network, "outputs", None) else None
     changed = [layer for layer in layers if layer is not last and layer.dtype_policy.name == "float32"]
     try:
         for layer in changed:

@@ -110,20 +110,6 @@ def save_model(model, path: str | os.PathLike) -> str:
         return file_fingerprint(temporary)
 
 
-def check_format(model, path: str | os.PathLike) -> None:
-    """Raise UserError if the format of `path` cannot hold a model: .h5 files hold layers, but no Keras operations."""
-    import keras
-
-    if Path(path).suffix != ".h5":
-        return
-    nested = [layer for layer in model._flatten_layers() if hasattr(layer, "operations")]  # includes the model
-    parts = [part for network in nested for part in network.operations]
-    operations = sorted({type(part).__name__ for part in parts if not isinstance(part, keras.layers.Layer)})
-    if operations:
-        names = ", ".join(operations)
-        raise UserError(f"--output_path: must end in .keras for a model with Keras operations ({names}), got {path}")
-
-
 def hdf5_bytes(model) -> bytes:
     """Return the content of a model's .h5 file, created in memory, because HDF5 crashes if the disk is full."""
     import h5py

@@ -1,23 +1,23 @@
 """Build students by name: the built-in networks, or a function of the user's own."""
 
 import functools
-import importlib
 import os
-import sys
-import traceback
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from types import FunctionType
 
 import numpy as np
 
 from models import STUDENTS
 from utils.base.code_digest import code_digest
-from utils.base.errors import UserError
+from utils.base.errors import UserError, first_line
 from utils.base.frame_students import NO_MIXING, NO_WEIGHTS, backbone_name, check_frame_student
 from utils.base.options import DistillationOptions
 from utils.data.class_scores import are_probabilities
 from utils.networks.backbone_weights import set_backbone_weights, weights_fingerprint
+from utils.networks.model_file import load_checked
+from utils.networks.own_modules import import_own, look_in_current_folder, place_of
+from utils.networks.recognizer import save_model
 
 
 def student_builder(
@@ -28,33 +28,27 @@ def student_builder(
     The builder takes `num_classes` and the keywords `input_shape`, `width` and `dropout`, and returns a model that maps
     RGB clips `(B, *input_shape)`, 0..255, to logits `(B, num_classes)`. A user's module may be in the current folder.
     The other arguments are of "frames:NAME", see `build_frame_student`. Raises UserError if there is no such function.
-    The builder raises UserError if the user's function fails, or if its model cannot be trained, saved and loaded as a
-    student.
+    The builder raises UserError if the user's function fails; `check_student` checks what it returns.
     """
     if backbone_name(student) is not None:
         settings = {"mixing": mixing, "weights": weights, "is_pretrained": is_pretrained}
         return functools.partial(build_frame_student, student, **settings)
+    check_frame_student(student, mixing=mixing, weights=weights, width=1.0)
     module_name, _, function_name = STUDENTS.get(student, student).partition(":")
-    look_in_current_folder()
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        raise UserError(f"--student {student}: importing {module_name} failed {place_of(error)}") from error
+    module = import_own(module_name, argument=f"--student {student}")
     builder = getattr(module, function_name, None)
     if not callable(builder):
         raise UserError(f"--student {student}: {module.__file__} must hold a function {function_name}, found none")
     if student in STUDENTS:
         return builder
 
-    def build_checked(num_classes: int, *, input_shape: tuple[int, int, int, int], width: float, dropout: float):
+    def build_named(num_classes: int, **size):
         try:
-            model = builder(num_classes, input_shape=input_shape, width=width, dropout=dropout)
+            return builder(num_classes, **size)
         except Exception as error:
             raise UserError(f"--student {student}: building it failed {place_of(error)}") from error
-        check_student(student, model, num_classes, input_shape)
-        return model
 
-    return build_checked
+    return build_named
 
 
 def build_frame_student(
@@ -112,23 +106,14 @@ def teacher_code() -> str:
     return code_digest("models.c3d", "models.initialisation")
 
 
-def look_in_current_folder() -> None:
-    """Append the current folder to the import path, at the end, so that it hides no installed module."""
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
+def check_student(
+    student: str, model, num_classes: int, input_shape: tuple[int, int, int, int], output_path: Path
+) -> None:
+    """Raise UserError unless a student can be trained, and be saved in the format of `output_path` and loaded again.
 
-
-def place_of(error: Exception) -> str:
-    """Return file, line, type and message of an error as one line."""
-    frames = traceback.extract_tb(error.__traceback__)
-    outside = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]
-    place = f"({Path(outside[-1].filename).name}, line {outside[-1].lineno})" if outside else ""
-    text = str(error).strip().splitlines() or [""]
-    return f"{place}: {type(error).__name__}: {text[0]}".lstrip()
-
-
-def check_student(student: str, model, num_classes: int, input_shape: tuple[int, int, int, int]) -> None:
-    """Raise UserError unless `model` maps clips `(B, *input_shape)` to logits `(B, num_classes)` and can be loaded."""
+    It must map clips `(B, *input_shape)` to logits `(B, num_classes)`, and the loaded model must compute the same. Its
+    layers are Keras' own or registered with Keras, see `register_layers`.
+    """
     import keras
 
     what = f"--student {student}"
@@ -138,23 +123,20 @@ def check_student(student: str, model, num_classes: int, input_shape: tuple[int,
         raise UserError(f"{what}: must take clips (B, T, H, W, 3) {(None, *input_shape)}, takes {model.input_shape}")
     if len(model.outputs) != 1 or model.output_shape != (None, num_classes):
         raise UserError(f"{what}: must output logits (B, C) {(None, num_classes)}, outputs {model.output_shape}")
-    if foreign := sorted(set(foreign_parts(model))):
-        raise UserError(
-            f"{what}: must consist of Keras' own layers and functions, so that eval.py can load it, "
-            f"found {', '.join(foreign)}"
-        )
     clips = np.random.default_rng(0).integers(0, 256, (2, *input_shape)).astype(np.float32)
     scores = np.asarray(model(clips, training=False))
     if are_probabilities(scores):
         raise UserError(f"{what}: must output logits, outputs probabilities; remove the final softmax")
-
-
-def foreign_parts(model) -> Iterator[str]:
-    """Yield the names of layers in a model, and of functions in its layers, that are not Keras' own."""
-    for layer in model._flatten_layers(include_self=False):  # includes those in wrappers and nested models
-        kind = type(layer)
-        if not kind.__module__.startswith("keras."):
-            yield kind.__name__
-        for value in vars(layer).values():
-            if isinstance(value, FunctionType) and not value.__module__.startswith("keras."):
-                yield "a lambda" if value.__name__ == "<lambda>" else value.__name__
+    suffix = output_path.suffix
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"student{suffix}"
+        try:
+            save_model(model, path)
+            loaded = np.asarray(load_checked(path)(clips, training=False))
+        except Exception as error:  # Keras raises many types
+            other = "" if suffix == ".keras" else "; .keras files hold more"
+            raise UserError(f"{what}: must load again from a {suffix} file, but {first_line(error)}{other}") from None
+    if not np.allclose(loaded, scores, rtol=1e-4, atol=1e-5):
+        raise UserError(
+            f"{what}: must compute the same after loading from a {suffix} file; is its get_config complete?"
+        )

@@ -14,8 +14,8 @@ from utils.base.options import TrainingOptions
 from utils.base.progress import duration
 from utils.base.text import counted
 from utils.runs.history import best_epoch, has_finite_losses, history_array, kept_epoch
+from utils.runs.state import Ending, TrainingState, own_variables
 from utils.training.progress_bar import loss_text
-from utils.training.state import Ending, TrainingState, own_variables
 
 
 class EpochLog(keras.callbacks.Callback):

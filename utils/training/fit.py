@@ -1,7 +1,6 @@
 """The fit loop of teachers and students: seeds, optimiser, batches, callbacks."""
 
 import contextlib
-import math
 from collections.abc import Iterator, Mapping
 
 import keras
@@ -9,9 +8,8 @@ import numpy as np
 
 from models.distiller import Distiller, is_correct
 from models.frames import backbone_variables
-from utils.base.devices import has_gpu, jit_compile, strategy_scope
+from utils.base.devices import jit_compile, strategy_scope
 from utils.base.errors import UserError
-from utils.base.machine import memory_limit
 from utils.base.options import TrainingOptions
 from utils.base.run_log import begin_log, log_only
 from utils.data.batches import RowReader, batch_loop, evaluation_batches, training_batches
@@ -19,6 +17,7 @@ from utils.data.labels import balanced_label_weights
 from utils.data.protocols import Split
 from utils.networks.precision import computing_in, training_precision
 from utils.runs.history import history_array
+from utils.runs.state import Ending, TrainingState, assign, own_variables
 from utils.training.callbacks import AfterEachStep, EpochLog, tensorboard
 from utils.training.guards import Guard, HopelessTraining
 from utils.training.optimizers import optimizer
@@ -31,7 +30,6 @@ from utils.training.replicas import (
     synchronised_statistics,
     use_replicas,
 )
-from utils.training.state import Ending, TrainingState, assign, own_variables
 
 
 def set_seeds(options: TrainingOptions) -> None:
@@ -61,7 +59,6 @@ def fit(
     """
     state = state or TrainingState()
     steps = (epoch_clips or len(split.train)) // options.batch_size
-    require_memory(model, reader, min(options.batch_size, len(split.train)))
     with strategy_scope(options.devices):
         precision = compile_model(model, options, steps)
     strategy = use_replicas(model, options)
@@ -91,26 +88,6 @@ def fit(
             )
     assign(own_variables(model), log.kept_weights)
     return history_array(log.epochs)
-
-
-def require_memory(model, reader: RowReader, batch_size: int) -> None:
-    """Raise UserError if memory cannot hold the weights, their gradients, Adam's moments and one batch of clips.
-
-    This is a lower bound: activations and prefetched batches come in addition. GPUs, which have their own memory, are
-    not considered.
-    """
-    if has_gpu():
-        return
-    trained, frozen = (
-        sum(math.prod(weight.shape) for weight in weights)
-        for weights in (model.trainable_weights, model.non_trainable_weights)
-    )
-    needed = 4 * (4 * trained + frozen + batch_size * math.prod(reader.shape))
-    if needed > memory_limit():
-        raise UserError(
-            f"--width, --input_size and --batch_size {batch_size}: training must fit into the "
-            f"{memory_limit() / 1e9:.1f} GB of memory of this machine, but needs at least {needed / 1e9:.1f} GB"
-        )
 
 
 def compile_model(model, options: TrainingOptions, steps_per_epoch: int) -> str:

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
-from models.distiller import Distiller
-from utils.base.errors import UserError
 from utils.base.options import TrainingOptions
 from utils.data.batches import RowReader
 from utils.data.protocols import Split
@@ -24,33 +22,6 @@ PATIENT_EPOCHS = 10  # from scratch, the published networks stay at chance for s
 
 class HopelessTraining(Exception):
     """Raised when training cannot succeed; the message is one line for the user."""
-
-
-def check_targets(classes: int, targets: Mapping[str, np.ndarray], split: Split, *, may_lack_labels: bool) -> None:
-    """Raise UserError if a network with `classes` outputs cannot learn the targets of training and validation rows.
-
-    Labels must be 0..classes-1, or -1 for unlabelled clips if `may_lack_labels`. Teacher logits `(N, C)` or
-    `(N, views, C)` must be finite.
-    """
-    rows = np.concatenate([split.train, split.validation])
-    labels = targets["labels"][rows]
-    lowest = -1 if may_lack_labels else 0
-    wrong = rows[(labels < lowest) | (labels >= classes)]
-    if len(wrong):
-        raise UserError(
-            f"--annotations: labels must be {lowest} to {classes - 1} for a model with {classes} classes, "
-            f"got {targets['labels'][wrong[0]]} in row {wrong[0]} ({len(wrong)} such labels)"
-        )
-    teacher = targets.get("teacher_logits")
-    if teacher is None:
-        return
-    if teacher.shape[-1] != classes:
-        raise UserError(f"--source: logits must be of {classes} classes, got {teacher.shape[-1]}")
-    of_view_zero = teacher if teacher.ndim == 2 else teacher[:, 0]
-    for rows, logits in ((split.train, teacher), (split.validation, of_view_zero)):
-        wrong = rows[~np.isfinite(logits[rows]).reshape(len(rows), -1).all(axis=1)]
-        if len(wrong):
-            raise UserError(f"--source: logits must be finite, but {len(wrong)} rows are not (first: {wrong[0]})")
 
 
 def is_constant(values: np.ndarray) -> bool:
@@ -100,8 +71,9 @@ class Guard(keras.callbacks.Callback):
     """Ends hopeless training; must precede the callback that saves epochs.
 
     It checks the loss in every step, the weights every 10 steps, the scores of some clips every 100 steps, and all of
-    these at the end of an epoch. With `keep_going` it prints each finding once and continues. `past` is the growing
-    list of finished epochs with `loss` and `accuracy`. Raises UserError if the model cannot learn the targets.
+    these at the end of an epoch: the scores only if the accuracy leaves it open whether they are equal. With
+    `keep_going` it prints each finding once and continues. `past` is the growing list of finished epochs with `loss`
+    and `accuracy`.
     """
 
     def __init__(
@@ -117,13 +89,13 @@ class Guard(keras.callbacks.Callback):
         self.set_model(model)
         self.reader, self.options, self.past = reader, options, past
         self.labels = targets["labels"][split.train]
+        self.validation_clips = len(split.validation)
+        self.shares = np.bincount(targets["labels"][split.validation]) / self.validation_clips
         self.probe = split.validation[evenly_spaced(PROBE_CLIPS, len(split.validation))]
         seen = np.concatenate([split.train, split.validation])
         self.more_clips = seen[evenly_spaced(CONFIRMING_CLIPS, len(seen))]
         self.epoch = self.steps = 0
         self.reported: set[str] = set()
-        classes = self.scores(self.probe).shape[-1]
-        check_targets(classes, targets, split, may_lack_labels=isinstance(model, Distiller))
 
     def on_train_begin(self, logs=None) -> None:
         if is_constant(self.inputs(self.probe)):
@@ -145,7 +117,8 @@ class Guard(keras.callbacks.Callback):
         where = f"in epoch {epoch + 1}"
         self.check_weights(where)
         self.check_loss("validation loss", logs["val_loss"], where)
-        self.check_scores(where)
+        if self.may_be_constant(logs["val_accuracy"]):
+            self.check_scores(where)
         losses, accuracies = ([past[name] for past in (*self.past, logs)] for name in ("loss", "accuracy"))
         stuck = no_progress(losses, accuracies, self.labels)
         if stuck is not None:
@@ -156,6 +129,10 @@ class Guard(keras.callbacks.Callback):
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
         return np.asarray(self.model(self.inputs(rows), training=False))
+
+    def may_be_constant(self, accuracy: float) -> bool:
+        """Return whether an accuracy on validation clips is that of one prediction for all of them."""
+        return bool(np.isclose(self.shares, accuracy, atol=0.5 / self.validation_clips).any())
 
     def check_loss(self, name: str, loss: float, where: str) -> None:
         if not math.isfinite(loss):

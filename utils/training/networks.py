@@ -16,9 +16,8 @@ from utils.base.options import (
     TrainingOptions,
 )
 from utils.networks.initial_weights import ARGUMENT, set_initial_weights
-from utils.networks.memory import weights_within_memory
-from utils.networks.recognizer import check_format
-from utils.networks.student_builders import builder_of
+from utils.networks.model_file import trainable_in_memory
+from utils.networks.student_builders import builder_of, check_student
 from utils.runs.loading import SplitDataset
 from utils.runs.record import read_record
 from utils.runs.seen import Parent, inherited_from
@@ -32,10 +31,9 @@ def build(builder: Callable, loaded: SplitDataset, network: NetworkOptions, trai
 
     Raises UserError if the requested size is impossible.
     """
-    size = {"input_shape": network.input_shape, "width": network.width, "dropout": network.dropout}
-    too_small = as_user_error("--input_size or --input_frames")
-    with strategy_scope(training.devices), too_small, weights_within_memory():
-        return builder(len(loaded.dataset.class_names), **size, **settings)
+    unfit = as_user_error("--width, --input_size or --input_frames")
+    with strategy_scope(training.devices), unfit, trainable_in_memory():
+        return builder(len(loaded.dataset.class_names), **network.size(), **settings)
 
 
 def build_student(
@@ -45,10 +43,11 @@ def build_student(
     network: NetworkOptions,
     output: OutputOptions,
 ):
-    """Build the student. Raises UserError also if the file format of the output cannot hold it."""
+    """Build the student. Raises UserError also if it cannot be trained, saved as the output and loaded again."""
     builder = builder_of(distillation, is_pretrained=training.initial_weights is not None)
     student = build(builder, loaded, network, training)
-    check_format(student, output.output_path)
+    classes = len(loaded.dataset.class_names)
+    check_student(distillation.student, student, classes, network.input_shape, output.output_path)
     return student
 
 

@@ -40,14 +40,27 @@ class TwoRateAdam(keras.optimizers.Adam):
 
 
 def optimizer(options: TrainingOptions, steps_per_epoch: int, slow: Sequence = ()):
-    """Return Adam with the schedule of `options`: 10 % linear warm-up and cosine decay to 0, or a constant rate.
+    """Return the optimiser of a training; see `adam`."""
+    return adam(options.epochs * steps_per_epoch, slow, **options.optimizer())
+
+
+def adam(
+    steps: int,
+    slow: Sequence,
+    *,
+    learning_rate: float,
+    schedule: str,
+    clip_norm: float | None,
+    backbone_rate: float,
+    weight_decay: float,
+):
+    """Return Adam with 10 % linear warm-up and cosine decay to 0, or a constant rate.
 
     With `weight_decay` it is AdamW without decay of biases and of the variables of normalisation layers. The learning
     rate of the variables `slow` is multiplied by `backbone_rate`.
     """
-    rate = options.learning_rate
-    if options.schedule == "cosine":
-        steps = options.epochs * steps_per_epoch
+    rate = learning_rate
+    if schedule == "cosine":
         warm_up = int(WARM_UP_SHARE * steps)
         rate = keras.optimizers.schedules.CosineDecay(
             rate / 10 if warm_up else rate,
@@ -55,12 +68,11 @@ def optimizer(options: TrainingOptions, steps_per_epoch: int, slow: Sequence = (
             warmup_target=rate if warm_up else None,
             warmup_steps=warm_up,
         )
-    settings = {"global_clipnorm": options.clip_norm, "weight_decay": options.weight_decay or None}
-    if slow and options.backbone_rate != 1:
-        adam = replicated(TwoRateAdam)(rate, slow=slow, factor=options.backbone_rate, **settings)
+    settings = {"global_clipnorm": clip_norm, "weight_decay": weight_decay or None}
+    if slow and backbone_rate != 1:
+        found = replicated(TwoRateAdam)(rate, slow=slow, factor=backbone_rate, **settings)
     else:
-        kind = keras.optimizers.AdamW if options.weight_decay else keras.optimizers.Adam
-        adam = replicated(kind)(rate, **settings)
-    if options.weight_decay:
-        adam.exclude_from_weight_decay(var_names=NOT_DECAYED)
-    return adam
+        found = replicated(keras.optimizers.AdamW if weight_decay else keras.optimizers.Adam)(rate, **settings)
+    if weight_decay:
+        found.exclude_from_weight_decay(var_names=NOT_DECAYED)
+    return found

@@ -109,7 +109,7 @@ def follow_scope(model) -> None:
     """
     for each in (model, getattr(model, "student", None), getattr(model, "teacher", None)):
         if each is not None:
-            each._distribute_strategy = None  # Keras has no public API for it
+            each._distribute_strategy = None
 
 
 def sum_over_replicas(tensors: Sequence) -> list:

@@ -1,14 +1,21 @@
 """--student: built-in networks by name, and a user's own function, checked before any long computation."""
 
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
 from models import STUDENTS
-from utils.base import argument_types, cli, code_digest
+from utils.base import argument_types, code_digest, machine
 from utils.base.errors import UserError
 from utils.base.options import DataOptions, DistillationOptions, NetworkOptions, OutputOptions, TrainingOptions
-from utils.networks.student_builders import student_builder, student_code, teacher_code
+from utils.networks.model_file import ModelFileError, load_checked, trainable_in_memory
+from utils.networks.recognizer import save_model
+from utils.networks.student_builders import check_student, student_builder, student_code, teacher_code
 from utils.training import networks, stages
 
 SIZE = {"input_shape": (16, 32, 32, 3), "width": 0.1, "dropout": 1.0}
@@ -23,6 +30,13 @@ def build(num_classes, *, input_shape, width, dropout):
     return {returned}
 """
 RIGHT = {"shape": "input_shape", "units": "num_classes", "activation": "None", "returned": "keras.Model(clips, x)"}
+
+
+def checked(student, suffix=".keras"):
+    """Return a small student for 4 classes that has passed the checks before its training."""
+    model = student_builder(student)(4, **SIZE)
+    check_student(student, model, 4, SIZE["input_shape"], Path(f"student{suffix}"))
+    return model
 
 
 @pytest.fixture
@@ -78,7 +92,7 @@ def test_the_code_of_frame_students_is_that_of_their_networks(monkeypatch):
         ({"shape": "(16, 48, 48, 3)"}, r"must take clips .B, T, H, W, 3. .None, 16, 32, 32, 3., takes .None, 16, 48"),
         ({"units": "7"}, r"must output logits .B, C. .None, 4., outputs .None, 7."),
         ({"activation": "'softmax'"}, "must output logits, outputs probabilities; remove the final softmax$"),
-        ({"activation": "lambda x: 2 * x"}, "Keras' own layers and functions.* found a lambda$"),
+        ({"activation": "lambda x: 2 * x"}, "must load again from a .keras file, but Could not interpret activation"),
         ({"returned": "keras.layers.Dense(3)"}, "must return a functional or sequential Keras model, returned Dense$"),
         ({"returned": "keras.Model(clips, [x, x])"}, "must output logits"),
         ({"returned": "1 / 0"}, r"building it failed .own_\d+.py, line 9.: ZeroDivisionError: division by zero$"),
@@ -86,18 +100,74 @@ def test_the_code_of_frame_students_is_that_of_their_networks(monkeypatch):
 )
 def test_unsuitable_networks_are_rejected_in_one_line(own, parts, message):
     """Otherwise they would fail after hours of computing teacher logits, or train on probabilities."""
-    builder = student_builder(f"{own(**parts)}:build")
     with pytest.raises(UserError, match=message) as raised:
-        builder(4, **SIZE)
+        checked(f"{own(**parts)}:build")
     assert "\n" not in str(raised.value)
 
 
-def test_custom_layers_are_rejected(own):
-    """eval.py does not import the user's module, so it could not load a student with custom layers."""
-    own_layer = "\nclass Twice(keras.layers.Layer):\n    def call(self, x):\n        return 2 * x\n"
-    name = own(OWN.format(**RIGHT | {"returned": "keras.Model(clips, Twice()(x))"}) + own_layer)
-    with pytest.raises(UserError, match=r"found Twice$"):
-        student_builder(f"{name}:build")(4, **SIZE)
+OWN_LAYER = """
+@keras.saving.register_keras_serializable("{name}")
+class Scaled(keras.layers.Layer):
+    def __init__(self, factor, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+    def call(self, x):
+        return self.factor * x
+    def get_config(self):
+        return super().get_config() | {config}
+"""
+SCALED = {"returned": "keras.Model(clips, Scaled(3.0)(x))"}
+
+
+def own_layer(own, config, name="Test"):
+    return own(OWN.format(**RIGHT | SCALED) + OWN_LAYER.format(name=name, config=config))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [("{}", r"must load again from a \.keras file, but .*Scaled"), ('{"factor": 2.0}', "must compute the same after")],
+)
+def test_a_layer_that_does_not_load_again_is_rejected(own, config, message):
+    """The student would train for hours, and then no script could load it, or it would compute something else."""
+    with pytest.raises(UserError, match=message):
+        checked(f"{own_layer(own, config)}:build")
+
+
+def test_a_registered_layer_loads_in_other_scripts(own, tmp_path, monkeypatch):
+    """eval.py, predict.py and export.py import the module only if the user names it: records come from anywhere."""
+    name = own_layer(own, '{"factor": self.factor}', name="Mine")
+    model = checked(f"{name}:build")
+    save_model(model, tmp_path / "net.keras")
+    del sys.modules[name]  # as in another process
+    del keras.saving.get_custom_objects()["Mine>Scaled"]
+    with pytest.raises(ModelFileError, match=rf"{name}.Scaled.* name that in the environment variable STUDENT_MODULES"):
+        load_checked(tmp_path / "net.keras")
+    monkeypatch.setenv("STUDENT_MODULES", name)
+    clips = np.ones((1, 16, 32, 32, 3), np.float32)
+    np.testing.assert_array_equal(load_checked(tmp_path / "net.keras")(clips), model(clips))
+
+
+def test_layers_of_the_built_in_networks_load_without_being_named(tmp_path):
+    """A new built-in student with a layer of its own would train, and then no script could load it."""
+    code = """if True:
+    import sys
+    from utils.networks.own_modules import register_layers
+    register_layers()
+    import keras, pkgutil, models
+    assert {f"models.{found.name}" for found in pkgutil.iter_modules(models.__path__)} <= set(sys.modules)
+    assert keras.saving.get_registered_object("video_action_distillation>TemporalShift")
+    """
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3]).returncode == 0
+
+
+def test_networks_beyond_the_memory_are_refused_at_once(monkeypatch):
+    """The operating system would kill the process after minutes, without a message."""
+    monkeypatch.setattr(machine, "memory_limit", lambda: 10**9)
+    for width, side in ((100, 32), (0.1, 100_000)):
+        with pytest.raises(ValueError, match=r"too much to be trained in the 1\.0 GB"), trainable_in_memory():
+            student_builder("compact3d")(3, input_shape=(16, side, side, 3), width=width)
+    with trainable_in_memory():
+        student_builder("compact3d")(3, **SIZE)
 
 
 def test_a_missing_module_or_function_is_one_line(own):
@@ -114,7 +184,7 @@ def test_a_missing_module_or_function_is_one_line(own):
 
 @pytest.mark.parametrize("text", ["compact2d", "own", "my student:build", "a.b:", "../own:build", "a:b:c"])
 def test_other_names_are_rejected_by_the_argument_parser(text):
-    with pytest.raises(cli.argparse.ArgumentTypeError, match=r"compact3d_gap, frames:NAME or package\.module"):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"compact3d_gap, frames:NAME or package\.module"):
         argument_types.student(text)
 
 
@@ -158,9 +228,11 @@ def test_a_network_with_branches_keeps_its_random_weights(own, make_arrays, caps
 
 
 def test_keras_operations_may_be_used(own):
-    """Models with keras.ops can be loaded without the user's module."""
-    model = student_builder(f"{own(returned='keras.Model(clips, keras.ops.tanh(x) * 3)')}:build")(4, **SIZE)
-    assert isinstance(model, keras.Model)
+    """Models with keras.ops can be loaded without the user's module, but not from .h5 files, which hold layers only."""
+    student = f"{own(returned='keras.Model(clips, keras.ops.tanh(x) * 3)')}:build"
+    assert isinstance(checked(student), keras.Model)
+    with pytest.raises(UserError, match=r"must load again from a \.h5 file, but"):
+        checked(student, ".h5")
 
 
 def test_an_experiment_with_another_student_trains_new_students(own, tmp_path):

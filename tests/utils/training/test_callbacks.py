@@ -5,8 +5,8 @@ import pytest
 
 from utils.base.options import TrainingOptions
 from utils.runs.history import history_array
+from utils.runs.state import Ending
 from utils.training.callbacks import ending_after
-from utils.training.state import Ending
 
 
 def history(val_accuracies, seconds=60.0):

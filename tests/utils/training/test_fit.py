@@ -1,7 +1,6 @@
 """The fit loop: it learns from labels and teachers, only on training clips, keeps one epoch, and is repeatable."""
 
 import importlib.util
-import math
 from dataclasses import replace
 
 import keras
@@ -15,8 +14,8 @@ from utils.base.options import TrainingOptions
 from utils.data.batches import RowReader, clip_reader
 from utils.data.protocols import Split
 from utils.runs.history import TIMING_FIELDS, best_epoch
-from utils.training import fit as fit_module
-from utils.training.fit import fit, optimizer, require_memory, set_seeds
+from utils.runs.state import TrainingState
+from utils.training.fit import fit, optimizer, set_seeds
 
 SHAPE = (16, 32, 32, 3)
 OPTIONS = TrainingOptions(batch_size=6, epochs=2, learning_rate=0.03)
@@ -54,21 +53,6 @@ def without_times(history):
     return history[[name for name in history.dtype.names if name not in TIMING_FIELDS]]
 
 
-def test_a_training_beyond_the_memory_is_refused_before_its_first_step(arrays, monkeypatch):
-    """The operating system would kill the process without a message."""
-    dataset, split = arrays
-    model = tiny_network()
-    weights = 3 * 3 * 3 * 3 * 8 + 8 + 8 * 3 + 3
-    needed = 4 * (4 * weights + 6 * math.prod(SHAPE))
-    monkeypatch.setattr(fit_module, "memory_limit", lambda: needed)
-    require_memory(model, clip_reader(dataset, SHAPE), 6)
-    monkeypatch.setattr(fit_module, "memory_limit", lambda: needed - 1)
-    with pytest.raises(
-        UserError, match=r"^--width, --input_size and --batch_size 6: training must fit into the 0\.0 GB"
-    ):
-        fit(model, clip_reader(dataset, SHAPE), split, {"labels": dataset.labels}, OPTIONS)
-
-
 class Probe(keras.Model):
     """A network that predicts `right[e]` validation clips correctly in epoch e."""
 
@@ -86,13 +70,13 @@ class Probe(keras.Model):
         return self.slope * keras.ops.stack([1 - is_right, is_right], axis=-1)
 
 
-def probe_fit(right, **changed):
+def probe_fit(right, state=None, **changed):
     """Fit a Probe for len(right) epochs on rows 10..15, validated on rows 0..9; return it with its history."""
     model = Probe(right)
     source = RowReader(lambda rows, _: np.asarray(rows, np.float32)[:, None], (1,), np.float32)
     split = Split("random", 0, np.arange(10, 16), np.arange(10), np.arange(16, 20), ())
     options = replace(OPTIONS, epochs=len(right), learning_rate=1e-12, schedule="constant", **changed)
-    return model, fit(model, source, split, {"labels": np.ones(20, np.int64)}, options)
+    return model, fit(model, source, split, {"labels": np.ones(20, np.int64)}, options, state=state)
 
 
 @pytest.mark.parametrize(("options", "epoch"), [({}, 4), ({"keep": "last"}, 4), ({"keep": "best"}, 3)])
@@ -102,6 +86,17 @@ def test_the_model_has_the_weights_of_the_kept_epoch(options, epoch):
     np.testing.assert_allclose(history["val_accuracy"], [0.3, 0.7, 0.9, 0.4], atol=1e-6)
     assert float(model.epoch_number) == epoch
     assert history["epoch"].tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("keep", "epoch"), [("best", 1), ("last", 4)])
+def test_a_resumed_training_keeps_the_weights_of_the_kept_epoch(tmp_path, keep, epoch):
+    """With --keep best, a run resumed after its best epoch would save the weights of its last one."""
+    right = [9, 3, 4, 2]
+    for seconds in (1e-9, 1e-9, None):  # one epoch, then another, then the rest
+        state = TrainingState(tmp_path / "net.training", {})
+        model, history = probe_fit(right, state, keep=keep, max_minutes=seconds)
+    np.testing.assert_allclose(history["val_accuracy"], [0.9, 0.3, 0.4, 0.2], atol=1e-6)
+    assert float(model.epoch_number) == epoch
 
 
 def test_of_equal_epochs_the_first_is_best():

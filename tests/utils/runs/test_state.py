@@ -25,8 +25,8 @@ from utils.runs.history import best_epoch, save_history
 from utils.runs.identity import settings_of
 from utils.runs.loading import SplitDataset
 from utils.runs.paths import RunFiles
+from utils.runs.state import TrainingState, own_variables, training_state
 from utils.training.fit import fit, set_seeds
-from utils.training.state import TrainingState, own_variables, training_state
 
 HISTORY = [("epoch", "i8"), *((name, "f8") for name in ("loss", "accuracy", "val_loss", "val_accuracy"))]
 

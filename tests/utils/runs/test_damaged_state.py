@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from utils.base.errors import UserError
-from utils.training.state import FORMAT, TrainingState
+from utils.runs.state import FORMAT, TrainingState
 
 SETTINGS = {"--epochs": 3}
 EPOCH = {"epoch": 1, "seconds": 2.0, "loss": 1.0, "val_loss": float("nan"), "val_accuracy": 0.5}
