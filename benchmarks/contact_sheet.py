@@ -17,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils.base import cli
 from utils.base.parser import ArgumentParser
-from utils.data.views import evenly_spaced
 from utils.video.actions import ACTIONS, Look, plan_clip, render_clip
 from utils.video.stick_figure import CHANNELS
 
@@ -44,7 +43,7 @@ def main() -> None:
         top = GAP + row * row_height
         place = (6, top + HEIGHT // 2 + 5)
         cv2.putText(sheet, action, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (30, 30, 30), 1, cv2.LINE_AA)
-        for column, number in enumerate(evenly_spaced(COLUMNS, len(frames))):
+        for column, number in enumerate(np.linspace(0, len(frames) - 1, COLUMNS).round().astype(int)):
             left = NAME_WIDTH + column * (WIDTH + GAP)
             small = cv2.resize(frames[number], (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
             sheet[top : top + HEIGHT, left : left + WIDTH] = small
