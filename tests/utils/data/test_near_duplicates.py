@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from tests.planted_clips import COPIES, clip_of, copied, video, write_arrays
-from utils.data import near_duplicates
-from utils.data.clip_hashes import compute_hashes, mirror_signs, unpacked
+from utils.data.clip_hashes import compute_hashes
 from utils.data.clips import open_clips
-from utils.data.near_duplicates import Whitening, find_near_duplicates
+from utils.data.near_duplicates import find_near_duplicates
 
 VIDEOS = 40
 TEST = np.arange(10)
@@ -39,41 +38,6 @@ def test_planted_copies_are_found_and_nothing_else(find, scene, kinds):
     assert np.all(np.diff(found.distances) >= 0)
     assert found.distances[-1] < 0.45
     assert not len(found.unjudged)
-
-
-@pytest.mark.parametrize(("members", "probes"), [(1024, 64), (4, 3)])
-def test_the_search_equals_a_comparison_of_all_pairs(tmp_path, monkeypatch, members, probes):
-    """Leaks would go unnoticed in large data sets, where not all pairs are compared, or appear where there are none."""
-    monkeypatch.setattr(near_duplicates, "MEMBERS", members)
-    monkeypatch.setattr(near_duplicates, "PROBES", probes)
-    copies = [copied(video(row), COPIES[row % len(COPIES)]) for row in range(20)]
-    clips = [clip_of(frames) for frames in [*map(video, range(40)), *copies]]
-    folder = write_arrays(tmp_path / "arrays", clips, [f"{'ab'[number % 2]}/{number:02}.avi" for number in range(60)])
-    hashes = compute_hashes(open_clips(folder / "frames.npy", folder / "labels.npy"))
-    test, seen = np.arange(20), np.arange(20, 60)
-    near, moved = (all_distances(packed, test, seen) for packed in (hashes.frames, hashes.motion))
-    expected = np.argwhere((near < 0.45) & (moved < 0.75)) + np.array([0, 20])
-    found = find_near_duplicates(hashes, test, seen)
-    assert len(expected) >= 20
-    assert sorted(found.pairs.tolist()) == expected.tolist()
-    np.testing.assert_allclose(found.distances, np.sort(near[expected[:, 0], expected[:, 1] - 20]), atol=1e-5)
-
-
-def all_distances(packed, test, seen):
-    """Return the relative distances of all pairs, one pair at a time."""
-    whiten, signs = Whitening.of(packed), mirror_signs()
-
-    def similarity(one, other):
-        cosines = one @ other.T
-        return max(np.sort(cosines.max(axis=axis))[cosines.shape[0] // 2] for axis in (0, 1))
-
-    found = np.empty((len(test), len(seen)))
-    for i, row in enumerate(test):
-        images = unpacked(packed[row])
-        for j, other in enumerate(seen):
-            both = [similarity(whiten(values), whiten(unpacked(packed[other]))) for values in (images, images * signs)]
-            found[i, j] = max(1 - max(both), 0) / 2
-    return found / np.sort(found, axis=1)[:, [max(len(seen) // 10, 3)]]
 
 
 def test_a_still_image_is_not_a_copy_of_a_clip(find):
