@@ -1,8 +1,8 @@
 """Run a function over many tasks in worker processes, so that a crash or a hang affects one task only.
 
 Each worker has a pipe of its own. Libraries share queues between the workers, and a worker that is killed while it
-holds the lock of a queue blocks all others: with pebble 5.2.3, two of four runs of 20,000 short tasks never ended when
-a worker was killed every half second. An executor of concurrent.futures ends as a whole when one worker dies.
+holds the lock of a queue blocks all others: with pebble 5.2.3, two of four runs of 20,000 short tasks stalled when
+workers were killed at random moments. An executor of concurrent.futures ends as a whole when one worker dies.
 """
 
 import contextlib
