@@ -69,7 +69,7 @@ class Timeline:
     """The segments of a video, which cover it from 0 to `duration` seconds.
 
     probabilities: float64 `(W, C)`, smoothed, by window. edges: float64 `(W + 1,)`, seconds; the answer of window w
-    stands for the time from `edges[w]` to `edges[w + 1]`.
+    stands for the time from `edges[w]` to `edges[w + 1]`. milliseconds: as in `Answer`, for the whole video.
     """
 
     video: str
@@ -77,6 +77,7 @@ class Timeline:
     edges: np.ndarray
     probabilities: np.ndarray
     segments: tuple[Segment, ...]
+    milliseconds: dict[str, float] | None = None
 
     @property
     def duration(self) -> float:

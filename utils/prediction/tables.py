@@ -70,8 +70,8 @@ def as_json(found: Answer | Timeline | Unreadable, *, top: int) -> str:
     else:
         content |= {"class": None if found.rejected else found.label, "confidence": found.confidence}
         content["top"] = [{"class": name, "probability": share} for name, share in found.top(top)]
-        if found.milliseconds is not None:
-            content["milliseconds"] = {part: round(value, 2) for part, value in found.milliseconds.items()}
+    if not isinstance(found, Unreadable) and found.milliseconds is not None:
+        content["milliseconds"] = {part: round(value, 2) for part, value in found.milliseconds.items()}
     return json.dumps(content, ensure_ascii=False, allow_nan=False)
 
 

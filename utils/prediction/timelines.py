@@ -2,8 +2,9 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -87,11 +88,12 @@ def timeline_of_frames(
     """Return the timeline of opened frames, see `timeline_of`."""
     with _progress(frames, show_progress) as advance:
         timing = Timing.of(options, predictor.clip_seconds, duration=frames.duration)
-        sampler = sampler_for(predictor, timing)
-        starts, probabilities = window_probabilities(predictor, frames, sampler, advance)
+        times = dict.fromkeys(("decode", "resize", "model"), 0.0)
+        sampler = sampler_for(predictor, timing, times)
+        starts, probabilities = window_probabilities(predictor, frames, sampler, advance, times)
         if sampler.skipped:
             print_note(video, f"{sampler.skipped} windows are left out, in which there is no frame")
-        return assemble(video, predictor, starts, probabilities, timing, frames.end)
+        return replace(assemble(video, predictor, starts, probabilities, timing, frames.end), milliseconds=times)
 
 
 def _progress(frames: Frames, shown: bool):
@@ -99,38 +101,67 @@ def _progress(frames: Frames, shown: bool):
 
 
 def window_probabilities(
-    predictor: Ensemble, frames: Frames, sampler: WindowSampler, advance: Callable[[int], None]
+    predictor: Ensemble,
+    frames: Frames,
+    sampler: WindowSampler,
+    advance: Callable[[int], None],
+    times: dict[str, float],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the start of each window in seconds, float64 `(W,)`, and its probabilities, float64 `(W, C)`.
 
-    `advance` is called with numbers of frames read.
+    `advance` is called with numbers of frames read. The milliseconds of decoding and of the model are added to `times`,
+    which `sampler` has for resizing.
     """
-    windows = in_background(windows_of(frames, sampler), ahead=WINDOWS_AHEAD)
+    windows = in_background(timed_items(windows_of(frames, sampler), times), ahead=WINDOWS_AHEAD)
     starts, found, waiting, read = [], [], [], 0
     with contextlib.closing(windows), batch_loop() as check:  # ends the thread before the video is closed
         for window in windows:
             starts.append(window.start)
             waiting.append(window.clips())
             if len(waiting) == predictor.options.batch_size:
-                found.append(batch_probabilities(predictor, waiting))
+                with timed(times, "model"):
+                    found.append(batch_probabilities(predictor, waiting))
                 waiting = []
             now = frames.read
             advance(now - read)
             read = now
             check()
         if waiting:
-            found.append(batch_probabilities(predictor, waiting))
+            with timed(times, "model"):
+                found.append(batch_probabilities(predictor, waiting))
     advance(frames.read - read)
+    times["decode"] -= times["resize"]
     if not found:
         raise VideoError("no frame can be decoded")
     return np.array(starts), np.concatenate(found)
 
 
-def sampler_for(predictor: Ensemble, timing: Timing) -> WindowSampler:
-    """Return the sampler of windows for the models of a predictor."""
+@contextlib.contextmanager
+def timed(times: dict[str, float], part: str) -> Iterator[None]:
+    """Add the milliseconds that the block takes to those of a part."""
+    start = time.perf_counter()
+    yield
+    times[part] += 1000 * (time.perf_counter() - start)
+
+
+def timed_items(items: Iterator, times: dict[str, float]) -> Iterator:
+    """Yield the items of a generator, and add the time that they take to `times["decode"]`."""
+    with contextlib.closing(items):
+        while True:
+            with timed(times, "decode"):
+                item = next(items, None)
+            if item is None:
+                return
+            yield item
+
+
+def sampler_for(predictor: Ensemble, timing: Timing, times: dict[str, float] | None = None) -> WindowSampler:
+    """Return the sampler of windows for the models of a predictor; it adds to `times["resize"]`."""
+    times = {"resize": 0.0} if times is None else times
 
     def render(picture: np.ndarray) -> list[np.ndarray]:
-        return [member.frame_of(picture) for member in predictor.members]
+        with timed(times, "resize"):
+            return [member.frame_of(picture) for member in predictor.members]
 
     moments = [member.moments for member in predictor.members]
     return WindowSampler(window=timing.window, stride=timing.stride, moments=moments, render=render)

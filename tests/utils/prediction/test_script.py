@@ -62,6 +62,7 @@ def test_timeline_and_annotated_video(videos):
     (found,) = map(json.loads, printed.splitlines())
     assert found["segments"][0]["start"] == 0.0
     assert found["segments"][-1]["end"] == found["duration"] == pytest.approx(41 / 25)
+    assert min(found["milliseconds"][part] for part in ("decode", "resize", "model")) > 0
     assert (videos / "out.mp4").stat().st_size > 1000
     rows = list(csv.DictReader(predict(videos, "--input", "videos/a.avi", "--timeline", "--csv").splitlines()))
     assert [row["end"] for row in rows][-1] == "1.640"
