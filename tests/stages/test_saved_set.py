@@ -28,7 +28,7 @@ from utils.evaluation import run as evaluation
 from utils.networks.recognizer import load_recognizer
 from utils.runs.loading import SplitDataset
 from utils.runs.state import Ending, TrainingState
-from utils.training import stages
+from utils.training import finishing, stages
 
 SHAPE = (16, 32, 32, 3)
 OLD, NEW = 0, 1
@@ -57,8 +57,8 @@ def save(arrays, tmp_path, monkeypatch):
     data = DataOptions(dataset.frames.path, dataset.frames.path.with_name("labels.npy"))
     layers = [keras.Input(SHAPE), keras.layers.GlobalAveragePooling3D(), keras.layers.Dense(3)]
     model = keras.Sequential(layers)
-    monkeypatch.setattr(stages, "draw_history", lambda *_, **__: None)
-    monkeypatch.setattr(stages, "cost_if_known", lambda _: None)  # is computed before the files are written
+    monkeypatch.setattr(finishing, "draw_history", lambda *_, **__: None)
+    monkeypatch.setattr(finishing, "cost_if_known", lambda _: None)  # is computed before the files are written
 
     def save(number, suffix=".keras", history=None, **training):
         model.layers[-1].kernel.assign(np.full((3, 3), float(number)))
@@ -67,7 +67,7 @@ def save(arrays, tmp_path, monkeypatch):
         options = [data, TrainingOptions(**{"seed": number, "epochs": len(history)} | training)]
         state = TrainingState()
         state.ending = Ending.LAST_EPOCH
-        return stages.finish(model, history, loaded, output, options, {"kind": "student"}, state)
+        return finishing.finish(model, history, loaded, output, options, {"kind": "student"}, state)
 
     return save
 

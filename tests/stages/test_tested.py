@@ -143,7 +143,7 @@ def test_a_network_of_unknown_cost_is_saved(make_arrays, tmp_path, monkeypatch, 
     def fail(model):
         raise TypeError("planted")
 
-    monkeypatch.setattr("utils.training.stages.cost_of_model", fail)
+    monkeypatch.setattr("utils.training.finishing.cost_of_model", fail)
     folder = make_arrays(height=32, width=32)
     trained = train_student(
         data=DataOptions(folder / "frames.npy", folder / "labels.npy"),
