@@ -37,6 +37,7 @@ from utils.base.argument_types import non_negative_int, positive_float, positive
 from utils.base.files import file_fingerprint, read_json
 from utils.base.parser import ArgumentParser
 
+EARLY = "logits under the final name before they are complete"
 DIRECT, SEEDLESS = "written directly to the final name", "without the state of the dropout generators"
 
 # Extraction
@@ -113,7 +114,7 @@ def trainings(folder: Path) -> Iterator[Subject]:
     for name, script, model, phases, unsafe in (
         ("teacher", "Teacher_training.py", TEACHER, PHASES, {DIRECT: "save", SEEDLESS: "epoch"}),
         ("student", "KD_training.py", STUDENT, PHASES, {DIRECT: "save", SEEDLESS: "epoch"}),
-        ("logits", "KD_training.py", STUDENT, ("logits",), {DIRECT: HALF}),
+        ("logits", "KD_training.py", STUDENT, ("logits",), {EARLY: HALF}),
     ):
         of_model = {"prepare": partial(prepare, model=model), "outcome": partial(weights_and_history, model=model)}
         yield Subject(name, script, phases=phases, unsafe=unsafe, **of_model, **common)
@@ -162,7 +163,9 @@ def hook_training(events: Events, unsafe: str | None) -> None:
     fit.AfterEachStep = CountSteps
     training_state.TrainingState.save = events.file_operations("save", training_state.TrainingState.save)
     stages.finish = events.file_operations("end", stages.finish)
-    cache.written_beside = events.saves(contextlib.nullcontext if unsafe == DIRECT else cache.written_beside)
+    cache.written_beside = events.saves(contextlib.nullcontext if unsafe == EARLY else cache.written_beside)
+    if unsafe == EARLY:
+        cache.UNFINISHED = (".npy", cache.UNFINISHED[1])
     cache.compute = events.file_operations("logits", cache.compute)
     if unsafe == DIRECT:
         training_state.written_beside = contextlib.nullcontext
