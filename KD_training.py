@@ -61,6 +61,8 @@ def check_together(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
     if args.scheduler is not None and (args.teacher_mode == "live" or not models or args.alpha == 1):
         parser.error(f"--scheduler: must go with --teacher_outputs cached and a model, got {args.scheduler}")
     arguments.check_source_scores(parser, args.source_scores, sources)
+    if args.teacher_mode == "live" and args.freeze_backbone:
+        parser.error("--freeze_backbone: must go with --teacher_outputs cached, got live")
     if args.teacher_mode == "live" and sources and (len(sources) > 1 or not models):
         parser.error("--teacher_outputs live: must have one model as --source, got " + " ".join(map(str, sources)))
 

@@ -132,6 +132,9 @@ def test_an_image_teacher_teaches_a_student(make_arrays, tmp_path):
     assert (record.kind, record.input.shape) == ("image teacher", list(INPUT))
     printed = run_script("KD_training.py", *common, "--freeze_backbone", "--alpha", 1, cwd=tmp_path, expect=2)
     assert printed == "error: --freeze_backbone: must go with --student_weights, got none\n"
+    live = ("--teacher", "image.keras", "--teacher_outputs", "live")
+    printed = run_script("KD_training.py", *common, *student, *live, cwd=tmp_path, expect=2)
+    assert printed == "error: --freeze_backbone: must go with --teacher_outputs cached, got live\n"
 
 
 def test_the_image_teacher_is_refused_before_any_work(data, tmp_path):
