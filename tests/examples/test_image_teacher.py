@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from examples import image_features, linear_probe
+from examples import image_features
 from examples.image_features import view_features, view_images
 from examples.image_teacher import write_scores
 from tests.scripts import run_script
@@ -17,6 +17,7 @@ from utils.data.clips import open_clips
 from utils.data.labels import few_labels
 from utils.runs.cost import cost_of_weights, stated_cost
 from utils.runs.loading import SplitDataset, load, split_of
+from utils.training import linear_probe
 from utils.training.exchange import read_scores
 from utils.training.question import Question
 

@@ -38,7 +38,8 @@ class ByView(Recognizer):
 def test_calibrated_probabilities_are_averaged_over_views(monkeypatch, temperature):
     """eval.py would report another accuracy than predict.py has, or use other views than those of training."""
     monkeypatch.setattr(ByView, "asked", ())
-    record = {"calibration": {"temperature": temperature}} if temperature else {}
+    fitted = {"temperature": temperature, "threshold": 0.0, "kept": 0.95, "clips": 9, "rows": "validation"}
+    record = valid_record(calibration=fitted if temperature else None)
     recognizer, options = ByView("s.h5", FakeModel(3), record), ViewOptions(views=0, view_seed=4, flip=False)
     rows = np.array([3, 7, 19])
     found = averaged_logits(recognizer, None, rows, AveragedViews(4, options))

@@ -66,7 +66,10 @@ def kill_at_class_b(videos, output):
         "from utils.video.extract import extract\n"
         f"if __name__ == '__main__': extract({str(videos)!r}, {str(output)!r}, reader=read_first_half, **ONE_WORKER)"
     )
-    environment = os.environ | {"EXTRACTION_LOG": str(output / ".extraction" / "extraction_log.jsonl")}
+    environment = os.environ | {
+        "PYTHONPATH": str(PROJECT),
+        "EXTRACTION_LOG": str(output / ".extraction" / "extraction_log.jsonl"),
+    }
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=PROJECT, env=environment, stderr=subprocess.PIPE, text=True, timeout=120
     )
