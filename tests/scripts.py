@@ -20,7 +20,7 @@ def run_script(script, *arguments, cwd, expect=0, clears_keras=True) -> str:
     `clears_keras` False saves a second for scripts that build no network.
     """
     path, out, err, code = str(PROJECT / script), io.StringIO(), io.StringIO(), 0
-    with _process_state_kept(clears_keras), contextlib.chdir(cwd):
+    with process_state_kept(clears_keras), contextlib.chdir(cwd):
         sys.argv = [path, *map(str, arguments)]
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -46,7 +46,7 @@ def eager_functions() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _process_state_kept(clears_keras: bool) -> Iterator[None]:
+def process_state_kept(clears_keras: bool = False) -> Iterator[None]:
     """Restore signal handlers, environment, arguments, search path and stdin; clear Keras' global state if asked."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     environment, argv, path, stdin = dict(os.environ), sys.argv, sys.path[:], sys.stdin

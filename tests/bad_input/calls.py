@@ -8,7 +8,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.scripts import PROJECT
+import pytest
+
+from tests.scripts import PROJECT, process_state_kept
 from utils.base import argument_types as types
 
 ARRAYS = "--data arrays/frames.npy --annotations arrays/labels.npy"
@@ -88,16 +90,12 @@ def parser_of(script: str) -> argparse.ArgumentParser:
     def stop(parser, *arguments, **named):
         raise _ParserFoundError(parser)
 
-    original, argv, path = argparse.ArgumentParser.parse_args, sys.argv, sys.path[:]
-    argparse.ArgumentParser.parse_args = stop
-    try:
+    with process_state_kept(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(argparse.ArgumentParser, "parse_args", stop)
         sys.argv = [script]
-        runpy.run_path(str(PROJECT / script), run_name="__main__")
-    except _ParserFoundError as found:
-        return found.args[0]
-    finally:
-        argparse.ArgumentParser.parse_args, sys.argv, sys.path[:] = original, argv, path
-    raise AssertionError(f"{script} parses no arguments")
+        with pytest.raises(_ParserFoundError) as found:
+            runpy.run_path(str(PROJECT / script), run_name="__main__")
+    return found.value.args[0]
 
 
 def bad_calls(script: str) -> Iterator[tuple[str, list[str]]]:

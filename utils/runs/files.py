@@ -18,7 +18,6 @@ from utils.base.files import file_fingerprint, read_json
 from utils.base.formats import EXPORTED_SUFFIXES, QUANTISED
 from utils.base.options import LABELS_FILE, PATHS_FILE, OutputOptions
 from utils.runs.paths import RunFiles, card_path, record_path, scores_folder
-from utils.runs.record import load_record
 
 CARD_BLOCK = "<!-- begin generated: "  # starts the lines before the blocks of a model card
 MOST_CARD_BYTES = 1 << 20
@@ -81,6 +80,8 @@ def check_training(args: argparse.Namespace, kinds: Sequence[str]) -> None:
 
 def training_outputs(files: RunFiles, *, overwrite: bool = False) -> list[Output]:
     """Return the model, its record, its card, its training state, the history and the log."""
+    from utils.runs.record import load_record  # imports numpy and OpenCV, which `--help` must not
+
     is_started, has_record = files.state.exists(), files.record.is_file()
     named = load_record(files.model, argument="--output_path").history if has_record and not overwrite else None
     has_history = is_started or (named is not None and Path(named).resolve() == files.history.resolve())
@@ -100,6 +101,8 @@ def _check_record(files: RunFiles, kinds: Sequence[str], data: Path) -> None:
             )
     if not files.record.exists():
         return
+    from utils.runs.record import load_record
+
     record, place = load_record(files.model, argument="--output_path"), f"--output_path: {files.model}"
     if record.kind not in kinds:
         raise UserError(f"{place} is a {record.kind}, not a {kinds[0]}; {REMEDY}")

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from utils.base.drawing import Display, label, save_figure
 from utils.base.files import write_bytes, write_csv
@@ -49,6 +48,8 @@ class TrainingCurves(Display):
     stacked: bool = False
 
     def new_axes(self) -> np.ndarray:
+        from matplotlib.figure import Figure
+
         if self.stacked:
             return Figure(figsize=(5.2, 6)).subplots(2, 1, gridspec_kw={"hspace": 0.35})
         return Figure(figsize=(10, 4)).subplots(1, 2)
