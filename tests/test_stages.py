@@ -214,7 +214,7 @@ def test_errors_are_one_line_and_leave_nothing(workplace):
         ),
         (["--temperature", "0"], "error: --temperature: must be a number above 0, got 0"),
         ([], "error: --source must name a teacher unless --alpha is 1, got none"),
-        (["--source", "models/teacher.h5", "--split_seed", "3"], "error: --source models/teacher.h5 has seen"),
+        (["--source", "models/teacher.h5", "--split_seed", "3"], "error: --source: models/teacher.h5 has seen"),
     ]:
         printed = run("KD_training.py", *arrays, *SMALL, *new, *arguments, cwd=folder, expect=2)
         assert printed.startswith(message)

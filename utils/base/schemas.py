@@ -2,6 +2,7 @@
 
 import codecs
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -88,9 +89,9 @@ def checked(text: bytes | str, schema: type[Model], *, what: str) -> Model:
     try:
         return schema.model_validate_json(text)
     except pydantic.ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-    if problem["type"] == "json_invalid":
-        raise UserError(f"{what} is not a JSON file: {problem['ctx']['error']}")
+        problems = error.errors(include_url=False)
+    if problems[0]["type"] == "json_invalid":
+        raise UserError(f"{what} is not a JSON file: {problems[0]['ctx']['error']}")
     content = pydantic_core.from_json(text)
     newest, found = getattr(schema, "NEWEST", None), content.get("format") if isinstance(content, dict) else None
     if newest is not None and isinstance(found, int) and found > newest:
@@ -98,7 +99,7 @@ def checked(text: bytes | str, schema: type[Model], *, what: str) -> Model:
             f"{what} must have the format {newest} or an older one, found {shown(found)}; it was written by a newer "
             "version of the project"
         )
-    raise UserError(f"{what}: {_described(problem, content)}")
+    raise UserError(f"{what}: {_described(problems, content)}")
 
 
 def shown(value) -> str:
@@ -109,9 +110,12 @@ def shown(value) -> str:
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
-def _described(problem: dict, content) -> str:
-    """Describe an entry of `pydantic.ValidationError.errors` by field, expected and found."""
-    field, kind, message = _field(problem, content), problem["type"], problem["msg"]
+def _described(problems: list[dict], content) -> str:
+    """Describe the first of `pydantic.ValidationError.errors` by field, expected and found."""
+    problem = problems[0]
+    field, kind, place = _field(problem, content), problem["type"], problem["loc"][:-1]
+    of_union = itertools.takewhile(lambda each: each["loc"][:-1] == place and _field(each, content) == field, problems)
+    message = " or ".join(each["msg"] for each in of_union).replace(" or Input should be ", " or ")
     if kind == "missing":
         return f"{field} is missing"
     if kind == "extra_forbidden":

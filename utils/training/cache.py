@@ -188,7 +188,12 @@ def compute(
     ]
     missing = [(view, rows) for view, rows in parts if not finished[rows, view].all()]
     if missing:
-        network = teacher.load(question.dataset)
+        try:
+            network = teacher.load(question.dataset)
+        except UserError:
+            if not finished.any():
+                discard_unfinished(path)
+            raise
         begin_log()
         done = len(parts) - len(missing)
         with (

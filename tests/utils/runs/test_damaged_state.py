@@ -57,7 +57,13 @@ def test_a_valid_state_is_read(tmp_path):
         (HEADER | {"format": ["x" * 999]}, f"header.json: format must be {FORMAT}, found ['xxx"),
         ({name: value for name, value in HEADER.items() if name != "versions"}, "header.json: versions is missing"),
         (HEADER | {"history": None}, "header.json: history must be a valid array, found null"),
-        (HEADER | {"history": [{"loss": "1"}]}, "header.json: history[0].loss must be a valid integer, found '1'"),
+        (
+            HEADER | {"history": [{"loss": "1"}]},
+            (
+                "header.json: history[0].loss must be a valid integer or a valid number or "
+                "'nan', 'inf' or '-inf', found '1'"
+            ),
+        ),
         (HEADER | {"history": [{"loss": 1.0}]}, "history[0] must hold epoch 1 with the metrics of all epochs"),
         (HEADER | {"history": [EPOCH, EPOCH]}, "history[1] must hold epoch 2 with the metrics of all epochs"),
         (HEADER | {"seconds": -1}, "header.json: seconds must be greater than or equal to 0, found -1"),
