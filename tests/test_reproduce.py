@@ -342,7 +342,7 @@ def test_unusable_sources_are_refused(own):
 def test_source_scores_of_the_grid(own):
     """A mixture that a user has checked could not be used, or the override would not reach the students."""
     folder, arguments = own
-    np.save(folder / "checked.npy", np.load(folder / "scores.npy") + np.eye(3)[0] / 4)
+    np.save(folder / "checked.npy", np.abs(np.load(folder / "scores.npy")) + np.eye(3)[0] / 4)
     chosen = ["--sources", "a=checked.npy", "--source_scores", "probabilities", "--teachers", "none"]
     printed = run("reproduce.py", *arguments, *chosen, "--output_path", "chosen", cwd=folder)
     assert "checked.npy: probabilities, log taken" in printed

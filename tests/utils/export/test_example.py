@@ -110,7 +110,11 @@ def test_the_folder_runs_alone(student, video, tmp_path):
     for package in ("tensorflow", "keras", "utils"):
         run(alone, "-c", f"import {package}", python=python, expect=1)
     for name in FORMATS[:3]:
-        assert run(alone, "example.py", name, video, python=python) == expected_answer(student.path, video)
+        printed = run(alone, "example.py", name, video, python=python)
+        expected = expected_answer(student.path, video)
+        assert re.sub(r"[0-9.]+ %", "", printed) == re.sub(r"[0-9.]+ %", "", expected)  # the same classes in this order
+        found, known = ([float(share) for share in re.findall(r"([0-9.]+) %", text)] for text in (printed, expected))
+        np.testing.assert_allclose(found, known, atol=0.11)  # one in the last digit
     assert '"segments"' in run(
         alone, "predict.pyz", "--recognizer", name, "--input", video, "--timeline", "--json", python=python
     )
