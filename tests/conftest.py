@@ -113,10 +113,12 @@ def arrays(make_arrays):
     return dataset, make_split(dataset.labels, dataset.paths, class_names=dataset.class_names)
 
 
-# A signal to a training crashes a process that has run an OpenVINO model before, which no script does: the tests that
-# send signals come before those that load OpenVINO. The longest files follow, so that the processes end together.
+# A signal ends a process with a segmentation fault if it has run an OpenVINO model before, which no script does: the tests
+# that send signals to their own process come before those that load OpenVINO. The longest files follow, so that the
+# processes end together.
 LONGEST = ("test_stages.py", "test_documented_commands.py", "test_reproduce.py", "prediction/test_exported.py")
-FIRST = ("runs/test_state.py", *LONGEST)
+SIGNALLED = ("runs/test_state.py", "video/test_extract_faults.py", "video/test_extract_cluster.py")
+FIRST = (*SIGNALLED, *LONGEST)
 
 
 def pytest_collection_modifyitems(items):
