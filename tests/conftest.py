@@ -113,7 +113,7 @@ def arrays(make_arrays):
     return dataset, make_split(dataset.labels, dataset.paths, class_names=dataset.class_names)
 
 
-# A signal ends a process with a segmentation fault if it has run an OpenVINO model before, which no script does: the tests
+# A signal ends a process with a segmentation fault if it has run an OpenVINO model before, which no script does: tests
 # that send signals to their own process come before those that load OpenVINO. The longest files follow, so that the
 # processes end together.
 LONGEST = ("test_stages.py", "test_documented_commands.py", "test_reproduce.py", "prediction/test_exported.py")
